@@ -1,0 +1,1 @@
+"""Rotations, rigid frames, torsions, superposition and orientation grids."""

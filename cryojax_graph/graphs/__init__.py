@@ -1,0 +1,1 @@
+"""Graphs of residues, their padding, and message passing on them."""

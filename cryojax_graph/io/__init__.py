@@ -1,0 +1,1 @@
+"""Files to plain numpy and back; never imports jax."""

@@ -1,0 +1,1 @@
+"""Files in, files out: one module per verb of the command line."""

@@ -1,0 +1,1 @@
+"""How close two things are: coordinates, maps, latents."""

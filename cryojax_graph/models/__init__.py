@@ -1,0 +1,1 @@
+"""The systems: config, network, objective, predict; pure functions of parameters."""

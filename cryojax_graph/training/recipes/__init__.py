@@ -1,0 +1,1 @@
+"""Short recipes: data + model + objective → fit, one per system."""

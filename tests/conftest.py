@@ -1,0 +1,21 @@
+"""Every shape annotation of the package is checked while the tests run."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+install_import_hook("cryojax_graph", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real maps, particles and trajectories; the test is skipped where it is missing."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CRYOJAX_GRAPH_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set CRYOJAX_GRAPH_DATA")
+    return folder
