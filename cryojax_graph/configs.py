@@ -33,7 +33,7 @@ def from_dict(kind: type[Config], values: dict[str, Any], path: str = "") -> Con
         an instance of ``kind``.
 
     Raises:
-        ValueError: a field is unknown, or a value has the wrong type; the message names its dotted path.
+        ValueError: a field is unknown or of the wrong type; the message names its dotted path.
     """
     hints = typing.get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
