@@ -1,0 +1,216 @@
+"""Batches whose order is a function of key and epoch, from memory or streamed from disk."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Int, Key
+
+from cryojax_graph.training.mesh import over_images, replicate
+from cryojax_graph.training.step import Batch
+
+
+class Reader(Protocol):
+    """A set of images that can be read in any order, for instance from a stack on disk."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """Arrays by name, one row per given image; fresh arrays at every call."""
+        ...
+
+
+class ArrayReader:
+    """Images that are arrays already, memory-mapped ones included."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the arrays as they are.
+
+        Args:
+            arrays: by name, one row per image.
+
+        Raises:
+            ValueError: they disagree about the number of images.
+        """
+        lengths = {name: len(values) for name, values in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"arrays of different lengths: {lengths}")
+        self._arrays = arrays
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._length
+
+    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """Copies of the rows of the given images."""
+        return {name: np.asarray(values[images]) for name, values in self._arrays.items()}
+
+
+class Feed(NamedTuple):
+    """What one call of a step function takes.
+
+    Attributes:
+        batches: arrays of shape (steps_per_dispatch, batch_size, …), sharded over images; with
+            ``index``, the number of each image, and ``weight``, 1 or, for padding, 0. Padding has
+            indices past the last image.
+        count: leading batches that are real; the rest is zeros.
+        step: number of the first step.
+    """
+
+    batches: Batch
+    count: int
+    step: int
+
+
+def epoch_order(key: Key[Array, ""], epoch: int, count: int) -> Int[np.ndarray, " count"]:
+    """Order of the images in one epoch.
+
+    Args:
+        key: root of the order.
+        epoch: from 0.
+        count: number of images.
+
+    Returns:
+        a permutation of 0 … count - 1.
+    """
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), count))
+
+
+class Batches:
+    """An endless sequence of batches in which batch s depends on s alone, so that a run can
+    resume."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        key: Key[Array, ""] | None,
+        batch_size: int,
+        mesh: Mesh,
+        images: Int[np.ndarray, " n"] | None = None,
+        steps_per_dispatch: int = 8,
+        device_budget_bytes: int = 2**30,
+        prefetch: int = 2,
+    ) -> None:
+        """Plan the batches; images that fit the budget are read here, once.
+
+        Args:
+            reader: the images.
+            key: root of the order of every epoch; without it, images keep their order (to embed or
+                to evaluate).
+            batch_size: images per step, over all devices.
+            mesh: from ``data_mesh``; its size divides ``batch_size``.
+            images: the subset to use, all when not given.
+            steps_per_dispatch: most batches per feed; one host round trip is paid per feed.
+            device_budget_bytes: a set of at most this size is kept whole on each device.
+            prefetch: feeds read ahead by a thread; host memory holds ``prefetch + 1`` of them.
+
+        Raises:
+            ValueError: no images, or the batch does not divide among the devices.
+        """
+        self._images = np.arange(len(reader)) if images is None else np.asarray(images)
+        if not len(self._images):
+            raise ValueError("there are no images to make batches of")
+        if batch_size % mesh.size:
+            raise ValueError(f"{batch_size} images do not divide among {mesh.size} devices")
+        self._reader, self._key, self._mesh = reader, key, mesh
+        self._batch_size, self._prefetch = batch_size, prefetch
+        self._per_dispatch = steps_per_dispatch
+        self._cached_order: tuple[int, np.ndarray] = (-1, self._images)
+        bytes_per_image = sum(a.nbytes for a in reader.read(self._images[:1]).values())
+        self.on_device = bytes_per_image * len(self._images) <= device_budget_bytes
+        self._fetch = self._load_all() if self.on_device else self._read_from_disk
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that show every image once; the last is padded."""
+        return -(-len(self._images) // self._batch_size)
+
+    def stream(self, start: int, stop: int) -> Generator[Feed]:
+        """Feeds for the steps ``start`` … ``stop - 1``; a feed never crosses the end of an epoch.
+
+        Args:
+            start: number of the first step.
+            stop: number after the last.
+
+        Yields:
+            feeds, prepared ahead by one thread, which ends with the iterator.
+        """
+        waiting: deque[Future[Feed]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            try:
+                for first, count in self._groups(start, stop):
+                    waiting.append(thread.submit(self._feed, first, count))
+                    if len(waiting) > self._prefetch:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                thread.shutdown(wait=True, cancel_futures=True)
+
+    def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        while start < stop:
+            to_epoch_end = self.steps_per_epoch - start % self.steps_per_epoch
+            count = min(self._per_dispatch, to_epoch_end, stop - start)
+            yield start, count
+            start += count
+
+    def _feed(self, step: int, count: int) -> Feed:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first = position * self._batch_size
+        order = self._order(epoch)[first : first + count * self._batch_size]
+        padding = count * self._batch_size - len(order)
+
+        past_the_end = len(self._reader) + np.arange(padding)
+        index = np.concatenate([self._images[order], past_the_end]).astype(np.int32)
+        weight = (np.arange(count * self._batch_size) < len(order)).astype(np.float32)
+        # Padding repeats an image that is read anyway, so that it is as finite as the data.
+        rows = np.concatenate([order, np.full(padding, order[-1])])
+        index, weight, rows = (a.reshape(count, -1) for a in (index, weight, rows))
+        batches = {
+            **self._fetch(rows),
+            "index": self._put(self._mine(index)),
+            "weight": self._put(self._mine(weight)),
+        }
+        return Feed(batches, count, step)
+
+    def _order(self, epoch: int) -> Int[np.ndarray, " n"]:
+        if self._key is None:
+            return np.arange(len(self._images))
+        if self._cached_order[0] != epoch:
+            self._cached_order = (epoch, epoch_order(self._key, epoch, len(self._images)))
+        return self._cached_order[1]
+
+    def _mine(self, values: np.ndarray) -> np.ndarray:
+        """Columns of a (steps, batch) array that belong to the devices of this process."""
+        return np.array_split(values, jax.process_count(), axis=1)[jax.process_index()]
+
+    def _put(self, values: np.ndarray) -> Array:
+        """Join the columns of all processes to one array on the mesh, missing steps as zeros."""
+        full = np.zeros((self._per_dispatch, *values.shape[1:]), values.dtype)
+        full[: len(values)] = values
+        shape = (self._per_dispatch, self._batch_size, *values.shape[2:])
+        return jax.make_array_from_process_local_data(over_images(self._mesh), full, shape)
+
+    def _read_from_disk(self, rows: Int[np.ndarray, "count batch"]) -> Batch:
+        mine = self._mine(rows)
+        arrays = self._reader.read(self._images[mine.ravel()])
+        return {
+            name: self._put(values.reshape(*mine.shape, *values.shape[1:]))
+            for name, values in arrays.items()
+        }
+
+    def _load_all(self) -> Callable[[Int[np.ndarray, "count batch"]], Batch]:
+        everything = replicate(self._reader.read(self._images), self._mesh)
+        take = jax.jit(
+            lambda arrays, rows: jax.tree.map(lambda a: a[rows], arrays),
+            out_shardings=over_images(self._mesh),
+        )
+        return lambda rows: take(everything, self._put(self._mine(rows.astype(np.int32))))
