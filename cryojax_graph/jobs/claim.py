@@ -1,0 +1,135 @@
+"""May this job use this folder: start in it, continue what is there, or neither."""
+
+import errno
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.manifest import sha256_of
+from cryojax_graph.training.same_config import differing_fields
+
+MANIFEST = "manifest.json"
+_OWN_FILES = ("job.json", MANIFEST, "metrics.json", "run.log", ".partial")
+_FRESH = "use another folder, or --overwrite to start again"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes of this program out of a folder; a crash frees it.
+
+    Args:
+        folder: of the job; made when missing.
+
+    Yields:
+        nothing.
+
+    Raises:
+        InputError: another process works there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        cause = error.strerror or "cannot be made"
+        raise InputError(folder, "output folder", cause, "choose a folder that you own") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Some network file systems have no locks; there the user has to take care.
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                cause = "another process is working in it"
+                raise InputError(folder, "output folder", cause, "wait for it or stop it") from None
+        yield
+
+
+def claim(
+    folder: Path, request: dict[str, Any], inputs: dict[str, dict[str, Any]], *, overwrite: bool
+) -> dict[str, Any] | None:
+    """Decide whether to start, to continue or to refuse.
+
+    Args:
+        folder: of the job, locked.
+        request: verb, seed and config, as JSON values.
+        inputs: description of every input file of now.
+        overwrite: remove what an earlier job left.
+
+    Returns:
+        the manifest of the unfinished job to be continued, or None for a new one.
+
+    Raises:
+        InputError: the folder holds a finished job, or one with another config or other inputs.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    if overwrite:
+        remove_job(folder, manifest)
+        return None
+    if manifest["status"] == "done":
+        raise InputError(folder, "output folder", "it holds a finished job", _FRESH)
+    if differences := differing_fields(manifest["request"], request):
+        cause = f"it holds an unfinished job of another config: {'; '.join(differences)}"
+        raise InputError(folder, "output folder", cause, f"repeat that config, {_FRESH}")
+    for name, described in inputs.items():
+        if not _same_file(manifest["inputs"].get(name, {}), described):
+            cause = f"the file is not the one with which the job in {folder} began"
+            raise InputError(described["path"], name, cause, _FRESH)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Manifest of the job in a folder.
+
+    Args:
+        folder: of the job.
+
+    Returns:
+        plain JSON values, or None where no job is.
+
+    Raises:
+        InputError: the file is not a manifest.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+        if {"status", "request", "inputs", "outputs", "working"} <= set(manifest):
+            return manifest
+        cause = "fields are missing"
+    except (ValueError, TypeError) as error:
+        cause = str(error)
+    raise InputError(path, "manifest", cause, "use another folder, or remove the file")
+
+
+def remove_job(folder: Path, manifest: dict[str, Any]) -> None:
+    """Remove the files that a job made, and nothing else.
+
+    Args:
+        folder: of the job.
+        manifest: names its files.
+    """
+    root = folder.resolve()
+    for name in (*manifest["outputs"], *manifest["working"], *_OWN_FILES):
+        path = folder / name
+        # A manifest is a file that anybody can write: what points out of the folder stays.
+        if root not in path.resolve().parents:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _same_file(stored: dict[str, Any], current: dict[str, Any]) -> bool:
+    if any(stored.get(name) != current[name] for name in ("path", "bytes")):
+        return False
+    if stored["modified_ns"] == current["modified_ns"]:
+        return True
+    return "sha256" in stored and stored["sha256"] == sha256_of(current["path"])

@@ -1,0 +1,61 @@
+"""Which devices JAX may use, settled before JAX is imported."""
+
+import os
+import re
+
+from cryojax_graph.io.errors import InputError
+
+_PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+_INSTALL = "use --device cpu, or install JAX for the device, such as cryojax-graph[cuda13]"
+
+
+def select_device(device: str) -> None:
+    """Restrict JAX to the device asked for; for the command line, which owns its process.
+
+    Args:
+        device: ``auto``, ``cpu``, ``gpu``, ``tpu``, or numbered GPUs, ``gpu:0,1``, counted among
+            those that the environment makes visible.
+
+    Raises:
+        InputError: the name is none of these, or a number is not among the visible GPUs.
+    """
+    if device == "auto":
+        return
+    match = re.fullmatch(r"(cpu|gpu|tpu)(?::(\d+(?:,\d+)*))?", device)
+    if not match or (match[2] and match[1] != "gpu"):
+        raise InputError(
+            "--device", device, "no such device", "give auto, cpu, gpu, tpu, or gpu:0,1"
+        )
+    if match[2]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(match[2].split(","))
+    os.environ["JAX_PLATFORMS"] = _PLATFORMS[match[1]]
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error) or "JAX finds no such device"
+        raise InputError("--device", device, cause, _INSTALL) from None
+
+
+def describe_devices() -> str:
+    """JAX's version and the devices that it finds; imports JAX.
+
+    Returns:
+        one line.
+    """
+    import jax
+
+    kinds = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+    return f"JAX {jax.__version__} on {', '.join(kinds)}"
+
+
+def _visible(numbers: list[str]) -> str:
+    already = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if already is None:
+        return ",".join(numbers)
+    visible = already.split(",")
+    if any(int(number) >= len(visible) for number in numbers):
+        cause = f"only {len(visible)} GPUs are visible (CUDA_VISIBLE_DEVICES={already})"
+        raise InputError("--device", f"gpu:{','.join(numbers)}", cause, "count from 0 among them")
+    return ",".join(visible[int(number)] for number in numbers)

@@ -1,0 +1,48 @@
+"""Options that every verb shares, kept apart from what the verb computes.
+
+A verb's own config holds all that decides its result but the seed; it is compared when a job
+resumes and stored in ``job.json``. ``JobOptions`` holds the seed and everything about where and how
+the job runs. The command line merges both to one list of options; library callers pass them side by
+side: ``flex(FlexConfig(...), options=JobOptions(...))``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """For programs that run jobs for a user.
+
+    Args:
+        relion_marks: Write RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED in the folder and stop
+            when RELION_JOB_ABORT_NOW appears there.
+    """
+
+    relion_marks: bool = False
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Where and how a job runs.
+
+    Args:
+        output: Folder of the job; made when missing.
+        seed: Of all randomness.
+        device: auto, cpu, gpu, tpu, or numbered GPUs such as gpu:0,1.
+        overwrite: Replace a finished job, or one of another config, in this folder.
+        dry_run: Print what would be done, how long it takes and how much memory and disk, then
+            stop.
+        verbose: Say more, with tracebacks.
+        pipeline: For programs that run jobs.
+    """
+
+    output: Annotated[str, tyro.conf.arg(aliases=("-o",), metavar="FOLDER")]
+    seed: int = 0
+    device: str = "auto"
+    overwrite: bool = False
+    dry_run: bool = False
+    verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",))] = False
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
