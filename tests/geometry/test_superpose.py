@@ -1,0 +1,134 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryojax_graph.geometry.frames import Frames, apply
+from cryojax_graph.geometry.rotations import random_rotations
+from cryojax_graph.geometry.superpose import rmsd, superpose, superposed_rmsd
+
+POINTS, NOISE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 30, 3)), jnp.float32)
+POINTS = 10 * POINTS
+MOTION = Frames(random_rotations(jax.random.key(2), 1)[0], jnp.array([40.0, -7.0, 12.0]))
+best, distance = jax.jit(superpose), jax.jit(superposed_rmsd)
+slopes = jax.jit(jax.grad(superposed_rmsd, (0, 1)))
+frame_slopes = jax.jit(jax.jacobian(superpose, (0, 1)))
+
+line = jnp.linspace(-5, 5, 30)[:, None] * jnp.array([1.0, 2.0, -1.0])
+DEGENERATE = {
+    "mirrored": (POINTS, POINTS * jnp.array([1.0, 1.0, -1.0])),
+    "planar": (POINTS * jnp.array([1.0, 1.0, 0.0]), NOISE * jnp.array([5.0, 3.0, 0.0])),
+    "planar and mirrored": (
+        POINTS * jnp.array([1.0, 1.0, 0.0]),
+        POINTS * jnp.array([-1.0, 1.0, 0.0]),
+    ),
+    "collinear": (line, line[:, [1, 2, 0]]),
+    "collinear and reversed": (line, -line),
+    "inverted sphere": (jnp.eye(3)[jnp.arange(30) % 3], -jnp.eye(3)[jnp.arange(30) % 3]),
+    "one point": (jnp.ones((30, 3)), 2 * jnp.ones((30, 3))),
+    "equal": (POINTS, POINTS),
+}
+
+
+def assert_jacobian_agrees_with_central_differences(function, points, step=1e-6, atol=1e-6):
+    """In float64, at each row of ``points``."""
+    with jax.enable_x64(True):
+        points = jnp.asarray(np.asarray(points, float))
+        moved = step * np.eye(points.shape[1])
+        values = jax.jit(jax.vmap(jax.vmap(function)))
+        difference = values(points[:, None] + moved) - values(points[:, None] - moved)
+        expected = np.moveaxis(difference / (2 * step), 1, -1)
+        jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(points)
+        np.testing.assert_allclose(jacobian, expected, atol=atol, rtol=1e-5)
+
+
+def kabsch(mobile, target, weights):
+    """Kabsch's solution with the determinant fix, in float64."""
+    mobile, target, w = (np.asarray(x, float) for x in (mobile, target, weights))
+    w = w / w.sum()
+    x, y = mobile - w @ mobile, target - w @ target
+    u, s, vt = np.linalg.svd((w[:, None] * x).T @ y)
+    s[2] *= np.sign(np.linalg.det(u @ vt))
+    fix = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u @ fix @ vt).T
+    squared = w @ ((x**2).sum(1) + (y**2).sum(1)) - 2 * s.sum()
+    return rotation, np.sqrt(max(squared, 0))
+
+
+def test_undoes_a_rigid_motion():
+    frame = best(POINTS, apply(MOTION, POINTS))
+    np.testing.assert_allclose(frame.rotation, MOTION.rotation, atol=2e-6)
+    np.testing.assert_allclose(frame.translation, MOTION.translation, atol=2e-5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 20.0])
+def test_agrees_with_kabsch_in_float64(noise):
+    target = apply(MOTION, POINTS) + noise * NOISE
+    weights = jnp.arange(30.0)
+    rotation, expected = kabsch(POINTS, target, weights)
+    np.testing.assert_allclose(best(POINTS, target, weights).rotation, rotation, atol=5e-6)
+    np.testing.assert_allclose(distance(POINTS, target, weights), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_input_gives_the_best_proper_rotation_and_finite_gradients(name):
+    mobile, target = DEGENERATE[name]
+    frame = best(mobile, target)
+    np.testing.assert_allclose(frame.rotation @ frame.rotation.T, np.eye(3), atol=2e-6)
+    assert jnp.linalg.det(frame.rotation) > 0.999
+    _, expected = kabsch(mobile, target, np.ones(30))
+    np.testing.assert_allclose(distance(mobile, target), expected, atol=1e-4)
+    for slope in jax.tree.leaves((frame_slopes(mobile, target), slopes(mobile, target))):
+        assert jnp.isfinite(slope).all()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_no_random_motion_brings_the_points_closer(seed):
+    trial = Frames(random_rotations(jax.random.key(seed), 1)[0], jnp.zeros(3))
+    target = POINTS + 5 * NOISE
+    moved = apply(trial, POINTS - POINTS.mean(0)) + target.mean(0)
+    assert rmsd(moved, target) >= distance(POINTS, target) - 1e-4
+
+
+def test_gradients_agree_with_central_differences():
+    rng = np.random.default_rng(3)
+    mobile, weights = rng.normal(0, 10, (6, 3)), np.linspace(1, 2, 6)
+    given = np.concatenate([mobile.ravel(), (mobile + rng.normal(size=(6, 3))).ravel(), weights])
+
+    def unpack(v):
+        return v[:18].reshape(6, 3), v[18:36].reshape(6, 3), v[36:]
+
+    def frame_as_vector(v):
+        frame = superpose(*unpack(v))
+        return jnp.concatenate([frame.rotation.ravel(), frame.translation])
+
+    assert_jacobian_agrees_with_central_differences(frame_as_vector, given[None])
+    assert_jacobian_agrees_with_central_differences(
+        lambda v: superposed_rmsd(*unpack(v)), given[None]
+    )
+
+
+def test_points_of_no_weight_have_no_say():
+    target = apply(MOTION, POINTS).at[20:].add(100 * NOISE[20:])
+    weights = jnp.where(jnp.arange(30) < 20, 2.0, 0.0)
+    np.testing.assert_allclose(best(POINTS, target, weights).rotation, MOTION.rotation, atol=5e-6)
+    assert distance(POINTS, target, weights) < 1e-4
+
+
+def test_many_at_once():
+    targets = jnp.stack([POINTS, apply(MOTION, POINTS), POINTS + NOISE])
+    together = jax.jit(jax.vmap(superposed_rmsd, (None, 0)))(POINTS, targets)
+    np.testing.assert_allclose(together, [distance(POINTS, t) for t in targets], atol=2e-5)
+
+
+def test_rmsd_of_a_shift_is_its_length_and_of_itself_zero():
+    assert abs(float(rmsd(POINTS, POINTS + jnp.array([2.0, 3.0, 6.0]))) - 7) < 1e-5
+    assert rmsd(POINTS, POINTS) == 0
+    assert not jax.grad(rmsd)(POINTS, POINTS).any()
+
+
+def test_all_weights_zero_is_finite():
+    assert jnp.isfinite(distance(POINTS, POINTS + NOISE, jnp.zeros(30)))
