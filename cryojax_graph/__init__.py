@@ -8,7 +8,17 @@ from types import ModuleType
 
 from cryojax_graph._version import __version__
 
-_SUBPACKAGES = ("forward", "geometry", "graphs", "io", "jobs", "metrics", "models", "training")
+_SUBPACKAGES = (
+    "forward",
+    "geometry",
+    "graphs",
+    "io",
+    "jobs",
+    "metrics",
+    "models",
+    "protein",
+    "training",
+)
 
 __all__ = ["__version__", *_SUBPACKAGES]
 

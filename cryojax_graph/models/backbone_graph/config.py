@@ -1,0 +1,170 @@
+"""Settings of the backbone-graph system and its presets."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How a latent becomes a conformation.
+
+    Args:
+        kind: gcn and mlp are the published decoder and its baseline; elastic moves the template
+            along the modes of its graph of springs.
+        latent_size: numbers that describe one image.
+        features: channels per residue (gcn).
+        layers: message-passing layers (gcn) or hidden layers (mlp, elastic).
+        width: of the hidden layers (mlp, elastic).
+        modes: most modes to use, softest first (elastic).
+        softness: stiffness, in units of the softest mode, below which modes count as equally soft
+            (elastic).
+    """
+
+    kind: Literal["gcn", "mlp", "elastic"] = "elastic"
+    latent_size: int = 8
+    features: int = 10
+    layers: int = 2
+    width: int = 64
+    modes: int = 1024
+    softness: float = 0.05
+
+
+@dataclass(frozen=True)
+class RestraintConfig:
+    """How far a conformation may leave the geometry of the template, all in Å.
+
+    Args:
+        bond_deviation: of C-alpha atoms joined by a peptide bond.
+        angle_deviation: of C-alpha atoms two bonds apart.
+        contact_deviation: of other pairs within the cut-off.
+        contact_cutoff: distance in the template up to which a pair is a contact.
+        clash_distance: closest approach that costs nothing.
+        conformations: how many independent conformations the set of images is taken to hold; the
+            energy of all images together counts as that of so many.
+    """
+
+    bond_deviation: float = 0.06
+    angle_deviation: float = 0.6
+    contact_deviation: float = 3.0
+    contact_cutoff: float = 10.0
+    clash_distance: float = 4.0
+    conformations: float = 100.0
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised.
+
+    Args:
+        kind: squared_error is the published objective, likelihood ours.
+        contrast_deviation: relative spread of the contrast between images (likelihood).
+        coarsest: resolution in Å at which fitting begins (likelihood).
+        sharpening_share: share of the run after which all frequencies count (likelihood).
+        prior_share: share of the run over which the prior of the latents is switched on
+            (likelihood).
+        centroid_weight: of the squared centroid (squared_error).
+        bond_weight: of the squared deviation of bonded distances from the template's
+            (squared_error).
+        restraints: of the likelihood.
+    """
+
+    kind: Literal["squared_error", "likelihood"] = "likelihood"
+    contrast_deviation: float = 0.1
+    coarsest: float = 12.0
+    sharpening_share: float = 0.5
+    prior_share: float = 0.4
+    centroid_weight: float = 0.01
+    bond_weight: float = 5e-4
+    restraints: RestraintConfig = field(default_factory=RestraintConfig)
+
+
+@dataclass(frozen=True)
+class FittingConfig:
+    """How it is minimised.
+
+    Args:
+        epochs: passes over the images.
+        batch_size: images per step.
+        decoder_rate: learning rate of the decoder.
+        latent_rate: of the latents.
+        imaging_rate: of scale, width and noise.
+        warm_up_epochs: over which the rates rise from a tenth.
+        decay: the rates fall along a cosine towards the end (else stay).
+        latent_rows: each image's latent has an optimiser of its own that steps when the image is
+            seen; else one optimiser moves all of them at every step, as published.
+    """
+
+    epochs: int = 25
+    batch_size: int = 128
+    decoder_rate: float = 2e-3
+    latent_rate: float = 0.2
+    imaging_rate: float = 2e-2
+    warm_up_epochs: float = 1.0
+    decay: bool = True
+    latent_rows: bool = True
+
+
+@dataclass(frozen=True)
+class BackboneGraphConfig:
+    """All settings of the system.
+
+    Args:
+        decoder: latent to conformation.
+        objective: what is minimised.
+        fitting: how.
+        beads: residue puts one Gaussian at each C-alpha atom, as published; atoms carries the side
+            chains of the template along.
+        atoms_per_bead: most side-chain atoms in one Gaussian.
+    """
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    fitting: FittingConfig = field(default_factory=FittingConfig)
+    beads: Literal["residue", "atoms"] = "atoms"
+    atoms_per_bead: int = 4
+
+
+def default() -> BackboneGraphConfig:
+    """The recommended setting."""
+    return BackboneGraphConfig()
+
+
+def small() -> BackboneGraphConfig:
+    """A light setting, for a first look and for tests."""
+    return BackboneGraphConfig(
+        decoder=DecoderConfig(latent_size=4, width=32, modes=64),
+        fitting=FittingConfig(epochs=12, batch_size=64),
+        atoms_per_bead=8,
+    )
+
+
+def paper() -> BackboneGraphConfig:
+    """The published graph decoder and objective (Krook et al. 2026, arXiv 2602.21915)."""
+    return BackboneGraphConfig(
+        decoder=DecoderConfig(kind="gcn", latent_size=8, features=10, layers=10),
+        objective=ObjectiveConfig(kind="squared_error"),
+        fitting=FittingConfig(
+            epochs=500,
+            decoder_rate=1e-3,
+            latent_rate=1e-3,
+            imaging_rate=1e-3,
+            warm_up_epochs=20.0,
+            decay=False,
+            latent_rows=False,
+        ),
+        beads="residue",
+    )
+
+
+def mlp() -> BackboneGraphConfig:
+    """The published baseline without a graph, 26 wide to equal the graph decoder's size."""
+    published = paper()
+    return BackboneGraphConfig(
+        decoder=DecoderConfig(kind="mlp", latent_size=8, width=26, layers=4),
+        objective=published.objective,
+        fitting=published.fitting,
+        beads="residue",
+    )
+
+
+PRESETS = {"default": default, "small": small, "paper": paper, "mlp": mlp}

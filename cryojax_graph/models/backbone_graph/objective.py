@@ -1,0 +1,332 @@
+"""How well conformations explain images: the published squared error, and a likelihood."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Key
+
+from cryojax_graph.forward.fourier import low_pass
+from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
+from cryojax_graph.forward.image import view
+from cryojax_graph.forward.project import project_gaussians
+from cryojax_graph.models.backbone_graph import network
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.template import Template
+from cryojax_graph.protein import clash_energy, distance_energy, place_beads
+
+Params = dict[str, Any]
+Batch = dict[str, Any]
+
+
+class Scene(NamedTuple):
+    """What all images share and no step changes.
+
+    Attributes:
+        template: the molecule.
+        pixel_size: Å.
+        images: number of images that are fitted.
+        steps: length of the run.
+    """
+
+    template: Template
+    pixel_size: float
+    images: int
+    steps: int
+
+
+def spectrum_of(image: Float[Array, "box box"]) -> Complex[Array, "box half"]:
+    """Half spectrum in which images and predictions are compared.
+
+    The phase origin is the corner: both sides of the comparison have it, and a shift of origin is
+    saved.
+
+    Args:
+        image: observed or predicted.
+
+    Returns:
+        coefficients, shape (box, box // 2 + 1).
+    """
+    return jnp.fft.rfft2(image)
+
+
+def shell_of_coefficients(box: int) -> Array:
+    """Number of the resolution shell of each coefficient of a half spectrum.
+
+    Args:
+        box: edge of the image in pixels.
+
+    Returns:
+        int32 of shape (box, box // 2 + 1), at most ``box // 2``: corners join the last shell.
+    """
+    full, half = np.fft.fftfreq(box) * box, np.fft.rfftfreq(box) * box
+    radius = np.sqrt(full[:, None] ** 2 + half**2)
+    return jnp.asarray(np.minimum(np.rint(radius), box // 2), jnp.int32)
+
+
+def init_imaging(
+    spectra: Complex[np.ndarray, "images box half"], kind: str
+) -> dict[str, Float[Array, "..."]]:
+    """Parameters of the imaging model before the first step.
+
+    Args:
+        spectra: some hundred observed images, from ``spectrum_of``.
+        kind: of the objective.
+
+    Returns:
+        likelihood: logarithm of the scale, of the extra variance of the beads (through softplus),
+        and of the noise power in each shell, which starts at the power of the images themselves;
+        squared_error: scale and bias as published.
+    """
+    if kind == "squared_error":
+        return {"scale": jnp.asarray(10.0), "bias": jnp.asarray(-0.1)}
+    box = spectra.shape[1]
+    shell = np.asarray(shell_of_coefficients(box)).ravel()
+    weight = np.broadcast_to(np.asarray(spectrum_multiplicity(box)), spectra.shape[1:]).ravel()
+    power = np.mean(np.abs(spectra) ** 2, axis=0).ravel() / box**2
+    total = np.bincount(shell, weight * power) / np.bincount(shell, weight)
+    return {
+        "log_scale": jnp.zeros(()),
+        "extra_variance": jnp.asarray(1.0),
+        "log_noise": jnp.asarray(np.log(np.maximum(total, 1e-12)), jnp.float32),
+    }
+
+
+def predicted_spectrum(
+    c_alpha: Float[Array, "n 3"],
+    rotation: Float[Array, "3 3"],
+    shift: Float[Array, "2"],
+    transfer: Float[Array, "box half"],
+    extra_variance: Scalar,
+    *,
+    scene: Scene,
+) -> Complex[Array, "box half"]:
+    """Noise-free half spectrum of one conformation.
+
+    Args:
+        c_alpha: of the conformation, Å.
+        rotation: takes object to image coordinates.
+        shift: of the image in Å; the particle stands at ``-shift``.
+        transfer: CTF of the image.
+        extra_variance: of every bead, for atoms' own width and motion, Å².
+        scene: template and pixel size.
+
+    Returns:
+        coefficients as ``spectrum_of`` gives them, electrons per Å².
+    """
+    beads = scene.template.beads
+    projection = project_gaussians(
+        view(place_beads(beads, c_alpha), rotation, shift),
+        beads.mass,
+        jnp.sqrt(beads.variance + extra_variance),
+        box=transfer.shape[0],
+        pixel_size=scene.pixel_size,
+    )
+    return spectrum_of(projection) * transfer
+
+
+def sharpest(step: Array, steps: int, config: BackboneGraphConfig, pixel_size: float) -> Array:
+    """Resolution of the fit at a step, marching from coarse to the Nyquist limit.
+
+    Args:
+        step: number of the step.
+        steps: length of the run.
+        config: of the system.
+        pixel_size: Å.
+
+    Returns:
+        resolution in Å.
+    """
+    done = jnp.minimum(step / (config.objective.sharpening_share * steps), 1.0)
+    start, end = 1.0 / config.objective.coarsest, 0.5 / pixel_size
+    return 1.0 / (start + (end - start) * done)
+
+
+class ImageScore(NamedTuple):
+    """How well one image is explained.
+
+    Attributes:
+        loss: minus log-likelihood at the best contrast, and minus its log-prior; nats.
+        gain: log-likelihood above that of an empty image.
+        contrast: the best contrast, relative to the set's scale.
+    """
+
+    loss: Float[Array, ""]
+    gain: Float[Array, ""]
+    contrast: Float[Array, ""]
+
+
+def score_image(
+    predicted: Complex[Array, "box half"],
+    observed: Complex[Array, "box half"],
+    noise: Float[Array, " shells"],
+    band: Float[Array, "box half"],
+    *,
+    contrast_deviation: float,
+) -> ImageScore:
+    """Likelihood of one image, its contrast optimised under a prior.
+
+    The contrast is a closed form and held fixed for the gradient: at an optimum that is exact
+    (envelope theorem).
+
+    Args:
+        predicted: at contrast 1.
+        observed: from ``spectrum_of``.
+        noise: power per pixel in each shell.
+        band: share of each coefficient that counts; the mean of the image never does.
+        contrast_deviation: standard deviation of the contrast; 0 fixes it at 1.
+
+    Returns:
+        score of the image.
+    """
+    box = predicted.shape[0]
+    power = noise[shell_of_coefficients(box)]
+    count = spectrum_multiplicity(box) * band.at[0, 0].set(0.0)
+    weight = count / (box**2 * power)
+    overlap = jnp.sum(weight * (predicted.real * observed.real + predicted.imag * observed.imag))
+    energy = jnp.sum(weight * (predicted.real**2 + predicted.imag**2))
+    prior = contrast_deviation**-2 if contrast_deviation else 0.0
+    best = (overlap + prior) / (energy + prior) if contrast_deviation else jnp.ones(())
+    best = jax.lax.stop_gradient(jnp.maximum(best, 0.0))
+    gain = best * overlap - 0.5 * best**2 * energy
+    of_noise = jnp.sum(weight * (observed.real**2 + observed.imag**2) + count * jnp.log(power))
+    loss = 0.5 * of_noise - gain + 0.5 * prior * (best - 1.0) ** 2
+    return ImageScore(loss, gain, best)
+
+
+def likelihood_loss(
+    params: Params,
+    batch: Batch,
+    *,
+    config: BackboneGraphConfig,
+    key: Key[Array, ""],
+    scene: Scene,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Variational bound on the probability of the images, per image.
+
+    Every image has a Gaussian posterior over its latent (mean and deviation are parameters, drawn
+    once per step); the prior is a standard normal, the noise has a power per shell that is fitted
+    with the rest, so that what the model cannot explain counts as noise of its resolution.
+
+    Args:
+        params: ``decoder``, ``imaging`` and the batch's rows of ``latents``.
+        batch: ``spectrum``, ``transfer``, ``rotation``, ``shift``, ``weight``, ``step``.
+        config: of the system.
+        key: of the step.
+        scene: what all images share.
+
+    Returns:
+        loss in nats per image, and its terms.
+    """
+    objective = config.objective
+    imaging, latents = params["imaging"], params["latents"]
+    noise = jnp.exp(imaging["log_noise"])
+    extra = jax.nn.softplus(imaging["extra_variance"])
+    box = batch["spectrum"].shape[1]
+    resolution = sharpest(batch["step"], scene.steps, config, scene.pixel_size)
+    band = low_pass(resolution, box=box, pixel_size=scene.pixel_size)
+    band = jnp.where(batch["step"] >= objective.sharpening_share * scene.steps, 1.0, band)
+    for_draw, for_clash = jax.random.split(key)
+    draws = jax.random.normal(for_draw, latents["mean"].shape)
+    keys = jax.random.split(for_clash, len(draws))
+
+    def one(mean, log_deviation, draw, key, spectrum, transfer, rotation, shift):
+        latent = mean + jnp.exp(log_deviation) * draw
+        c_alpha = network.apply(
+            params["decoder"], latent, config=config.decoder, template=scene.template
+        )
+        predicted = predicted_spectrum(c_alpha, rotation, shift, transfer, extra, scene=scene)
+        score = score_image(
+            jnp.exp(imaging["log_scale"]) * predicted,
+            spectrum,
+            noise,
+            band,
+            contrast_deviation=objective.contrast_deviation,
+        )
+        clashes = clash_energy(key, c_alpha, closest=objective.restraints.clash_distance)
+        energy = distance_energy(scene.template.restraints, c_alpha) + clashes
+        surprise = 0.5 * jnp.sum(mean**2 + jnp.exp(2.0 * log_deviation) - 1.0 - 2.0 * log_deviation)
+        return score, energy, surprise
+
+    score, energy, surprise = jax.vmap(one)(
+        latents["mean"],
+        latents["log_deviation"],
+        draws,
+        keys,
+        batch["spectrum"],
+        batch["transfer"],
+        batch["rotation"],
+        batch["shift"],
+    )
+    mean_of = partial(_weighted_mean, batch["weight"])
+    switched = 10.0 ** jnp.minimum(
+        -2.0 + 2.0 * batch["step"] / (objective.prior_share * scene.steps), 0.0
+    )
+    share = min(1.0, objective.restraints.conformations / scene.images)
+    loss = mean_of(score.loss + switched * surprise + share * energy)
+    return loss, {
+        "likelihood_gain": mean_of(score.gain),
+        "latent_information": mean_of(surprise),
+        "restraint_energy": mean_of(energy),
+        "contrast": mean_of(score.contrast),
+    }
+
+
+def squared_error_loss(
+    params: Params,
+    batch: Batch,
+    *,
+    config: BackboneGraphConfig,
+    key: Key[Array, ""],
+    scene: Scene,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The published objective: squared error per pixel, centroid and bond terms.
+
+    Args:
+        params: ``decoder``, ``imaging`` (scale, bias) and ``latents``, the whole table or, with
+            row optimisers, the batch's rows.
+        batch: as for ``likelihood_loss``.
+        config: of the system.
+        key: not used.
+        scene: what all images share.
+
+    Returns:
+        loss, and its terms.
+    """
+    imaging, objective = params["imaging"], config.objective
+    rows = params["latents"]["mean"]
+    rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
+    box = batch["spectrum"].shape[1]
+    restraints = scene.template.restraints
+    is_bond = jnp.isinf(restraints.reach) & (restraints.pairs[:, 1] == restraints.pairs[:, 0] + 1)
+
+    def one(latent, spectrum, transfer, rotation, shift):
+        c_alpha = network.apply(
+            params["decoder"], latent, config=config.decoder, template=scene.template
+        )
+        predicted = predicted_spectrum(c_alpha, rotation, shift, transfer, 0.0, scene=scene)
+        # (x - bias) / scale, the bias being the mean coefficient alone.
+        predicted = predicted.at[0, 0].add(-imaging["bias"] * box**2) / imaging["scale"]
+        residual = predicted - spectrum
+        error = jnp.sum(spectrum_multiplicity(box) * (residual.real**2 + residual.imag**2))
+        ends = c_alpha[restraints.pairs]
+        length = jnp.sqrt(jnp.sum((ends[:, 0] - ends[:, 1]) ** 2, axis=-1) + 1e-8)
+        bonds = jnp.where(is_bond, (length - restraints.length) ** 2, 0.0)
+        centroid = jnp.sum(jnp.mean(c_alpha - scene.template.c_alpha, axis=0) ** 2)
+        return error / box**4, jnp.sum(bonds) / jnp.maximum(jnp.sum(is_bond), 1), centroid
+
+    error, bond, centroid = jax.vmap(one)(
+        rows, batch["spectrum"], batch["transfer"], batch["rotation"], batch["shift"]
+    )
+    mean_of = partial(_weighted_mean, batch["weight"])
+    penalties = objective.bond_weight * bond + objective.centroid_weight * centroid
+    return mean_of(error + penalties), {"squared_error": mean_of(error), "bond": mean_of(bond)}
+
+
+def _weighted_mean(weight: Float[Array, " batch"], values: Float[Array, " batch"]) -> Array:
+    return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+LOSSES = {"likelihood": likelihood_loss, "squared_error": squared_error_loss}

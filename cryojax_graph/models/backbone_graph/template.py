@@ -1,0 +1,167 @@
+"""All that is known before the first image: the template as arrays that jit can take."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.protein import (
+    Beads,
+    Restraints,
+    beads_at_c_alpha,
+    beads_of_atoms,
+    elastic_modes,
+    frame_triples,
+    restraints_of_template,
+)
+
+_SPRING_CUTOFF = 13.0
+_SPRING_REFERENCE = 6.0
+_PEPTIDE_STIFFNESS = 10.0
+_HYDROGEN_BOND_STIFFNESS = 3.0
+
+
+class TemplateAtoms(NamedTuple):
+    """Plain arrays of a template, from any reader.
+
+    Attributes:
+        c_alpha: positions, Å.
+        chain: chain of each residue.
+        bonded: 1 where a residue is joined to the next by a peptide bond, else 0.
+        hydrogen_bonds: pairs of residues joined by a backbone hydrogen bond.
+        electrons: of each residue.
+        width: spread of each residue's electrons, Å.
+        atoms: positions of all heavy atoms, Å.
+        atom_electrons: of each atom.
+        atom_residue: residue of each atom.
+        atom_is_backbone: whether it is N, CA, C or O.
+    """
+
+    c_alpha: Float[np.ndarray, "n 3"]
+    chain: Int[np.ndarray, " n"]
+    bonded: Int[np.ndarray, " n"]
+    hydrogen_bonds: Int[np.ndarray, "bonds 2"]
+    electrons: Float[np.ndarray, " n"]
+    width: Float[np.ndarray, " n"]
+    atoms: Float[np.ndarray, "atoms 3"]
+    atom_electrons: Float[np.ndarray, " atoms"]
+    atom_residue: Int[np.ndarray, " atoms"]
+    atom_is_backbone: np.ndarray
+
+
+class Template(NamedTuple):
+    """Arrays that stay the same while a model is fitted.
+
+    Attributes:
+        c_alpha: positions, Å.
+        beads: Gaussians that its residues carry.
+        restraints: distances that its geometry knows.
+        modes: displacement per unit of each mode of its springs, soft modes scaled up; Å.
+        adjacency: symmetric normalised adjacency with self-loops of weight 2, of the peptide and
+            hydrogen bonds (Kipf & Welling 2017, improved).
+    """
+
+    c_alpha: Float[Array, "n 3"]
+    beads: Beads
+    restraints: Restraints
+    modes: Float[Array, "modes n 3"]
+    adjacency: Float[Array, "n n"]
+
+
+def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Template:
+    """Prepare a template for one config; on the host, once.
+
+    Args:
+        atoms: of the template.
+        config: says which beads, restraints and modes are needed.
+
+    Returns:
+        the template; what the config does not need is empty.
+    """
+    triples = frame_triples(atoms.chain, atoms.bonded)
+    restraints = config.objective.restraints
+    return Template(
+        c_alpha=jnp.asarray(atoms.c_alpha, jnp.float32),
+        beads=_beads(atoms, triples, config),
+        restraints=restraints_of_template(
+            atoms.c_alpha,
+            atoms.bonded,
+            bond_deviation=restraints.bond_deviation,
+            angle_deviation=restraints.angle_deviation,
+            contact_deviation=restraints.contact_deviation,
+            contact_cutoff=restraints.contact_cutoff,
+        ),
+        modes=_scaled_modes(atoms, config),
+        adjacency=_adjacency(atoms, config),
+    )
+
+
+def _beads(
+    atoms: TemplateAtoms, triples: Int[np.ndarray, "n 3"], config: BackboneGraphConfig
+) -> Beads:
+    if config.beads == "residue":
+        return beads_at_c_alpha(triples, atoms.electrons, atoms.width)
+    return beads_of_atoms(
+        atoms.c_alpha,
+        triples,
+        atoms.atoms,
+        atoms.atom_electrons,
+        atoms.atom_residue,
+        atoms.atom_is_backbone,
+        atoms_per_bead=config.atoms_per_bead,
+    )
+
+
+def _scaled_modes(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Float[Array, "modes n 3"]:
+    if config.decoder.kind != "elastic":
+        return jnp.zeros((0, *atoms.c_alpha.shape))
+    senders, receivers, stiffness = springs(atoms)
+    values, modes = elastic_modes(
+        np.asarray(atoms.c_alpha, float), senders, receivers, stiffness, count=config.decoder.modes
+    )
+    softest = values[values > 1e-6 * values.max()].min()
+    amplitude = 1.0 / np.sqrt(values / softest + config.decoder.softness)
+    amplitude /= np.sqrt(np.mean(amplitude**2))
+    return jnp.asarray(amplitude[:, None, None] * modes, jnp.float32)
+
+
+def springs(
+    atoms: TemplateAtoms,
+) -> tuple[Int[np.ndarray, " edges"], Int[np.ndarray, " edges"], Float[np.ndarray, " edges"]]:
+    """Elastic network of a template: stiffness by kind of edge, contacts by distance.
+
+    Contacts weaken with the square of the distance (Yang, Song & Jernigan 2009); peptide and
+    hydrogen bonds have stiffnesses of their own.
+
+    Args:
+        atoms: of the template.
+
+    Returns:
+        ends and stiffness of each spring, each listed once.
+    """
+    count = len(atoms.c_alpha)
+    distance = np.linalg.norm(atoms.c_alpha[:, None] - atoms.c_alpha, axis=-1)
+    near = np.where(distance > 0, distance, np.inf)
+    stiffness = np.where(near < _SPRING_CUTOFF, (_SPRING_REFERENCE / near) ** 2, 0.0)
+    bonds = np.asarray(atoms.hydrogen_bonds).reshape(-1, 2)
+    stiffness[bonds[:, 0], bonds[:, 1]] = _HYDROGEN_BOND_STIFFNESS
+    stiffness[bonds[:, 1], bonds[:, 0]] = _HYDROGEN_BOND_STIFFNESS
+    peptide = np.flatnonzero(atoms.bonded[: count - 1])
+    stiffness[peptide, peptide + 1] = _PEPTIDE_STIFFNESS
+    senders, receivers = np.nonzero(np.triu(stiffness, 1))
+    return senders, receivers, stiffness[senders, receivers]
+
+
+def _adjacency(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Float[Array, "n n"]:
+    if config.decoder.kind != "gcn":
+        return jnp.zeros((0, 0))
+    count = len(atoms.c_alpha)
+    joined = np.zeros((count, count))
+    peptide = np.flatnonzero(atoms.bonded[: count - 1])
+    ends = np.concatenate([np.stack([peptide, peptide + 1], 1), atoms.hydrogen_bonds])
+    joined[ends[:, 0], ends[:, 1]] = joined[ends[:, 1], ends[:, 0]] = 1.0
+    joined += 2.0 * np.eye(count)
+    scale = 1.0 / np.sqrt(joined.sum(1))
+    return jnp.asarray(scale[:, None] * joined * scale, jnp.float32)

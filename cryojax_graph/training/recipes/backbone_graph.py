@@ -1,0 +1,221 @@
+"""Backbone motion: images + template + objective → fit, and new images with the decoder frozen."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Key
+
+from cryojax_graph.forward.ctf import CTF, contrast_transfer
+from cryojax_graph.models.backbone_graph import network
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig, FittingConfig
+from cryojax_graph.models.backbone_graph.objective import (
+    LOSSES,
+    Scene,
+    init_imaging,
+    spectrum_of,
+)
+from cryojax_graph.models.backbone_graph.template import Template
+from cryojax_graph.training.batches import Batches
+from cryojax_graph.training.mesh import replicate
+from cryojax_graph.training.state import RowOptimizers, TrainState, init_state
+from cryojax_graph.training.step import Step, make_step
+
+_IMAGES_TO_START_FROM = 512
+
+
+class Views(NamedTuple):
+    """How each image was taken.
+
+    Attributes:
+        rotation: takes object to image coordinates.
+        shift: (x, y) in Å; the particle stands at ``-shift``.
+        ctf: fields of shape (images,).
+    """
+
+    rotation: Float[np.ndarray, "images 3 3"]
+    shift: Float[np.ndarray, "images 2"]
+    ctf: CTF
+
+
+class SpectrumReader:
+    """Half spectra, transfer functions and poses of particle images, read in any order."""
+
+    def __init__(
+        self,
+        read_images: Callable[[Int[np.ndarray, " n"]], Float[np.ndarray, "n box box"]],
+        views: Views,
+        *,
+        pixel_size: float,
+        standardise: bool,
+    ) -> None:
+        """Keep what is needed to read.
+
+        Args:
+            read_images: images by number, from disk or from an array.
+            views: of all images.
+            pixel_size: Å.
+            standardise: bring each image to mean 0 and variance 1, as the published system does.
+        """
+        self._read_images, self._views = read_images, views
+
+        def prepare(image: Array, ctf: CTF) -> tuple[Array, Array]:
+            if standardise:
+                image = (image - image.mean()) / jnp.maximum(image.std(), 1e-12)
+            return spectrum_of(image), contrast_transfer(
+                ctf, box=image.shape[0], pixel_size=pixel_size
+            )
+
+        self._prepare = jax.jit(jax.vmap(prepare))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._views.rotation)
+
+    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """Spectra, transfer functions, rotations and shifts of the given images."""
+        ctf = CTF(*(np.asarray(field, np.float32)[images] for field in self._views.ctf))
+        chunks = np.array_split(np.arange(len(images)), max(1, len(images) // 512))
+        prepared = [
+            self._prepare(
+                self._read_images(images[chunk]), jax.tree.map(lambda f, c=chunk: f[c], ctf)
+            )
+            for chunk in chunks
+        ]
+        return {
+            "spectrum": np.concatenate([np.asarray(spectrum) for spectrum, _ in prepared]),
+            "transfer": np.concatenate([np.asarray(transfer) for _, transfer in prepared]),
+            "rotation": self._views.rotation[images].astype(np.float32),
+            "shift": self._views.shift[images].astype(np.float32),
+        }
+
+
+class Run(NamedTuple):
+    """What ``fit`` takes, ready to start.
+
+    Attributes:
+        state: before the first step.
+        step: compiled steps.
+        batches: of the images to fit.
+        steps: length of the run.
+        scene: what all images share.
+    """
+
+    state: TrainState
+    step: Step
+    batches: Batches
+    steps: int
+    scene: Scene
+
+
+def prepare_fit(
+    reader: SpectrumReader,
+    template: Template,
+    *,
+    pixel_size: float,
+    config: BackboneGraphConfig,
+    key: Key[Array, ""],
+    mesh: Mesh,
+    images: Int[np.ndarray, " fitted"] | None = None,
+    params: dict[str, Any] | None = None,
+) -> Run:
+    """Everything needed to fit the system to images, or images to a fitted system.
+
+    Args:
+        reader: all images.
+        template: the molecule.
+        pixel_size: Å.
+        config: of the system.
+        key: root of the run's randomness.
+        mesh: devices.
+        images: numbers of the images to fit, all when not given.
+        params: decoder and imaging of a fitted system: they stay frozen and only latents move.
+
+    Returns:
+        the run.
+    """
+    images = np.arange(len(reader)) if images is None else images
+    fitting = config.fitting
+    for_order, for_decoder, for_latents, for_steps = jax.random.split(key, 4)
+    batches = Batches(
+        reader,
+        key=for_order,
+        batch_size=min(fitting.batch_size, -(-len(images) // mesh.size) * mesh.size),
+        mesh=mesh,
+        images=images,
+    )
+    steps = fitting.epochs * batches.steps_per_epoch
+    scene = Scene(template, pixel_size, len(images), steps)
+    frozen = params is not None
+    if params is None:
+        first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
+        params = {
+            "decoder": network.init(for_decoder, config.decoder, template),
+            "imaging": init_imaging(first, config.objective.kind),
+        }
+    latents = init_latents(for_latents, len(reader), config)
+    optimizer, rows = optimizers(fitting, batches.steps_per_epoch, frozen=frozen)
+    state = init_state(for_steps, params | {"latents": latents}, optimizer, row_optimizers=rows)
+    loss = partial(LOSSES[config.objective.kind], scene=scene)
+    step = make_step(loss, optimizer, config=config, row_optimizers=rows)
+    return Run(replicate(state, mesh), step, batches, steps, scene)
+
+
+def init_latents(
+    key: Key[Array, ""], images: int, config: BackboneGraphConfig
+) -> dict[str, Float[Array, "images latent"]]:
+    """Table of latents before the first step.
+
+    Args:
+        key: the draw.
+        images: number of rows.
+        config: of the system.
+
+    Returns:
+        means, and for the likelihood the logarithms of the deviations of the posteriors.
+    """
+    mean = jax.random.normal(key, (images, config.decoder.latent_size))
+    if config.objective.kind == "squared_error":
+        return {"mean": mean}
+    return {"mean": 0.1 * mean, "log_deviation": jnp.full(mean.shape, -1.0)}
+
+
+def optimizers(
+    fitting: FittingConfig, steps_per_epoch: int, *, frozen: bool = False
+) -> tuple[optax.GradientTransformation, RowOptimizers]:
+    """Adam for what all images share, and for the latents.
+
+    Args:
+        fitting: rates and schedule.
+        steps_per_epoch: of the batches.
+        frozen: decoder and imaging do not move.
+
+    Returns:
+        the optimiser of the shared parameters and those of the tables.
+    """
+
+    def schedule(rate: float, per_epoch: int) -> optax.Schedule:
+        warm_up = max(1, round(fitting.warm_up_epochs * per_epoch))
+        rest = max(1, fitting.epochs * per_epoch - warm_up)
+        rise = optax.linear_schedule(0.1 * rate, rate, warm_up)
+        fall = optax.cosine_decay_schedule(rate, rest, 0.02)
+        after = fall if fitting.decay else optax.constant_schedule(rate)
+        return optax.join_schedules([rise, after], [warm_up])
+
+    groups = {
+        "decoder": optax.adam(schedule(fitting.decoder_rate, steps_per_epoch)),
+        "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
+        "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
+    }
+    if frozen:
+        groups |= {"decoder": optax.set_to_zero(), "imaging": optax.set_to_zero()}
+    shared = optax.multi_transform(groups, lambda params: {name: name for name in params})
+    if not fitting.latent_rows:
+        return shared, {}
+    # A row sees its image once per epoch: short memories.
+    return shared, {"latents": optax.adam(schedule(fitting.latent_rate, 1), b1=0.5, b2=0.9)}
