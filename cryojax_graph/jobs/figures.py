@@ -1,0 +1,358 @@
+"""Figures of a report: data in, HTML out; drawn by Plotly in the reader's browser.
+
+Arrays travel as base64 of float32, so a figure of 100,000 points costs about 1 MB.
+"""
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
+
+_MANY_POINTS = 3000
+_DIVERGING = ((0, "#2b59c3"), (0.5, "#ffffff"), (1, "#c8423f"))
+
+
+class Curve(NamedTuple):
+    """A line in a figure.
+
+    Attributes:
+        name: for the legend.
+        x: positions.
+        y: values; gaps where not finite.
+        band: lower and upper bound, drawn as a shaded area.
+        dashed: draw the line dashed.
+    """
+
+    name: str
+    x: Float[np.ndarray, " n"]
+    y: Float[np.ndarray, " n"]
+    band: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]] | None = None
+    dashed: bool = False
+
+
+class Axis(NamedTuple):
+    """What an axis shows.
+
+    Attributes:
+        title: with the unit.
+        log: logarithmic.
+        range: ends of the axis; all data when not given.
+    """
+
+    title: str
+    log: bool = False
+    range: tuple[float, float] | None = None
+
+
+def curves_figure(
+    curves: Sequence[Curve],
+    x: Axis,
+    y: Axis,
+    *,
+    caption: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> str:
+    """Lines over one pair of axes: losses, Fourier shell correlation, calibration.
+
+    Args:
+        curves: in the order of the legend.
+        x: horizontal axis.
+        y: vertical axis.
+        caption: what the reader should see in it.
+        levels: dotted horizontal lines by label, such as FSC thresholds.
+
+    Returns:
+        HTML.
+    """
+    traces = []
+    for number, curve in enumerate(curves):
+        colour = {"color": f"colour{number}"}
+        if curve.band is not None:
+            edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+            lower, upper = curve.band
+            traces.append({"x": _typed(curve.x), "y": _typed(lower), **edge})
+            fill = {"fill": "tonexty", "fillcolor": f"faint{number}"}
+            traces.append({"x": _typed(curve.x), "y": _typed(upper), **edge, **fill})
+        dash = {"dash": "dash"} if curve.dashed else {}
+        traces.append(
+            {
+                "name": curve.name,
+                "x": _typed(curve.x),
+                "y": _typed(curve.y),
+                "mode": "lines",
+                "line": {**colour, **dash},
+            }
+        )
+    layout = {"xaxis": _axis(x), "yaxis": _axis(y), **_levels(levels or {}, "h", y.log)}
+    return _figure(traces, layout, caption)
+
+
+def histogram_figure(
+    groups: Mapping[str, Float[np.ndarray, " n"]],
+    x: Axis,
+    *,
+    bins: int = 60,
+    caption: str = "",
+    marks: Mapping[str, float] | None = None,
+) -> str:
+    """Histograms on common bins, one over the other.
+
+    Args:
+        groups: values by name; those that are not finite are left out and counted in the name.
+        x: axis of the values.
+        bins: number of bins over the range of all values.
+        caption: what the reader should see in it.
+        marks: dotted vertical lines by label, such as a mean or a baseline.
+
+    Returns:
+        HTML.
+    """
+    finite = {name: values[np.isfinite(values)] for name, values in groups.items()}
+    everything = np.concatenate([*finite.values(), list((marks or {}).values())])
+    edges = np.histogram_bin_edges(everything, bins)
+    traces = []
+    for number, (name, values) in enumerate(finite.items()):
+        missing = len(groups[name]) - len(values)
+        traces.append(
+            {
+                "type": "bar",
+                "name": f"{name} ({missing} not finite)" if missing else name,
+                "x": _typed(0.5 * (edges[1:] + edges[:-1])),
+                "y": _typed(np.histogram(values, edges)[0]),
+                "width": float(edges[1] - edges[0]),
+                "marker": {"color": f"colour{number}", "line": {"width": 0}},
+                "opacity": 0.75 if len(groups) > 1 else 1.0,
+            }
+        )
+    layout = {
+        "xaxis": _axis(x),
+        "yaxis": _axis(Axis("count")),
+        "barmode": "overlay",
+        "bargap": 0,
+        **_levels(marks or {}, "v", x.log),
+    }
+    return _figure(traces, layout, caption)
+
+
+def scatter_figure(
+    x_values: Float[np.ndarray, " n"],
+    y_values: Float[np.ndarray, " n"],
+    x: Axis,
+    y: Axis,
+    *,
+    colour: Float[np.ndarray, " n"] | None = None,
+    colour_title: str = "",
+    labels: Sequence[str] | None = None,
+    caption: str = "",
+    equal_scale: bool = False,
+) -> str:
+    """Points, coloured by a value.
+
+    Args:
+        x_values: horizontal positions.
+        y_values: vertical positions.
+        x: horizontal axis.
+        y: vertical axis.
+        colour: value of each point.
+        colour_title: name and unit of that value.
+        labels: shown when the pointer is over a point.
+        caption: what the reader should see in it.
+        equal_scale: one unit is as long on both axes.
+
+    Returns:
+        HTML.
+    """
+    many = len(x_values) > _MANY_POINTS
+    marker: dict[str, Any] = {"size": 3 if many else 6, "opacity": 0.6 if many else 0.85}
+    if colour is not None:
+        bar = {"title": {"text": colour_title, "side": "right"}, "thickness": 12, "outlinewidth": 0}
+        marker |= {"color": _typed(colour), "colorscale": "Viridis", "colorbar": bar}
+    trace = {
+        "type": "scattergl" if many else "scatter",
+        "mode": "markers",
+        "x": _typed(x_values),
+        "y": _typed(y_values),
+        "marker": marker,
+    }
+    if labels is not None:
+        trace |= {"text": list(labels), "hovertemplate": "%{text}<extra></extra>"}
+    scale = {"scaleanchor": "x", "scaleratio": 1} if equal_scale else {}
+    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y) | scale}, caption)
+
+
+def heat_map_figure(
+    values: Float[np.ndarray, "rows columns"],
+    x: Axis,
+    y: Axis,
+    *,
+    extent: tuple[float, float, float, float] | None = None,
+    value_title: str = "",
+    symmetric: bool = False,
+    caption: str = "",
+) -> str:
+    """A matrix as colours.
+
+    Args:
+        values: row 0 is at the bottom.
+        x: horizontal axis, along columns.
+        y: vertical axis, along rows.
+        extent: x and y of the centres of the first and the last column and row (x0, x1, y0, y1);
+            indices when not given.
+        value_title: name and unit of the values.
+        symmetric: colours diverge from 0, for correlations and differences.
+        caption: what the reader should see in it.
+
+    Returns:
+        HTML.
+    """
+    rows, columns = values.shape
+    x0, x1, y0, y1 = extent or (0, columns - 1, 0, rows - 1)
+    trace = {
+        "type": "heatmap",
+        "z": _typed(values),
+        "x": _typed(np.linspace(x0, x1, columns)),
+        "y": _typed(np.linspace(y0, y1, rows)),
+        "colorscale": _DIVERGING if symmetric else "Viridis",
+        "colorbar": {"title": {"text": value_title, "side": "right"}, "outlinewidth": 0},
+    }
+    if symmetric:
+        trace["zmid"] = 0
+    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y)}, caption)
+
+
+def backbone_figure(
+    frames: Float[np.ndarray, "frames n 3"],
+    chains: Int[np.ndarray, " n"],
+    *,
+    frame_labels: Sequence[str] | None = None,
+    values: Float[np.ndarray, " n"] | None = None,
+    value_title: str = "",
+    chain_names: Sequence[str] | None = None,
+    caption: str = "",
+) -> str:
+    """A moving backbone in three dimensions, with a slider and a play button.
+
+    Each unbroken stretch is a smooth tube through its C-alpha atoms; the first frame stays behind
+    as a thin grey line. Bonds longer than 5.5 Å in the first frame are gaps.
+
+    Args:
+        frames: C-alpha coordinates, Å.
+        chains: number of the chain of each residue, from 0, in the order of the residues.
+        frame_labels: of each frame.
+        values: of each residue, shown as colours; without them chains have a colour each, and a
+            single chain runs from blue at its start to red at its end.
+        value_title: name and unit of the values.
+        chain_names: for the legend.
+        caption: what the reader should see in it.
+
+    Returns:
+        HTML.
+    """
+    count = int(chains.max()) + 1
+    bond = np.linalg.norm(np.diff(frames[0], axis=0), axis=-1)
+    starts = np.flatnonzero((np.diff(chains) != 0) | (bond > 5.5)) + 1
+    if values is None and count == 1:
+        values, value_title = np.arange(len(chains), dtype=np.float32), "residue"
+    spec = {
+        "frames": _typed(frames.reshape(-1)),
+        "frame_count": len(frames),
+        "stretches": [0, *starts.tolist(), len(chains)],
+        "chains": chains.tolist(),
+        "chain_names": list(chain_names or (f"chain {number + 1}" for number in range(count))),
+        "labels": list(frame_labels or (f"{i + 1} of {len(frames)}" for i in range(len(frames)))),
+        "values": None if values is None else _typed(values),
+        "value_title": value_title,
+    }
+    return (
+        f'<figure><div class="backbone"><div class="scene"></div><div class="controls">'
+        f'<button type="button" aria-label="play">▶</button><input type="range" min="0" '
+        f'max="{len(frames) - 1}" value="0" aria-label="frame"><output></output></div>'
+        f"{_json_script(spec)}</div>{_caption(caption)}</figure>"
+    )
+
+
+def image_grid(
+    images: Float[np.ndarray, "n height width"],
+    *,
+    captions: Sequence[str] | None = None,
+    caption: str = "",
+    width: int = 128,
+) -> str:
+    """Thumbnails, each stretched to its own range of grey, row 0 of each image at the top.
+
+    Args:
+        images: any unit.
+        captions: of each image.
+        caption: of all.
+        width: of each on the page, CSS pixels.
+
+    Returns:
+        HTML.
+    """
+    cells = []
+    for i, image in enumerate(images):
+        label = html.escape(captions[i]) if captions else ""
+        uri = data_uri(encode_png(grey_levels(image)))
+        cells.append(
+            f'<figure><img src="{uri}" width="{width}" alt="{label or f"image {i + 1}"}">'
+            f"<figcaption>{label}</figcaption></figure>"
+        )
+    style = f"grid-template-columns: repeat(auto-fill, minmax({width}px, 1fr))"
+    grid = f'<div class="thumbnails" style="{style}">{"".join(cells)}</div>'
+    return f"<figure>{grid}{_caption(caption)}</figure>"
+
+
+def _figure(traces: list[dict[str, Any]], layout: dict[str, Any], caption: str) -> str:
+    spec = _json_script({"data": traces, "layout": layout})
+    return f'<figure><div class="plot">{spec}</div>{_caption(caption)}</figure>'
+
+
+def _caption(text: str) -> str:
+    return f"<figcaption>{html.escape(text)}</figcaption>" if text else ""
+
+
+def _json_script(spec: dict[str, Any]) -> str:
+    # A "<" could end the script element early.
+    text = json.dumps(spec, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'
+
+
+def _typed(values: np.ndarray) -> dict[str, str]:
+    """Plotly's form of an array: base64 of its bytes, little-endian."""
+    values = np.ascontiguousarray(values, "<f4")
+    typed = {"dtype": "f4", "bdata": base64.b64encode(values.tobytes()).decode()}
+    return typed | ({"shape": f"{values.shape[0]},{values.shape[1]}"} if values.ndim == 2 else {})
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    described: dict[str, Any] = {"title": {"text": axis.title}}
+    if axis.log:
+        described["type"] = "log"
+    if axis.range is not None:
+        described["range"] = [float(np.log10(end)) if axis.log else end for end in axis.range]
+    return described
+
+
+def _levels(levels: Mapping[str, float], direction: str, log: bool) -> dict[str, Any]:
+    """Dotted lines across the figure, horizontal (h) or vertical (v), with their labels."""
+    across, along = ("x", "y") if direction == "h" else ("y", "x")
+    shapes, notes = [], []
+    for label, value in levels.items():
+        ends = {f"{across}0": 0, f"{across}1": 1, f"{across}ref": "paper"}
+        place = {f"{along}0": value, f"{along}1": value, f"{along}ref": along}
+        shapes.append({"type": "line", **ends, **place, "line": {"dash": "dot", "width": 1.2}})
+        at = float(np.log10(value)) if log else value
+        anchor = (
+            {"xanchor": "right", "yanchor": "bottom"}
+            if direction == "h"
+            else {"xanchor": "left", "yanchor": "top"}
+        )
+        position = {across: 1, f"{across}ref": "paper", along: at, f"{along}ref": along}
+        notes.append({"text": label, "showarrow": False, **position, **anchor})
+    return {"shapes": shapes, "annotations": notes}
