@@ -1,1 +1,32 @@
 """Rotations, rigid frames, torsions, superposition and orientation grids."""
+
+from cryojax_graph.geometry.frames import (
+    Frames,
+    apply,
+    compose,
+    frames_from_three_points,
+    invert,
+)
+from cryojax_graph.geometry.orientations import (
+    orientation_children,
+    orientation_count,
+    orientation_grid,
+    orientation_spacing_degrees,
+    orientations_at,
+)
+from cryojax_graph.geometry.rotations import (
+    euler_degrees_from_matrix,
+    exp_map,
+    geodesic_distance,
+    karcher_mean,
+    log_map,
+    matrix_from_6d,
+    matrix_from_euler_degrees,
+    matrix_from_quaternion,
+    matrix_from_two_vectors,
+    quaternion_from_matrix,
+    random_rotations,
+    six_d_from_matrix,
+)
+from cryojax_graph.geometry.superpose import rmsd, superpose, superposed_rmsd
+from cryojax_graph.geometry.torsions import bond_angle, build_chain, dihedral, place_atom
