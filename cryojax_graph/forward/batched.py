@@ -1,0 +1,145 @@
+"""Many images in chunks that stay in cache, their gradients computed on the way.
+
+On a processor a chunk of about 16 images keeps its intermediate arrays in cache, which doubles the
+speed of the forward model; on an accelerator a chunk of hundreds fills the device.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+Result = TypeVar("Result")
+Loss = Callable[[Any, Any, Any], Float[Array, ""]]
+
+
+def map_images(
+    function: Callable[..., Result], *arguments: PyTree, chunk: int = 16, mesh: Mesh | None = None
+) -> Result:
+    """Apply a function of one image to many, a chunk at a time.
+
+    Args:
+        function: of one example of each argument.
+        *arguments: trees of arrays whose leading axis counts the images.
+        chunk: images computed at once.
+        mesh: divide the images over the axis ``data`` of these devices; their number must be a
+            multiple of the number of devices.
+
+    Returns:
+        the results of ``function``, stacked.
+    """
+    run = partial(_map_chunks, jax.vmap(function), chunk=chunk)
+    if mesh is not None:
+        images = PartitionSpec("data")
+        run = jax.shard_map(run, mesh=mesh, in_specs=images, out_specs=images)
+    return run(*arguments)
+
+
+def sum_images(
+    loss: Loss,
+    shared: PyTree,
+    inputs: PyTree,
+    data: PyTree,
+    *,
+    chunk: int = 16,
+    mesh: Mesh | None = None,
+) -> tuple[Float[Array, ""], Float[Array, " images"]]:
+    """Sum of a loss over many images, differentiable at the cost of one pass.
+
+    Where a sum is differentiated, values and gradients of a chunk are computed together while it is
+    in cache, and only the gradients are kept: nothing is computed twice and no intermediate array
+    of another chunk is stored.
+
+    Args:
+        loss: of (shared, inputs of one image, data of one image).
+        shared: tree of floating-point arrays common to all images, differentiable.
+        inputs: tree of floating-point arrays with a leading axis of images, differentiable.
+        data: tree of arrays with a leading axis of images, not differentiated.
+        chunk: images computed at once.
+        mesh: divide the images over the axis ``data`` of these devices; their number must be a
+            multiple of the number of devices.
+
+    Returns:
+        the sum, and the loss of each image, which carries no gradient.
+    """
+
+    @jax.custom_vjp
+    def total(shared: PyTree, inputs: PyTree, data: PyTree) -> tuple[Array, Array]:
+        values = map_images(partial(loss, shared), inputs, data, chunk=chunk, mesh=mesh)
+        return jnp.sum(values), values
+
+    def forward(shared: PyTree, inputs: PyTree, data: PyTree) -> tuple[Any, Any]:
+        values, to_shared, to_inputs = _gradients(loss, shared, inputs, data, chunk, mesh)
+        return (jnp.sum(values), values), (to_shared, to_inputs)
+
+    def backward(gradients: tuple[PyTree, PyTree], cotangents: tuple[Array, Array]) -> Any:
+        scaled = jax.tree.map(lambda gradient: cotangents[0] * gradient, gradients)
+        return (*scaled, None)
+
+    total.defvjp(forward, backward)
+    return total(shared, inputs, data)
+
+
+def _gradients(
+    loss: Loss, shared: PyTree, inputs: PyTree, data: PyTree, chunk: int, mesh: Mesh | None
+) -> tuple[Array, PyTree, PyTree]:
+    """Losses of all images, gradient of their sum by ``shared``, gradients by ``inputs``."""
+
+    def of_chunk(shared: PyTree, inputs: PyTree, data: PyTree) -> Any:
+        def chunk_sum(shared: PyTree, inputs: PyTree) -> tuple[Array, Array]:
+            values = jax.vmap(loss, in_axes=(None, 0, 0))(shared, inputs, data)
+            return jnp.sum(values), values
+
+        (_, values), gradients = jax.value_and_grad(chunk_sum, argnums=(0, 1), has_aux=True)(
+            shared, inputs
+        )
+        return values, *gradients
+
+    def run(shared: PyTree, inputs: PyTree, data: PyTree) -> Any:
+        def step(to_shared: PyTree, images: tuple[PyTree, PyTree]) -> Any:
+            values, more, to_inputs = of_chunk(shared, *images)
+            return jax.tree.map(jnp.add, to_shared, more), (values, to_inputs)
+
+        to_shared, (values, to_inputs) = _scan_chunks(
+            step, jax.tree.map(jnp.zeros_like, shared), (inputs, data), chunk
+        )
+        if mesh is not None:
+            to_shared = jax.lax.psum(to_shared, "data")
+        return values, to_shared, to_inputs
+
+    if mesh is not None:
+        common, images = PartitionSpec(), PartitionSpec("data")
+        run = jax.shard_map(
+            run,
+            mesh=mesh,
+            in_specs=(common, images, images),
+            out_specs=(images, common, images),
+            check_vma=False,
+        )
+    return run(shared, inputs, data)
+
+
+def _map_chunks(function: Callable[..., Any], *arguments: PyTree, chunk: int) -> Any:
+    def step(carry: None, images: tuple[PyTree, ...]) -> tuple[None, Any]:
+        return carry, function(*images)
+
+    return _scan_chunks(step, None, arguments, chunk)[1]
+
+
+def _scan_chunks(step: Callable[..., Any], carry: Any, images: Any, chunk: int) -> tuple[Any, Any]:
+    """``lax.scan`` over chunks of the leading axis, and once more over what remains."""
+    count = jax.tree.leaves(images)[0].shape[0]
+    whole = count - count % chunk
+    results = []
+    if whole:
+        chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), images)
+        carry, stacked = jax.lax.scan(step, carry, chunks)
+        results.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked))
+    if count > whole:
+        carry, rest = step(carry, jax.tree.map(lambda a: a[whole:], images))
+        results.append(rest)
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
