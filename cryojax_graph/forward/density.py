@@ -4,7 +4,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.grids import Scalar, pixel_coordinates
-from cryojax_graph.forward.project import gaussian_profile
 
 
 def density_of_gaussians(
@@ -28,11 +27,8 @@ def density_of_gaussians(
         density in mass per Å³, ``[z, y, x]``.
     """
     coordinates = pixel_coordinates(box, voxel_size)
-    x, y, z = (
-        gaussian_profile(
-            positions[:, axis], widths, coordinates, pixel_size=voxel_size, integrate=False
-        )
-        for axis in range(3)
-    )
-    slabs = jnp.einsum("nz,ny->nzy", z * masses[:, None], y)
-    return jnp.einsum("nzy,nx->zyx", slabs, x)
+    distance = (coordinates - positions[:, :, None]) / widths[:, None, None]
+    profiles = jnp.exp(-0.5 * distance**2)
+    heights = masses / (jnp.sqrt(2.0 * jnp.pi) * widths) ** 3
+    slabs = jnp.einsum("nz,ny->nzy", profiles[:, 2] * heights[:, None], profiles[:, 1])
+    return jnp.einsum("nzy,nx->zyx", slabs, profiles[:, 0])

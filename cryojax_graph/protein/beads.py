@@ -57,7 +57,6 @@ def beads_of_atoms(
     Raises:
         ValueError: a residue has no atom.
     """
-    frames = np.asarray(residue_frames(jnp.asarray(c_alpha), jnp.asarray(triples)))
     groups: list[tuple[int, np.ndarray]] = []
     for number in range(len(c_alpha)):
         mine = np.flatnonzero(residue == number)
@@ -82,14 +81,35 @@ def beads_of_atoms(
             for (_, part), middle in zip(groups, centre, strict=True)
         ]
     )
-    local = np.einsum("bij,bi->bj", frames[owner], centre - c_alpha[owner])
     return Beads(
         residue=jnp.asarray(owner, jnp.int32),
-        local=jnp.asarray(local, jnp.float32),
+        local=jnp.asarray(local_positions(c_alpha, triples, centre, owner)),
         mass=jnp.asarray(mass, jnp.float32),
         variance=jnp.asarray(variance, jnp.float32),
         triples=jnp.asarray(triples, jnp.int32),
     )
+
+
+def local_positions(
+    c_alpha: Float[np.ndarray, "n 3"],
+    triples: Int[np.ndarray, "n 3"],
+    positions: Float[np.ndarray, "points 3"],
+    residue: Int[np.ndarray, " points"],
+) -> Float[np.ndarray, "points 3"]:
+    """Positions in the frames of their residues.
+
+    Args:
+        c_alpha: of the template, Å.
+        triples: from ``frame_triples``.
+        positions: Å.
+        residue: of each position.
+
+    Returns:
+        coordinates relative to the C-alpha atom of the residue, Å.
+    """
+    frames = np.asarray(residue_frames(jnp.asarray(c_alpha), jnp.asarray(triples)))
+    offset = positions - c_alpha[residue]
+    return np.einsum("pij,pi->pj", frames[residue], offset).astype(np.float32)
 
 
 def beads_at_c_alpha(
@@ -115,6 +135,27 @@ def beads_at_c_alpha(
     )
 
 
+def carry(
+    local: Float[Array, "points 3"],
+    residue: Int[Array, " points"],
+    c_alpha: Float[Array, "n 3"],
+    triples: Int[Array, "n 3"],
+) -> Float[Array, "points 3"]:
+    """Where points that move rigidly with their residues stand in a conformation.
+
+    Args:
+        local: from ``local_positions``, Å.
+        residue: of each point.
+        c_alpha: of the conformation, Å.
+        triples: from ``frame_triples``.
+
+    Returns:
+        positions in Å.
+    """
+    rotation = residue_frames(c_alpha, triples)[residue]
+    return c_alpha[residue] + jnp.einsum("pij,pj->pi", rotation, local)
+
+
 def place_beads(beads: Beads, c_alpha: Float[Array, "n 3"]) -> Float[Array, "beads 3"]:
     """Where the beads stand in a conformation.
 
@@ -125,5 +166,4 @@ def place_beads(beads: Beads, c_alpha: Float[Array, "n 3"]) -> Float[Array, "bea
     Returns:
         positions in Å.
     """
-    rotation = residue_frames(c_alpha, beads.triples)[beads.residue]
-    return c_alpha[beads.residue] + jnp.einsum("bij,bj->bi", rotation, beads.local)
+    return carry(beads.local, beads.residue, c_alpha, beads.triples)

@@ -101,7 +101,8 @@ def predicted_spectrum(
     transfer: Float[Array, "box half"],
     extra_variance: Scalar,
     *,
-    scene: Scene,
+    template: Template,
+    pixel_size: float,
 ) -> Complex[Array, "box half"]:
     """Noise-free half spectrum of one conformation.
 
@@ -111,18 +112,19 @@ def predicted_spectrum(
         shift: of the image in Å; the particle stands at ``-shift``.
         transfer: CTF of the image.
         extra_variance: of every bead, for atoms' own width and motion, Å².
-        scene: template and pixel size.
+        template: the molecule.
+        pixel_size: Å.
 
     Returns:
         coefficients as ``spectrum_of`` gives them, electrons per Å².
     """
-    beads = scene.template.beads
+    beads = template.beads
     projection = project_gaussians(
         view(place_beads(beads, c_alpha), rotation, shift),
         beads.mass,
         jnp.sqrt(beads.variance + extra_variance),
         box=transfer.shape[0],
-        pixel_size=scene.pixel_size,
+        pixel_size=pixel_size,
     )
     return spectrum_of(projection) * transfer
 
@@ -228,6 +230,7 @@ def likelihood_loss(
     resolution = sharpest(batch["step"], scene.steps, config, scene.pixel_size)
     band = low_pass(resolution, box=box, pixel_size=scene.pixel_size)
     band = jnp.where(batch["step"] >= objective.sharpening_share * scene.steps, 1.0, band)
+    predict = partial(predicted_spectrum, template=scene.template, pixel_size=scene.pixel_size)
     for_draw, for_clash = jax.random.split(key)
     draws = jax.random.normal(for_draw, latents["mean"].shape)
     keys = jax.random.split(for_clash, len(draws))
@@ -237,7 +240,7 @@ def likelihood_loss(
         c_alpha = network.apply(
             params["decoder"], latent, config=config.decoder, template=scene.template
         )
-        predicted = predicted_spectrum(c_alpha, rotation, shift, transfer, extra, scene=scene)
+        predicted = predict(c_alpha, rotation, shift, transfer, extra)
         score = score_image(
             jnp.exp(imaging["log_scale"]) * predicted,
             spectrum,
@@ -300,13 +303,14 @@ def squared_error_loss(
     rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
     box = batch["spectrum"].shape[1]
     restraints = scene.template.restraints
+    predict = partial(predicted_spectrum, template=scene.template, pixel_size=scene.pixel_size)
     is_bond = jnp.isinf(restraints.reach) & (restraints.pairs[:, 1] == restraints.pairs[:, 0] + 1)
 
     def one(latent, spectrum, transfer, rotation, shift):
         c_alpha = network.apply(
             params["decoder"], latent, config=config.decoder, template=scene.template
         )
-        predicted = predicted_spectrum(c_alpha, rotation, shift, transfer, 0.0, scene=scene)
+        predicted = predict(c_alpha, rotation, shift, transfer, 0.0)
         # (x - bias) / scale, the bias being the mean coefficient alone.
         predicted = predicted.at[0, 0].add(-imaging["bias"] * box**2) / imaging["scale"]
         residual = predicted - spectrum

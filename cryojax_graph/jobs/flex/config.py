@@ -1,0 +1,74 @@
+"""Settings of ``flex``."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import tyro
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.models.backbone_graph.config import PRESETS, BackboneGraphConfig
+
+
+@dataclass(frozen=True)
+class FlexConfig:
+    """Settings of the verb.
+
+    Args:
+        particles: Particle images with poses and CTF: STAR of RELION or .cs of cryoSPARC.
+        template: Model of the protein in the frame of its map: PDB or mmCIF.
+        preset: default, small (a first look), or the published paper and mlp.
+        poses: Where the poses come from; known takes those of the table.
+        epochs: Passes over the images; that of the preset when not given.
+        image_root: Folder that image names of the table are relative to.
+        origin: Where the template's coordinates have their zero: the centre or the first voxel of
+            the box; auto tries both.
+        held_out: Share of the images kept for judging the model.
+        points: Conformations along the path.
+        subsets: Regions of the leading latent that get a particle table of their own.
+        truth: truth.npz of a simulation, to show errors in the report.
+        model: All settings of the model, for the preset default.
+    """
+
+    particles: tyro.conf.Positional[str]
+    template: str
+    preset: Literal["default", "small", "paper", "mlp"] = "default"
+    poses: Literal["known"] = "known"
+    epochs: int | None = None
+    image_root: str | None = None
+    origin: Literal["auto", "centre", "corner"] = "auto"
+    held_out: float = 0.05
+    points: int = 20
+    subsets: int = 5
+    truth: str | None = None
+    model: BackboneGraphConfig = field(default_factory=BackboneGraphConfig)
+
+
+def model_config(config: FlexConfig) -> BackboneGraphConfig:
+    """Settings of the model after the preset and the number of epochs.
+
+    Args:
+        config: of the verb.
+
+    Returns:
+        settings of the model.
+
+    Raises:
+        InputError: settings of the model and another preset were both given.
+    """
+    model = config.model
+    if config.preset != "default":
+        if model != BackboneGraphConfig():
+            raise InputError(
+                "command line",
+                "--preset",
+                f"--model settings were given together with --preset {config.preset}",
+                "use --model settings with the preset default only",
+            )
+        model = PRESETS[config.preset]()
+    if config.epochs is not None:
+        if config.epochs < 1:
+            raise InputError(
+                "command line", "--epochs", f"{config.epochs} epochs", "give at least 1"
+            )
+        model = replace(model, fitting=replace(model.fitting, epochs=config.epochs))
+    return model

@@ -1,0 +1,171 @@
+"""Particles and template for ``flex``, checked before anything is computed."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.geometry import matrix_from_euler_degrees
+from cryojax_graph.io.atom_table import AtomTable, select_atoms
+from cryojax_graph.io.atoms import read_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.images import ParticleImages, open_images
+from cryojax_graph.io.particle_table import ParticleTable
+from cryojax_graph.io.particles import read_particles
+from cryojax_graph.io.residues import ResidueTable, find_residues
+from cryojax_graph.models.backbone_graph.template import TemplateAtoms
+from cryojax_graph.protein import residue_electrons, residue_width
+from cryojax_graph.training.recipes.backbone_graph import Views
+
+FEWEST_RESIDUES = 8
+FEWEST_IMAGES = 32
+_ELECTRONS = {"C": 6.0, "N": 7.0, "O": 8.0, "P": 15.0, "S": 16.0, "SE": 34.0}
+_C_ALPHA = 1
+
+
+class TemplateModel(NamedTuple):
+    """A template with and without the names of its atoms.
+
+    Attributes:
+        arrays: for the model of motion.
+        atoms: heavy atoms of its protein residues, for writing conformations.
+        residue: residue of each atom.
+        residues: the protein residues that have a C-alpha atom.
+    """
+
+    arrays: TemplateAtoms
+    atoms: AtomTable
+    residue: Int[np.ndarray, " atoms"]
+    residues: ResidueTable
+
+
+class Particles(NamedTuple):
+    """Particle images and how each was taken.
+
+    Attributes:
+        table: as it was read.
+        images: on disk.
+        views: poses and CTF.
+        pixel_size: Å.
+        box: pixels.
+    """
+
+    table: ParticleTable
+    images: ParticleImages
+    views: Views
+    pixel_size: float
+    box: int
+
+
+def read_views(path: str | Path, *, image_root: str | None) -> Particles:
+    """Particles with poses and CTF.
+
+    Args:
+        path: STAR or .cs table.
+        image_root: folder for relative image names.
+
+    Returns:
+        the particles; no pixel has been read.
+
+    Raises:
+        InputError: poses, CTF or pixel size are missing, boxes or pixel sizes are mixed, images are
+            missing, or there are too few.
+    """
+    table = read_particles(path)
+    table.require("poses", "ctf", "pixel_size")
+    if len(table) < FEWEST_IMAGES:
+        raise InputError(
+            path,
+            "table",
+            f"{len(table)} particles are too few to tell motion from noise",
+            f"give at least {FEWEST_IMAGES}; thousands are usual",
+        )
+    images = open_images(table, image_root=image_root)
+    euler, shift, sizes = table.euler_degrees, table.shift_angstrom, table.pixel_size
+    assert euler is not None
+    assert shift is not None
+    assert sizes is not None
+    if np.ptp(sizes) > 1e-3 * sizes[0]:
+        raise InputError(
+            path,
+            "pixel size",
+            f"optics groups have pixel sizes from {sizes.min():g} to {sizes.max():g} Å",
+            "scale all images to one pixel size first",
+        )
+    views = Views(
+        rotation=np.asarray(jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler, jnp.float32))),
+        shift=shift.astype(np.float32),
+        ctf=CTF(
+            defocus_u=np.float32(table.defocus_u),
+            defocus_v=np.float32(table.defocus_v),
+            defocus_angle=np.deg2rad(np.float32(table.defocus_angle_degrees)),
+            voltage=np.float32(table.voltage_kv),
+            spherical_aberration=np.float32(table.spherical_aberration_mm),
+            amplitude_contrast=np.float32(table.amplitude_contrast),
+            phase_shift=np.deg2rad(np.float32(table.phase_shift_degrees)),
+            b_factor=np.float32(table.b_factor),
+        ),
+    )
+    return Particles(table, images, views, float(sizes[0]), images.box)
+
+
+def read_template(path: str | Path) -> TemplateModel:
+    """Protein residues of a model, as arrays.
+
+    Args:
+        path: PDB or mmCIF file with one model; C-alpha atoms alone are enough.
+
+    Returns:
+        the template in the frame of its file.
+
+    Raises:
+        InputError: the file has no or too few protein residues.
+    """
+    atoms = read_atoms(path)
+    atoms = select_atoms(atoms, ~np.isin(np.char.upper(atoms.element.astype(str)), ("H", "D")))
+    residues = find_residues(atoms)
+    usable = residues.backbone_mask[:, _C_ALPHA] & (residues.kind == "protein")
+    if usable.sum() < FEWEST_RESIDUES:
+        raise InputError(
+            path,
+            "its residues",
+            f"{int(usable.sum())} protein residues with a C-alpha atom, need {FEWEST_RESIDUES}",
+            "give a model of the protein seen in the images",
+        )
+    owner = np.repeat(np.arange(len(residues)), residues.atom_count)
+    atoms = select_atoms(atoms, usable[owner])
+    residues = find_residues(atoms)
+    owner = np.repeat(np.arange(len(residues)), residues.atom_count)
+    electrons = np.array([_ELECTRONS.get(e.upper(), 7.0) for e in atoms.element.tolist()])
+    arrays = TemplateAtoms(
+        c_alpha=residues.backbone[:, _C_ALPHA].astype(float),
+        chain=residues.chain_index,
+        bonded=residues.joined_to_next.astype(np.int64),
+        hydrogen_bonds=np.zeros((0, 2), int),
+        electrons=residue_electrons(residues.name),
+        width=residue_width(residues.name),
+        atoms=atoms.positions.astype(float),
+        atom_electrons=electrons,
+        atom_residue=owner,
+        atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
+    )
+    return TemplateModel(arrays, atoms, owner, residues)
+
+
+def moved(template: TemplateModel, by: Float[np.ndarray, "3"]) -> TemplateModel:
+    """A template at another place.
+
+    Args:
+        template: to move.
+        by: Å.
+
+    Returns:
+        the moved template.
+    """
+    arrays = template.arrays
+    arrays = arrays._replace(c_alpha=arrays.c_alpha + by, atoms=arrays.atoms + by)
+    return template._replace(arrays=arrays)

@@ -1,0 +1,173 @@
+"""Outputs of ``flex``: arrays, a path as a movie, maps, particle subsets, the report."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.io.atoms import write_models
+from cryojax_graph.io.mrc import Map, write_map
+from cryojax_graph.io.npz import write_npz
+from cryojax_graph.io.particle_table import subset
+from cryojax_graph.io.particles import with_columns, write_particles
+from cryojax_graph.jobs.flex.config import FlexConfig
+from cryojax_graph.jobs.flex.problem import Problem
+from cryojax_graph.jobs.flex.report import FlexFindings, flex_report
+from cryojax_graph.jobs.flex.results import (
+    Motion,
+    carry_atoms,
+    decode_ordered,
+    map_of,
+    path_latents,
+    region_of,
+)
+from cryojax_graph.jobs.flex.truth import errors_against_truth
+from cryojax_graph.jobs.job import Job
+
+_MAPS = 5
+# A million images of a large complex would fill the disk; latents decode to the same.
+_LARGEST_CONFORMATIONS = 8 * 2**30
+
+
+def write_outputs(
+    config: FlexConfig,
+    problem: Problem,
+    params: dict[str, Any],
+    motion: Motion,
+    gain: Float[np.ndarray, " held"] | None,
+    job: Job,
+) -> None:
+    """Write everything that ``flex`` leaves behind.
+
+    Args:
+        config: of the verb.
+        problem: what was fitted to what.
+        params: of the fitted system.
+        motion: conformation of every image.
+        gain: evidence for motion in the held-out images, nats.
+        job: whose folder is meant.
+    """
+    template = problem.template
+    positions, ordered = path_latents(motion.latents, config.points)
+    path = decode_ordered(params, motion, ordered, config=problem.config, template=template)
+    _write_arrays(problem, params, motion, job)
+    with job.output("motion.cif", "the path through the conformations, as a movie") as file:
+        frames = carry_atoms(template, problem.model.arrays.atoms, problem.model.residue, path)
+        by = problem.moved_by.astype(np.float32)
+        write_models(file, problem.model.atoms, frames - by)
+    _write_maps(problem, params, path, job)
+    _write_subsets(config, problem, motion, job)
+    _measure(problem, motion, path, gain, job)
+    errors = None
+    if config.truth:
+        errors = errors_against_truth(
+            config.truth, motion.c_alpha, np.asarray(template.c_alpha), job
+        )
+    findings = FlexFindings(positions, path, gain, errors)
+    job.write_text("report.html", flex_report(problem, params, motion, findings, job), "this page")
+
+
+def _write_arrays(problem: Problem, params: dict[str, Any], motion: Motion, job: Job) -> None:
+    residues = problem.model.residues
+    identity = {
+        "template": np.asarray(problem.template.c_alpha),
+        "chain": residues.chain.astype(str),
+        "residue_number": residues.number.astype(np.int32),
+        "residue_name": residues.name.astype(str),
+    }
+    with job.output("latents.npz", "latent of every image, ordered, with its deviation") as file:
+        arrays = {
+            "latents": motion.latents.astype(np.float32),
+            "axes": motion.axes.astype(np.float32),
+            "centre": motion.centre.astype(np.float32),
+            "position_deviation_angstrom": motion.deviation.astype(np.float32),
+        }
+        write_npz(file, arrays)
+    with job.output("model.npz", "parameters of the fitted model, for embedding more") as file:
+        shared = {name: params[name] for name in ("decoder", "imaging")}
+        leaves = jax.tree_util.tree_leaves_with_path(shared)
+        write_npz(
+            file,
+            {
+                jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf)
+                for where, leaf in leaves
+            },
+        )
+    if motion.c_alpha.nbytes > _LARGEST_CONFORMATIONS:
+        job.warn("conformations.npz was left out: it would be larger than 8 GiB")
+        return
+    with job.output("conformations.npz", "C-alpha positions of every image, Å") as file:
+        arrays = {"c_alpha": motion.c_alpha, "latents": motion.latents.astype(np.float32)}
+        write_npz(file, arrays | identity)
+
+
+def _write_maps(
+    problem: Problem, params: dict[str, Any], path: Float[np.ndarray, "points n 3"], job: Job
+) -> None:
+    box, size = problem.particles.box, problem.particles.pixel_size
+    extra = float(jax.nn.softplus(params["imaging"].get("extra_variance", -20.0)))
+    chosen = np.unique(np.linspace(0, len(path) - 1, _MAPS).round().astype(int))
+    for number, point in enumerate(chosen):
+        density = map_of(
+            path[point],
+            template=problem.template,
+            extra_variance=extra,
+            box=box,
+            voxel_size=size,
+        )
+        corner = np.full(3, -(box // 2) * size) - problem.moved_by
+        with job.output(f"maps/point_{number}.mrc", f"density at point {point} of the path") as f:
+            write_map(f, Map(density, np.full(3, size), corner))
+
+
+def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Job) -> None:
+    table = problem.particles.table
+    region = region_of(motion.latents[:, 0], config.subsets)
+    suffix = ".cs" if table.kind == "cs" else ".star"
+    latent_columns = {
+        "cryojaxLatent1": motion.latents[:, 0],
+        "cryojaxPositionDeviation": motion.deviation,
+    }
+    if table.kind == "star":
+        table = with_columns(table, latent_columns)
+    for number in range(config.subsets):
+        with job.output(
+            f"subsets/region_{number}{suffix}",
+            f"particles of region {number} of {config.subsets} along the motion",
+        ) as file:
+            write_particles(subset(table, np.flatnonzero(region == number)), file)
+
+
+def _measure(
+    problem: Problem,
+    motion: Motion,
+    path: Float[np.ndarray, "points n 3"],
+    gain: Float[np.ndarray, " held"] | None,
+    job: Job,
+) -> None:
+    template = np.asarray(problem.template.c_alpha)
+    mean = motion.c_alpha.mean(0)
+    spread = np.sqrt(((motion.c_alpha - mean) ** 2).sum(-1).mean())
+    bonded = problem.model.arrays.bonded[:-1] > 0
+
+    def steps(c_alpha: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(np.diff(c_alpha, axis=-2), axis=-1)[..., bonded]
+
+    off = np.sqrt(np.mean((steps(motion.c_alpha) - steps(template)) ** 2)) if bonded.any() else 0.0
+    length = np.sqrt(((path[-1] - path[0]) ** 2).sum(-1).mean())
+    job.metric("images", len(motion.latents), "1")
+    job.metric("residues", len(template), "1")
+    job.metric("spread_rms_angstrom", spread)
+    job.metric("path_ends_rmsd_angstrom", length)
+    job.metric("c_alpha_step_deviation_rms_angstrom", off)
+    job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
+    if gain is not None:
+        error = gain.std() / np.sqrt(len(gain))
+        job.metric("held_out_motion_gain_mean_nats", gain.mean(), "nats")
+        job.metric("held_out_motion_gain_standard_error_nats", error, "nats")
+        if gain.mean() < 2.0 * error:
+            job.warn(
+                "No motion was found that images outside the fit confirm: differences between "
+                "conformations are not evidence."
+            )

@@ -1,0 +1,162 @@
+"""What ``flex`` fits to what, read and checked, with the template placed in the box."""
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.flex.config import FlexConfig, model_config
+from cryojax_graph.jobs.flex.inputs import (
+    Particles,
+    TemplateModel,
+    moved,
+    read_template,
+    read_views,
+)
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.objective import predicted_spectrum
+from cryojax_graph.models.backbone_graph.template import Template, build_template
+from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
+from cryojax_graph.training.splits import held_out
+
+_IMAGES_TO_PLACE_TEMPLATE = 128
+
+
+class Problem(NamedTuple):
+    """All that is known before the fit.
+
+    Attributes:
+        particles: images and how they were taken.
+        model: template with its atoms, its zero at the centre of the box.
+        template: the same as arrays of the model of motion.
+        reader: of the images.
+        config: of the model of motion.
+        fitted: images to fit.
+        held: images held out.
+        moved_by: what was added to the coordinates of the template's file, Å.
+    """
+
+    particles: Particles
+    model: TemplateModel
+    template: Template
+    reader: SpectrumReader
+    config: BackboneGraphConfig
+    fitted: Int[np.ndarray, " fitted"]
+    held: Int[np.ndarray, " held"]
+    moved_by: Float[np.ndarray, "3"]
+
+
+def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
+    """Read and check the inputs, and place the template in the box.
+
+    Args:
+        config: of the verb.
+        key: draws the held-out images.
+        job: for messages.
+
+    Returns:
+        what is to be fitted.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    model = model_config(config)
+    particles = read_views(config.particles, image_root=config.image_root)
+    template_model = read_template(config.template)
+    count, residues = len(particles.table), len(template_model.arrays.c_alpha)
+    job.log(
+        f"{count:,} images of {particles.box} px at {particles.pixel_size:g} Å, "
+        f"template of {residues:,} residues"
+    )
+    if not 0 <= config.held_out < 0.5:
+        raise InputError(
+            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
+        )
+    fitted, held = held_out(key, count, config.held_out)
+    reader = SpectrumReader(
+        particles.images.read,
+        particles.views,
+        pixel_size=particles.pixel_size,
+        standardise=model.objective.kind == "squared_error",
+    )
+    moved_by = _to_centre(template_model, particles, reader, config, model, job)
+    template_model = moved(template_model, moved_by)
+    template = build_template(template_model.arrays, model)
+    return Problem(particles, template_model, template, reader, model, fitted, held, moved_by)
+
+
+def _to_centre(
+    model: TemplateModel,
+    particles: Particles,
+    reader: SpectrumReader,
+    config: FlexConfig,
+    settings: BackboneGraphConfig,
+    job: Job,
+) -> Float[np.ndarray, "3"]:
+    """What brings the template's zero to the centre of the box."""
+    half_box = particles.box // 2 * particles.pixel_size
+    candidates = {"centre": np.zeros(3), "corner": np.full(3, -half_box)}
+    origin = config.origin
+    if origin == "auto":
+        scores = {
+            name: _explained(moved(model, by), particles, reader, settings)
+            for name, by in candidates.items()
+        }
+        origin = max(scores, key=lambda name: scores[name])
+        listed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
+        job.log(f"Zero of the template's coordinates: {origin} (correlation: {listed})")
+        if scores[origin] < 0.02:
+            job.warn(
+                "The template hardly correlates with the images in their poses: check poses, "
+                "handedness, contrast (protein must be white) and the frame of the template."
+            )
+    by = candidates[origin]
+    reach = float(np.abs(model.arrays.c_alpha + by).max())
+    if reach > half_box:
+        raise InputError(
+            config.template,
+            "its coordinates",
+            f"C-alpha atoms reach {reach:.0f} Å from the zero, the box only {half_box:.0f} Å",
+            "give the model in the frame of the map, or set --origin",
+        )
+    return by
+
+
+def _explained(
+    model: TemplateModel,
+    particles: Particles,
+    reader: SpectrumReader,
+    settings: BackboneGraphConfig,
+) -> float:
+    """Mean correlation of projections of the template with some images, below 10 Å."""
+    quick = replace(settings, decoder=replace(settings.decoder, kind="mlp"), beads="residue")
+    template = build_template(model.arrays, quick)
+    count = min(_IMAGES_TO_PLACE_TEMPLATE, len(particles.table))
+    chosen = np.linspace(0, len(particles.table) - 1, count).astype(int)
+    batch = reader.read(np.unique(chosen))
+    frequency = np.hypot(
+        np.fft.fftfreq(particles.box, particles.pixel_size)[:, None],
+        np.fft.rfftfreq(particles.box, particles.pixel_size),
+    )
+    band = jnp.asarray((frequency < 0.1) & (frequency > 0))
+    predict = partial(predicted_spectrum, template=template, pixel_size=particles.pixel_size)
+
+    @jax.jit
+    @jax.vmap
+    def correlation(
+        spectrum: Array, transfer: Array, rotation: Array, shift: Array
+    ) -> Float[Array, ""]:
+        predicted = predict(template.c_alpha, rotation, shift, transfer, 4.0) * band
+        observed = spectrum * band
+        product = jnp.sum((predicted * observed.conj()).real)
+        power = jnp.sum(jnp.abs(predicted) ** 2) * jnp.sum(jnp.abs(observed) ** 2)
+        return product / jnp.sqrt(jnp.maximum(power, 1e-30))
+
+    fields = (batch["spectrum"], batch["transfer"], batch["rotation"], batch["shift"])
+    return float(jnp.mean(correlation(*fields)))

@@ -1,0 +1,189 @@
+"""What a fitted model of motion says: conformations, a path through them, maps, subsets."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, Key
+
+from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.predict import decode, order_latents, position_deviation
+from cryojax_graph.models.backbone_graph.template import Template
+from cryojax_graph.protein import carry, local_positions, place_beads
+
+# The ends of the path are where some images still are.
+_PATH_FROM, _PATH_TO = 0.02, 0.98
+
+
+class Motion(NamedTuple):
+    """Conformation of every image.
+
+    Attributes:
+        latents: ordered: zero mean, unit variance, the first axis moves the structure most.
+        axes: matrix from centred fitted latents to ``latents``.
+        centre: mean of the fitted latents.
+        deviation: expected error of each conformation by the model's own account, Å.
+        c_alpha: positions, Å.
+    """
+
+    latents: Float[np.ndarray, "images latent"]
+    axes: Float[np.ndarray, "latent latent"]
+    centre: Float[np.ndarray, " latent"]
+    deviation: Float[np.ndarray, " images"]
+    c_alpha: Float[np.ndarray, "images n 3"]
+
+
+def motion_of(
+    key: Key[jax.Array, ""],
+    params: dict[str, Any],
+    *,
+    config: BackboneGraphConfig,
+    template: Template,
+) -> Motion:
+    """Decode every image and put the latent space in order.
+
+    Args:
+        key: for drawing from posteriors.
+        params: of the fitted system.
+        config: of the system.
+        template: the molecule.
+
+    Returns:
+        the motion; without posteriors (published objective) deviations are 0.
+    """
+    fitted = params["latents"]["mean"]
+    c_alpha = np.asarray(decode(params["decoder"], fitted, config=config, template=template))
+    latents, axes = order_latents(np.asarray(fitted, float), c_alpha.astype(float))
+    deviation = np.zeros(len(latents))
+    if "log_deviation" in params["latents"]:
+        deviation = np.asarray(
+            position_deviation(
+                key,
+                params["decoder"],
+                fitted,
+                params["latents"]["log_deviation"],
+                config=config,
+                template=template,
+            )
+        )
+    return Motion(latents, axes, np.asarray(fitted, float).mean(0), deviation, c_alpha)
+
+
+def path_latents(
+    latents: Float[np.ndarray, "images latent"], points: int
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points latent"]]:
+    """Points along the leading axis, each at the mean of the images near it.
+
+    The other axes follow the images, so the path stays where images are.
+
+    Args:
+        latents: ordered.
+        points: number of points.
+
+    Returns:
+        positions on the leading axis, equally spaced, and the latent of each point.
+    """
+    leading = latents[:, 0]
+    positions = np.linspace(*np.quantile(leading, [_PATH_FROM, _PATH_TO]), points)
+    width = max((positions[-1] - positions[0]) / max(points - 1, 1), 1e-6)
+    weight = np.exp(-0.5 * ((leading - positions[:, None]) / width) ** 2) + 1e-12
+    around = weight @ latents / weight.sum(1, keepdims=True)
+    around[:, 0] = positions
+    return positions, around
+
+
+def decode_ordered(
+    params: dict[str, Any],
+    motion: Motion,
+    ordered: Float[np.ndarray, "points latent"],
+    *,
+    config: BackboneGraphConfig,
+    template: Template,
+) -> Float[np.ndarray, "points n 3"]:
+    """Conformations of points given in ordered latents.
+
+    Args:
+        params: of the fitted system.
+        motion: whose axes are meant.
+        ordered: points.
+        config: of the system.
+        template: the molecule.
+
+    Returns:
+        C-alpha positions, Å.
+    """
+    fitted = ordered @ np.linalg.pinv(motion.axes) + motion.centre
+    points = jnp.asarray(fitted, jnp.float32)
+    return np.asarray(decode(params["decoder"], points, config=config, template=template))
+
+
+def carry_atoms(
+    template: Template,
+    atoms: Float[np.ndarray, "atoms 3"],
+    residue: Int[np.ndarray, " atoms"],
+    c_alpha: Float[np.ndarray, "frames n 3"],
+) -> Float[np.ndarray, "frames atoms 3"]:
+    """All atoms of the template, moved rigidly with their residues.
+
+    Args:
+        template: the molecule.
+        atoms: of the template, Å.
+        residue: of each atom.
+        c_alpha: conformations, Å.
+
+    Returns:
+        positions, Å, float32.
+    """
+    triples = template.beads.triples
+    local = jnp.asarray(
+        local_positions(np.asarray(template.c_alpha), np.asarray(triples), atoms, residue)
+    )
+    move = jax.vmap(lambda frame: carry(local, jnp.asarray(residue), frame, triples))
+    return np.asarray(move(jnp.asarray(c_alpha, jnp.float32)), np.float32)
+
+
+def map_of(
+    c_alpha: Float[np.ndarray, "n 3"],
+    *,
+    template: Template,
+    extra_variance: float,
+    box: int,
+    voxel_size: float,
+) -> Float[np.ndarray, "box box box"]:
+    """Density of a conformation as the fitted imaging model draws it.
+
+    Args:
+        c_alpha: of the conformation, Å.
+        template: the molecule.
+        extra_variance: of every bead, Å².
+        box: voxels.
+        voxel_size: Å.
+
+    Returns:
+        electrons per Å³, ``[z, y, x]``.
+    """
+    beads = template.beads
+    density = density_of_gaussians(
+        place_beads(beads, jnp.asarray(c_alpha, jnp.float32)),
+        beads.mass,
+        jnp.sqrt(beads.variance + extra_variance),
+        box=box,
+        voxel_size=voxel_size,
+    )
+    return np.asarray(density)
+
+
+def region_of(leading: Float[np.ndarray, " images"], regions: int) -> Int[np.ndarray, " images"]:
+    """Region of the leading axis that each image lies in; regions hold equally many images.
+
+    Args:
+        leading: ordered latent.
+        regions: number of regions.
+
+    Returns:
+        numbers from 0 in the order of the axis.
+    """
+    rank = np.argsort(np.argsort(leading, kind="stable"), kind="stable")
+    return rank * regions // len(leading)
