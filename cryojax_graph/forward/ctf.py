@@ -43,7 +43,7 @@ def electron_wavelength(voltage: Scalar) -> Float[Array, ""]:
     Returns:
         wavelength in Å.
     """
-    volts = jnp.asarray(voltage, jnp.float32) * 1e3
+    volts = jnp.asarray(voltage, float) * 1e3
     return 12.2643247 / jnp.sqrt(volts * (1.0 + volts * 0.978466e-6))
 
 

@@ -19,7 +19,11 @@ def to_spectrum(image: Float[Array, "box box"]) -> Complex[Array, "box half"]:
     Returns:
         sum of image(r) exp(-2πi k·r) over the pixels, shape (box, box // 2 + 1).
     """
-    return jnp.fft.rfft2(jnp.fft.ifftshift(image))
+    box = image.shape[0]
+    if box % 2:
+        return jnp.fft.rfft2(jnp.fft.ifftshift(image))
+    # Moving the origin by half an even box is a change of sign, cheaper than moving the pixels.
+    return jnp.fft.rfft2(image) * _checkerboard(box)
 
 
 def to_image(spectrum: Complex[Array, "box half"]) -> Float[Array, "box box"]:
@@ -32,7 +36,15 @@ def to_image(spectrum: Complex[Array, "box half"]) -> Float[Array, "box box"]:
         square image with as many rows as the spectrum.
     """
     box = spectrum.shape[0]
-    return jnp.fft.fftshift(jnp.fft.irfft2(spectrum, s=(box, box)))
+    if box % 2:
+        return jnp.fft.fftshift(jnp.fft.irfft2(spectrum, s=(box, box)))
+    return jnp.fft.irfft2(spectrum * _checkerboard(box), s=(box, box))
+
+
+def _checkerboard(box: int) -> Float[Array, "box half"]:
+    """exp(πi (ky + kx)) of every coefficient."""
+    parity = jnp.arange(box)[:, None] + jnp.arange(box // 2 + 1)
+    return jnp.where(parity % 2, -1.0, 1.0)
 
 
 def filter_image(

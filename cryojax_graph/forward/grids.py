@@ -16,7 +16,7 @@ def pixel_coordinates(box: int, pixel_size: Scalar = 1.0) -> Float[Array, " box"
     Returns:
         coordinates in Å, shape (box,).
     """
-    return (jnp.arange(box) - box // 2) * jnp.asarray(pixel_size, jnp.float32)
+    return (jnp.arange(box) - box // 2) * jnp.asarray(pixel_size, float)
 
 
 def frequency_axes(
@@ -32,7 +32,7 @@ def frequency_axes(
         frequencies in 1/Å along y, shape (box,), and along x, shape (box // 2 + 1,).
     """
     indices = jnp.fft.fftfreq(box) * box, jnp.fft.rfftfreq(box) * box
-    step = 1.0 / (box * jnp.asarray(pixel_size, jnp.float32))
+    step = 1.0 / (box * jnp.asarray(pixel_size, float))
     return jnp.round(indices[0]) * step, jnp.round(indices[1]) * step
 
 

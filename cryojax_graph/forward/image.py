@@ -1,12 +1,17 @@
 """The forward model: structure, pose and CTF to image, and how likely an observed image is."""
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
-from cryojax_graph.forward.fourier import filter_image
+from cryojax_graph.forward.fourier import shift_phase, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
+from cryojax_graph.forward.grouping import GroupPlan
 from cryojax_graph.forward.project import project_gaussians
+from cryojax_graph.forward.slices import VolumeSpectrum, slice_spectrum
+from cryojax_graph.forward.windows import project_groups
 
 
 def view(
@@ -25,6 +30,45 @@ def view(
     return positions @ rotation[:2].T - shift
 
 
+def gaussian_spectrum(
+    positions: Float[Array, "n 3"],
+    masses: Float[Array, " n"],
+    widths: Float[Array, " n"],
+    rotation: Float[Array, "3 3"],
+    shift: Float[Array, "2"],
+    ctf: CTF,
+    scale: Scalar = 1.0,
+    *,
+    box: int,
+    pixel_size: Scalar,
+    integrate: bool = False,
+    plan: GroupPlan | None = None,
+) -> Complex[Array, "box half"]:
+    """Half spectrum of the noise-free image of a structure of Gaussians.
+
+    Args:
+        positions: (x, y, z) in Å from the origin of the structure.
+        masses: integral of each Gaussian.
+        widths: standard deviations, Å.
+        rotation: takes object to image coordinates.
+        shift: (x, y) in Å; the particle stands at ``-shift``.
+        ctf: parameters of this image.
+        scale: contrast of this image.
+        box: edge of the image in pixels.
+        pixel_size: Å.
+        integrate: mean of each Gaussian over the pixel instead of its value at the centre.
+        plan: draw groups of points in windows; without it every point on every pixel.
+
+    Returns:
+        phase origin at the box centre, shape (box, box // 2 + 1).
+    """
+    centres = view(positions, rotation, shift)
+    draw = project_gaussians if plan is None else partial(project_groups, plan=plan)
+    projection = draw(centres, masses, widths, box=box, pixel_size=pixel_size, integrate=integrate)
+    transfer = contrast_transfer(ctf, box=box, pixel_size=pixel_size)
+    return to_spectrum(projection) * (transfer * jnp.asarray(scale))
+
+
 def gaussian_image(
     positions: Float[Array, "n 3"],
     masses: Float[Array, " n"],
@@ -37,6 +81,7 @@ def gaussian_image(
     box: int,
     pixel_size: Scalar,
     integrate: bool = False,
+    plan: GroupPlan | None = None,
 ) -> Float[Array, "box box"]:
     """Noise-free image of a structure of Gaussians.
 
@@ -51,20 +96,55 @@ def gaussian_image(
         box: edge of the image in pixels.
         pixel_size: Å.
         integrate: mean of each Gaussian over the pixel instead of its value at the centre.
+        plan: draw groups of points in windows; without it every point on every pixel.
 
     Returns:
         image in ``scale`` times mass per Å², shape (box, box).
     """
-    projection = project_gaussians(
-        view(positions, rotation, shift),
-        masses,
-        widths,
-        box=box,
-        pixel_size=pixel_size,
-        integrate=integrate,
+    return to_image(
+        gaussian_spectrum(
+            positions,
+            masses,
+            widths,
+            rotation,
+            shift,
+            ctf,
+            scale,
+            box=box,
+            pixel_size=pixel_size,
+            integrate=integrate,
+            plan=plan,
+        )
     )
+
+
+def map_spectrum(
+    volume: VolumeSpectrum,
+    rotation: Float[Array, "3 3"],
+    shift: Float[Array, "2"],
+    ctf: CTF,
+    scale: Scalar = 1.0,
+    *,
+    box: int,
+    pixel_size: Scalar,
+) -> Complex[Array, "box half"]:
+    """Half spectrum of the noise-free image of a voxel map.
+
+    Args:
+        volume: from ``volume_spectrum``.
+        rotation: takes object to image coordinates.
+        shift: (x, y) in Å; the particle stands at ``-shift``.
+        ctf: parameters of this image.
+        scale: contrast of this image.
+        box: edge of the map and of the image in pixels.
+        pixel_size: Å, that of the map.
+
+    Returns:
+        phase origin at the box centre, shape (box, box // 2 + 1).
+    """
     transfer = contrast_transfer(ctf, box=box, pixel_size=pixel_size)
-    return jnp.asarray(scale) * filter_image(projection, transfer)
+    phase = shift_phase(-shift, box=box, pixel_size=pixel_size)
+    return slice_spectrum(volume, rotation, box=box) * phase * (transfer * jnp.asarray(scale))
 
 
 def inner_product(

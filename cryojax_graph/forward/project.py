@@ -27,15 +27,18 @@ def project_gaussians(
         widths: standard deviations, Å.
         box: edge of the image in pixels.
         pixel_size: Å.
-        integrate: mean over each pixel instead of the value at its centre.
+        integrate: mean over each pixel instead of the value at its centre; needed where a width is
+            below about 0.7 pixels.
 
     Returns:
         density in mass per Å², shape (box, box), ``[y, x]``.
     """
-    coordinates = pixel_coordinates(box, pixel_size)
+    pixel_size = jnp.asarray(pixel_size, centres.dtype)
+    centres, widths = centres / pixel_size, widths / pixel_size
+    pixels = pixel_coordinates(box)
     along_x, along_y = (
-        profile(centres[:, axis, None], widths[:, None], coordinates, pixel_size, integrate)
+        profile(centres[:, axis, None], widths[:, None], pixels, integrate=integrate)
         for axis in (0, 1)
     )
-    heights = amplitude(masses, widths, pixel_size, integrate)
+    heights = amplitude(masses, widths, integrate=integrate) / pixel_size**2
     return jnp.einsum("ny,nx->yx", along_y * heights[:, None], along_x)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from cryojax_graph.forward.grids import Scalar
 
@@ -45,7 +45,8 @@ def volume_spectrum(
     filled = jnp.pad(corrected, (before, padded - box - before))
     spectrum = jnp.fft.rfftn(jnp.fft.ifftshift(filled))
     spectrum = jnp.fft.fftshift(spectrum, axes=(0, 1))
-    return VolumeSpectrum(jnp.pad(spectrum, (0, 1)))
+    periodic = jnp.pad(spectrum, ((0, 1), (0, 1), (0, 0)), mode="wrap")
+    return VolumeSpectrum(jnp.pad(periodic, ((0, 0), (0, 0), (0, 1))))
 
 
 def slice_spectrum(
@@ -62,38 +63,46 @@ def slice_spectrum(
         spectrum with phase origin at pixel ``box // 2``, shape (box, box // 2 + 1); 0 beyond the
         Nyquist frequency, where a rotated slice leaves the map's own box.
     """
-    coefficients = volume.coefficients
-    padded = coefficients.shape[0] - 1
-    centre = padded // 2
     ky = jnp.round(jnp.fft.fftfreq(box) * box)[:, None]
     kx = jnp.arange(box // 2 + 1, dtype=rotation.dtype)
-    step = padded // box
-    # x_image = R x_object, so the frequencies of the object are Rᵀ k.
-    x, y, z = (step * (kx * rotation[0, i] + ky * rotation[1, i]) for i in range(3))
+    # x_image = R x_object, so a frequency of the image lies at Rᵀ k in the object.
+    padding = (volume.coefficients.shape[0] - 1) // box
+    x, y, z = (padding * (kx * rotation[0, i] + ky * rotation[1, i]) for i in range(3))
     mirrored = x < 0
-    x, y, z = (jnp.where(mirrored, -c, c) for c in (x, y, z))
-    x0, y0, z0 = (jnp.floor(c) for c in (x, y, z))
-    fx, fy, fz = x - x0, y - y0, z - z0
-    inside = kx**2 + ky**2 <= (box // 2) ** 2
-    weight = inside.astype(rotation.dtype)
+    sign = jnp.where(mirrored, -1.0, 1.0)
+    value = _interpolate(volume.coefficients, sign * x, sign * y, sign * z)
+    value = jnp.where(mirrored, value.conj(), value)
+    return jnp.where(kx**2 + ky**2 <= (box // 2) ** 2, value, 0.0)
+
+
+def _interpolate(
+    coefficients: Complex[Array, "z y x"],
+    x: Float[Array, "..."],
+    y: Float[Array, "..."],
+    z: Float[Array, "..."],
+) -> Complex[Array, "..."]:
+    """Trilinear interpolation at frequencies x >= 0, y and z in voxels of the spectrum."""
     size_z, size_y, size_x = coefficients.shape
-    xi = x0.astype(jnp.int32)
-    yi = y0.astype(jnp.int32) + centre
-    zi = z0.astype(jnp.int32) + centre
-    first = (jnp.clip(zi, 0, size_z - 2) * size_y + jnp.clip(yi, 0, size_y - 2)) * size_x
-    first += jnp.clip(xi, 0, size_x - 2)
     flat = coefficients.reshape(-1)
+    lowest = jnp.floor(x), jnp.floor(y), jnp.floor(z)
+    fraction_x, fraction_y, fraction_z = x - lowest[0], y - lowest[1], z - lowest[2]
+    middle = (size_z - 1) // 2
+    # Rounding can push a frequency at the border of the sphere beyond the last voxel but one.
+    column = jnp.clip(lowest[0].astype(jnp.int32), 0, size_x - 2)
+    row = jnp.clip(lowest[1].astype(jnp.int32) + middle, 0, size_y - 2)
+    section = jnp.clip(lowest[2].astype(jnp.int32) + middle, 0, size_z - 2)
+    corner = (section * size_y + row) * size_x + column
 
-    def along_x(start):  # noqa: ANN001, ANN202
-        low, high = flat.at[start].get(mode="promise_in_bounds"), flat.at[start + 1].get(
-            mode="promise_in_bounds"
-        )
-        return low + fx * (high - low)
+    def pick(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+        return flat.at[index].get(mode="promise_in_bounds")
 
-    def along_y(start):  # noqa: ANN001, ANN202
-        low, high = along_x(start), along_x(start + size_x)
-        return low + fy * (high - low)
+    def along_x(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+        low, high = pick(index), pick(index + 1)
+        return low + fraction_x * (high - low)
 
-    low, high = along_y(first), along_y(first + size_y * size_x)
-    value = (low + fz * (high - low)) * weight
-    return jnp.where(mirrored, value.conj(), value)
+    def along_y(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+        low, high = along_x(index), along_x(index + size_x)
+        return low + fraction_y * (high - low)
+
+    low, high = along_y(corner), along_y(corner + size_y * size_x)
+    return low + fraction_z * (high - low)
