@@ -1,1 +1,20 @@
-"""How close two things are: coordinates, maps, latents."""
+"""How close two things are: coordinates, ensembles, maps, latents, poses."""
+
+from cryojax_graph.metrics.coordinates import clash_count, lddt_ca, step_deviation
+from cryojax_graph.metrics.ensembles import (
+    best_constant_structure,
+    constant_distortion,
+    explained_fraction,
+    principal_floor,
+    rmsd_per_image,
+    superposed_rmsd_per_image,
+)
+from cryojax_graph.metrics.fsc import fourier_shell_correlation, resolution_angstrom
+from cryojax_graph.metrics.latents import (
+    bootstrap_interval,
+    distance_correlation,
+    leading_direction,
+    neighbourhood_hit,
+    spearman,
+)
+from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
