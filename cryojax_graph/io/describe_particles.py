@@ -1,0 +1,196 @@
+"""What is in a table of particles, and what is unusual about it, in plain words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from cryojax_graph.io.cif_text import to_numbers
+from cryojax_graph.io.describe_images import pixel_warnings
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.images import open_images
+from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
+from cryojax_graph.io.particle_table import ParticleTable
+from cryojax_graph.io.particles import read_particles
+
+_PIECES = ("poses", "ctf", "pixel_size", "box", "half_sets")
+_MOST_IMAGES = 64
+# Columns whose effect on the image is not modelled, with the value that means none.
+_IGNORED = {
+    "rlnBeamTiltX": "beam tilt",
+    "rlnBeamTiltY": "beam tilt",
+    "rlnOddZernike": "higher aberrations",
+    "rlnEvenZernike": "higher aberrations",
+    "ctf/tilt_A": "beam tilt",
+    "ctf/trefoil_A": "higher aberrations",
+    "ctf/tetra_A": "higher aberrations",
+    "ctf/anisomag": "anisotropic magnification",
+}
+
+
+@dataclass(frozen=True)
+class ParticleFacts:
+    """A table of particles.
+
+    Args:
+        path: the file.
+        kind: ``star`` or ``cs``.
+        count: number of particles.
+        columns: names of the columns.
+        states: pieces that the table states: poses, ctf, pixel_size, box, half_sets.
+        optics_groups: number of optics groups in use.
+        stacks: number of different image files.
+        pixel_size: smallest and largest in Å, or None.
+        box: smallest and largest in pixels, or None.
+        defocus: smallest and largest in Å, or None.
+        voltage: smallest and largest in kV, or None.
+        half_set_counts: particles of half 1 and half 2.
+        images_found: whether every stack was found and fits the table.
+        warnings: what is unusual.
+    """
+
+    path: str
+    kind: str
+    count: int
+    columns: tuple[str, ...]
+    states: tuple[str, ...]
+    optics_groups: int
+    stacks: int
+    pixel_size: tuple[float, float] | None
+    box: tuple[float, float] | None
+    defocus: tuple[float, float] | None
+    voltage: tuple[float, float] | None
+    half_set_counts: tuple[int, int]
+    images_found: bool
+    warnings: tuple[str, ...]
+
+
+def describe_particles(
+    path: str | Path, *, image_root: str | Path | None = None, limits: Limits = DEFAULT_LIMITS
+) -> ParticleFacts:
+    """Look at a table of particles and at some of its images.
+
+    Args:
+        path: STAR or ``.cs`` file.
+        image_root: folder under which the names of the table are looked up first.
+        limits: caps on size and columns.
+
+    Returns:
+        facts and warnings; missing images are a warning.
+
+    Raises:
+        InputError: the table itself is damaged or is none.
+    """
+    table = read_particles(path, limits=limits)
+    warnings = [*_absences(table), *_value_warnings(table), *_ignored(table)]
+    found, image_warnings = _look_at_images(table, image_root, limits)
+    groups = table.optics_group
+    half = table.half_set if table.half_set is not None else np.zeros(0, np.int64)
+    return ParticleFacts(
+        path=str(path),
+        kind=table.kind,
+        count=len(table),
+        columns=tuple(table.columns),
+        states=tuple(piece for piece in _PIECES if table.has(piece)),
+        optics_groups=1 if groups is None else len(np.unique(groups)),
+        stacks=len(np.unique(table.image_path)),
+        pixel_size=_range(table.pixel_size),
+        box=_range(table.box),
+        defocus=_range(table.defocus_u),
+        voltage=_range(table.voltage_kv),
+        half_set_counts=(int((half == 1).sum()), int((half == 2).sum())),
+        images_found=found,
+        warnings=(*warnings, *image_warnings),
+    )
+
+
+def _range(values: Shaped[np.ndarray, " n"] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values.min()), float(values.max()))
+
+
+def _absences(table: ParticleTable) -> list[str]:
+    words = {
+        "poses": "it states no poses: they have to be searched",
+        "ctf": "it states no complete CTF",
+        "pixel_size": "it states no pixel size",
+        "half_sets": "it states no half-sets: they would have to be drawn anew",
+    }
+    warnings = [text for piece, text in words.items() if not table.has(piece)]
+    if table.kind == "star" and table.optics is None:
+        name = "rlnOpticsGroup"
+        warnings.append(
+            f"it has {name} but no table data_optics"
+            if name in table.columns
+            else "it has no optics groups (RELION 3.0 or older)"
+        )
+    if any(name.startswith("alignments2D/") for name in table.columns) and not table.has("poses"):
+        warnings.append("its alignments are those of a 2D classification")
+    return warnings
+
+
+def _value_warnings(table: ParticleTable) -> list[str]:
+    warnings = []
+    for name, (low, high) in {
+        "voltage_kv": (60, 1000),
+        "spherical_aberration_mm": (0, 8),
+        "amplitude_contrast": (0.01, 0.5),
+        "defocus_u": (100, 100_000),
+    }.items():
+        values = getattr(table, name)
+        if values is not None and ((values < low) | (values > high)).any():
+            count = int(((values < low) | (values > high)).sum())
+            warnings.append(f"{name} of {count} particles is not between {low} and {high}")
+    if table.pixel_size is not None:
+        sizes = np.unique(table.pixel_size)
+        warnings += [text for size in sizes.tolist() for text in pixel_warnings(size)][:3]
+        if len(sizes) > 1:
+            warnings.append(f"{len(sizes)} different pixel sizes, {sizes[0]:g} to {sizes[-1]:g} Å")
+    if table.optics_group is not None and len(np.unique(table.optics_group)) > 1:
+        warnings.append(f"{len(np.unique(table.optics_group))} optics groups")
+    if table.box is not None and len(np.unique(table.box)) > 1:
+        warnings.append("different box sizes")
+    if table.shift_angstrom is not None and table.box is not None and table.pixel_size is not None:
+        far = np.abs(table.shift_angstrom).max(axis=1) > table.box * table.pixel_size / 4
+        if far.any():
+            warnings.append(f"{int(far.sum())} particles are shifted by more than a quarter box")
+    pairs = set(zip(table.image_path.tolist(), table.image_index.tolist(), strict=True))
+    if len(pairs) < len(table):
+        warnings.append(f"{len(table) - len(pairs)} rows repeat an image of another row")
+    sign = table.columns.get("blob/sign")
+    if sign is not None and sign.dtype.kind == "f" and (sign < 0).any():
+        warnings.append("cryoSPARC marks the particles as dark on light (blob/sign -1)")
+    return warnings
+
+
+def _ignored(table: ParticleTable) -> list[str]:
+    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
+    effects = {}
+    for name, effect in _IGNORED.items():
+        if name in columns and _is_set(columns[name]):
+            effects[effect] = f"not modelled: {effect} ({name})"
+    return list(effects.values())
+
+
+def _is_set(values: Shaped[np.ndarray, "n ..."]) -> bool:
+    if values.dtype.kind in "fiu":
+        return bool(np.any(values))
+    numbers, bad = to_numbers(values)
+    texts = set(values.tolist())
+    return bool(numbers.any()) if bad is None else not texts <= {"[]", "[0,0,0,0,0,0]"}
+
+
+def _look_at_images(
+    table: ParticleTable, image_root: str | Path | None, limits: Limits
+) -> tuple[bool, list[str]]:
+    try:
+        images = open_images(table, image_root=image_root, limits=limits)
+    except InputError as error:
+        return False, [f"images: {error.place}: {error.cause}; {error.remedy}"]
+    count = min(len(table), _MOST_IMAGES)
+    rows = np.unique(np.linspace(0, len(table) - 1, count).astype(np.int64))
+    try:
+        constant = sum(float(images.read(rows[i : i + 1]).std()) == 0.0 for i in range(len(rows)))
+    except InputError as error:
+        return True, [f"images: {error.place}: {error.cause}; {error.remedy}"]
+    return True, [f"{constant} of {len(rows)} images looked at are constant"] if constant else []

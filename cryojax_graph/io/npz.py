@@ -1,0 +1,99 @@
+"""NumPy's archives of arrays: declared sizes checked before anything is unpacked, no pickle."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from io import BufferedIOBase
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from cryojax_graph.io.atomic import atomic_file
+from cryojax_graph.io.errors import InputError, quote
+from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
+from cryojax_graph.io.npy import read_array
+from cryojax_graph.io.unpack import check_unpacked, open_plain
+
+_REPAIR = "get an undamaged copy of the file"
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+
+
+def read_npz(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, np.ndarray]:
+    """Read all arrays of an ``.npz`` file.
+
+    Args:
+        path: archive of arrays of numbers or text.
+        limits: caps on number, unpacked size and ratio of the arrays.
+
+    Returns:
+        arrays by name.
+
+    Raises:
+        InputError: the archive is damaged, too large, or needs pickle.
+    """
+    with open_plain(path) as handle:
+        try:
+            with zipfile.ZipFile(handle) as archive:
+                return _read_members(archive, path, limits)
+        except _DAMAGE as error:
+            cause = f"it is not an undamaged .npz archive ({quote(error)})"
+            raise InputError(path, "its contents", cause, _REPAIR) from None
+
+
+def _read_members(
+    archive: zipfile.ZipFile, path: str | Path, limits: Limits
+) -> dict[str, np.ndarray]:
+    members = archive.infolist()
+    if len(members) > limits.columns:
+        cause = f"{len(members)} arrays, more than {limits.columns}"
+        raise InputError(path, "its directory", cause, "raise Limits.columns if that is meant")
+    for member in members:
+        place = f"array {quote(member.filename)}"
+        if not member.filename.endswith(".npy"):
+            raise InputError(path, place, "it is not an array", "remove it from the archive")
+        if member.file_size > limits.array_bytes + limits.header_bytes:
+            cause = f"it unpacks to {member.file_size:,} bytes"
+            raise InputError(path, place, cause, "raise Limits.array_bytes if that is meant")
+        check_unpacked(
+            member.file_size, member.compress_size, file=path, place=place, limits=limits
+        )
+    arrays: dict[str, np.ndarray] = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        place = f"array {quote(name)}"
+        if name in arrays:
+            raise InputError(path, place, "it occurs twice", _REPAIR)
+        with archive.open(member) as stream:
+            arrays[name] = read_array(
+                cast(BufferedIOBase, stream),
+                member.file_size,
+                file=path,
+                place=place,
+                limits=limits,
+            )
+            # Reading past the end makes the archive compare the checksum.
+            stream.read(1)
+    return arrays
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a compressed ``.npz`` file, whole or not at all.
+
+    Args:
+        path: archive to write.
+        arrays: arrays of numbers or text by name.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    with atomic_file(path) as handle:
+        np.savez_compressed(handle, allow_pickle=False, **dict(arrays))

@@ -1,0 +1,223 @@
+"""One table of particles, whatever program wrote it: canonical arrays beside its own columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer, Shaped
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.star import StarTable
+
+Kind: TypeAlias = Literal["star", "cs"]
+Columns: TypeAlias = dict[str, Shaped[np.ndarray, "rows ..."]]
+
+_FIELDS_OF = {
+    "poses": ("euler_degrees", "shift_angstrom"),
+    "ctf": (
+        "defocus_u",
+        "defocus_v",
+        "defocus_angle_degrees",
+        "phase_shift_degrees",
+        "voltage_kv",
+        "spherical_aberration_mm",
+        "amplitude_contrast",
+        "b_factor",
+    ),
+    "pixel_size": ("pixel_size",),
+    "box": ("box",),
+    "half_sets": ("half_set",),
+}
+_NEEDS = {
+    ("star", "poses"): "rlnAngleRot, rlnAngleTilt, rlnAnglePsi and origins in Å or pixels",
+    ("star", "ctf"): "rlnDefocusU, rlnDefocusV, rlnDefocusAngle, rlnVoltage, "
+    "rlnSphericalAberration, rlnAmplitudeContrast",
+    ("star", "pixel_size"): "rlnImagePixelSize, or rlnDetectorPixelSize and rlnMagnification",
+    ("star", "box"): "rlnImageSize",
+    ("star", "half_sets"): "rlnRandomSubset",
+    ("cs", "poses"): "alignments3D/pose, alignments3D/shift, alignments3D/psize_A",
+    ("cs", "ctf"): "ctf/df1_A, ctf/df2_A, ctf/df_angle_rad, ctf/accel_kv, ctf/cs_mm, "
+    "ctf/amp_contrast",
+    ("cs", "pixel_size"): "blob/psize_A",
+    ("cs", "box"): "blob/shape",
+    ("cs", "half_sets"): "alignments3D/split with both halves",
+}
+
+
+@dataclass(frozen=True)
+class ParticleTable:
+    """Particles of one table; an array is None where the table does not say.
+
+    Angles, signs and the CTF follow RELION. ``columns`` holds every column of the file under its
+    own name, so that nothing is lost when the table is written again; change values through
+    :func:`cryojax_graph.io.with_columns`, which keeps both sides equal.
+
+    Args:
+        source: file of the table, for messages.
+        kind: program whose columns these are: ``star`` (RELION) or ``cs`` (cryoSPARC).
+        columns: columns of the particles as they came: text for ``star``, typed for ``cs``.
+        optics: table of optics groups of RELION 3.1 and later.
+        other_tables: further tables of the STAR file.
+        table_name: name of the particles' own table in the STAR file.
+        image_path: name of the stack of each image, as in the table.
+        image_index: number of the image in its stack, from 0.
+        euler_degrees: rot, tilt, psi: ZYZ, object to image coordinates.
+        shift_angstrom: origin (x, y) in Å: moving the image by it centres the particle.
+        defocus_u: larger defocus in Å, positive for underfocus.
+        defocus_v: smaller defocus in Å.
+        defocus_angle_degrees: angle from x to the direction of ``defocus_u``.
+        phase_shift_degrees: phase shift of a phase plate; 0 where the table has CTF but no column.
+        voltage_kv: acceleration voltage.
+        spherical_aberration_mm: Cs.
+        amplitude_contrast: fraction of amplitude contrast.
+        b_factor: CTF envelope in Å², exp(−B k² / 4); 0 where the table has CTF but no column.
+        pixel_size: Å.
+        box: edge of the image in pixels.
+        optics_group: number of the optics group.
+        half_set: 1 or 2.
+    """
+
+    source: str
+    kind: Kind
+    columns: Columns
+    optics: StarTable | None
+    other_tables: dict[str, StarTable]
+    table_name: str
+    image_path: Shaped[np.ndarray, " n"]
+    image_index: Int64[np.ndarray, " n"]
+    euler_degrees: Float64[np.ndarray, "n 3"] | None = None
+    shift_angstrom: Float64[np.ndarray, "n 2"] | None = None
+    defocus_u: Float64[np.ndarray, " n"] | None = None
+    defocus_v: Float64[np.ndarray, " n"] | None = None
+    defocus_angle_degrees: Float64[np.ndarray, " n"] | None = None
+    phase_shift_degrees: Float64[np.ndarray, " n"] | None = None
+    voltage_kv: Float64[np.ndarray, " n"] | None = None
+    spherical_aberration_mm: Float64[np.ndarray, " n"] | None = None
+    amplitude_contrast: Float64[np.ndarray, " n"] | None = None
+    b_factor: Float64[np.ndarray, " n"] | None = None
+    pixel_size: Float64[np.ndarray, " n"] | None = None
+    box: Int64[np.ndarray, " n"] | None = None
+    optics_group: Int64[np.ndarray, " n"] | None = None
+    half_set: Int64[np.ndarray, " n"] | None = None
+
+    def __len__(self) -> int:
+        """Number of particles."""
+        return len(self.image_index)
+
+    def has(self, piece: str) -> bool:
+        """Whether the table states a piece of information.
+
+        Args:
+            piece: ``poses``, ``ctf``, ``pixel_size``, ``box`` or ``half_sets``.
+
+        Returns:
+            True when every array of it is there.
+        """
+        return all(getattr(self, name) is not None for name in _FIELDS_OF[piece])
+
+    def require(self, *pieces: str) -> None:
+        """Refuse the table unless it states what a job needs.
+
+        Args:
+            pieces: any of ``poses``, ``ctf``, ``pixel_size``, ``box``, ``half_sets``.
+
+        Raises:
+            InputError: a piece is absent; its columns are named.
+        """
+        for piece in pieces:
+            if self.has(piece):
+                continue
+            cause = f"it does not state {piece.replace('_', ' ')}"
+            remedy = f"add {_NEEDS[self.kind, piece]}"
+            if self.kind == "star" and self.optics is None and "rlnOpticsGroup" in self.columns:
+                cause += ", and the table data_optics is missing"
+            elif self.kind == "cs":
+                remedy += ", or name the passthrough file that holds them"
+            place = f"table {self.table_name}" if self.table_name else "table"
+            raise InputError(self.source, place, cause, remedy)
+
+
+_NOT_ARRAYS = ("source", "kind", "columns", "optics", "other_tables", "table_name")
+CANONICAL = tuple(f.name for f in fields(ParticleTable) if f.name not in _NOT_ARRAYS)
+
+
+def make_table(
+    source: str | Path,
+    kind: Kind,
+    columns: Columns,
+    arrays: Mapping[str, Shaped[np.ndarray, "n ..."]],
+    *,
+    optics: StarTable | None = None,
+    other_tables: Mapping[str, StarTable] | None = None,
+    table_name: str = "",
+) -> ParticleTable:
+    """Put a table together from its columns and the canonical arrays decoded from them.
+
+    Args:
+        source: file of the table, for messages.
+        kind: program whose columns these are.
+        columns: columns as they came.
+        arrays: canonical arrays by field name.
+        optics: table of optics groups.
+        other_tables: further tables of the STAR file.
+        table_name: name of the particles' own table.
+
+    Returns:
+        the table.
+    """
+    return ParticleTable(
+        source=str(source),
+        kind=kind,
+        columns=columns,
+        optics=optics,
+        other_tables=dict(other_tables or {}),
+        table_name=table_name,
+        **dict(arrays),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def canonical_fields(table: ParticleTable) -> dict[str, Shaped[np.ndarray, "n ..."]]:
+    """Canonical arrays that the table states.
+
+    Args:
+        table: particles.
+
+    Returns:
+        arrays by field name.
+    """
+    named = {name: getattr(table, name) for name in CANONICAL}
+    return {name: values for name, values in named.items() if values is not None}
+
+
+def subset(
+    table: ParticleTable, indices: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]
+) -> ParticleTable:
+    """Some particles of a table, with all their columns and every optics group.
+
+    Args:
+        table: particles.
+        indices: row numbers from 0 in the order wanted, or a mask.
+
+    Returns:
+        a table of these rows.
+    """
+    columns = {name: values[indices] for name, values in table.columns.items()}
+    arrays = {name: values[indices] for name, values in canonical_fields(table).items()}
+    return replace(table, columns=columns, **arrays)
+
+
+def check_lengths(table: ParticleTable, changes: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
+    """Refuse new columns that do not fit the table.
+
+    Args:
+        table: particles.
+        changes: new values by name of a field or column.
+
+    Raises:
+        ValueError: a column has another number of rows.
+    """
+    for name, values in changes.items():
+        if len(values) != len(table):
+            raise ValueError(f"{name} has {len(values)} rows, the table has {len(table)}")
