@@ -1,9 +1,9 @@
 """Near-uniform grids on the rotations that refine into children: HEALPix × in-plane angle.
 
-Viewing directions are the pixel centres of the HEALPix sphere (Górski et al. 2005) in nested order,
-and every one carries the same ladder of in-plane angles. Order k has 12 · 4^k directions and 6 · 2^k
-in-plane angles, as in RELION, hence 72 · 8^k orientations; each cell of the grid divides into exactly
-eight cells of the next order. Host code in float64.
+Viewing directions are the pixel centres of the HEALPix sphere (Górski et al. 2005) in nested
+order, and every one carries the same ladder of in-plane angles. Order k has 12 · 4^k directions and
+6 · 2^k in-plane angles, as in RELION, hence 72 · 8^k orientations; each cell of the grid divides
+into exactly eight cells of the next order. Host code in float64.
 """
 
 import numpy as np
