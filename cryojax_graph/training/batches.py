@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from cryojax_graph.training.mesh import over_images, replicate
 from cryojax_graph.training.step import Batch
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A set of images that can be read in any order, for instance from a stack on disk."""
 

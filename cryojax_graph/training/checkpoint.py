@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +35,10 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
-            item_names=("state", "config"),
+            item_names=("state", "origin"),
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Checkpoints":
         """Nothing to do."""
         return self
 
@@ -66,15 +66,17 @@ class Checkpoints:
             checkpoint.
 
         Raises:
-            ConfigDiffers: the checkpoint belongs to another config; names the fields.
+            ConfigDiffers: the checkpoint belongs to another config or has arrays of other shapes;
+                names what differs.
         """
         step = self.latest_step()
         if step is None:
             return like
-        stored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
-        if differences := differing_fields(stored["config"], self._config):
+        packed = _without_key_type(like)
+        stored = self._manager.restore(step, args=ocp.args.Composite(origin=ocp.args.JsonRestore()))
+        if differences := differing_fields(stored["origin"], self._origin(packed)):
             raise ConfigDiffers("checkpoint of another config: " + "; ".join(differences))
-        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _without_key_type(like))
+        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, packed)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(template))
         )
@@ -97,9 +99,14 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(copy), config=ocp.args.JsonSave(self._config)
+                state=ocp.args.StandardSave(copy), origin=ocp.args.JsonSave(self._origin(copy))
             ),
         )
+
+    def _origin(self, state: TrainState) -> dict[str, Any]:
+        leaves = jax.tree_util.tree_leaves_with_path(state)
+        arrays = {jax.tree_util.keystr(path): str(leaf.shape) for path, leaf in leaves}
+        return {"config": self._config, "arrays": arrays}
 
     def wait(self) -> None:
         """Return when everything begun is on disk."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -38,6 +38,7 @@ Callback = Callable[[Progress], None]
 """Called after each group of steps, in the order given; an exception from it ends the run."""
 
 
+@runtime_checkable
 class FeedSource(Protocol):
     """Where batches come from; ``Batches`` is one."""
 

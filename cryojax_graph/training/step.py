@@ -12,7 +12,7 @@ schedule inside a row optimiser therefore counts visits, that is, epochs.
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ Metrics = dict[str, Array]
 Tree = TypeVar("Tree")
 
 
+@runtime_checkable
 class Loss(Protocol):
     """An objective: scalar to minimise, and scalars to report.
 
@@ -146,7 +147,7 @@ def _one_step(
         skipped=state.skipped + bad,
         skipped_in_a_row=(state.skipped_in_a_row + 1) * bad,
     )
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     return new_state, {"loss": value, "gradient_norm": norm, "skipped": bad, **metrics}
 
 
