@@ -1,0 +1,84 @@
+"""``truth.npz``: what a simulation knows and an experiment does not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, Shaped
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.npz import read_npz
+
+_REMEDY = "give the truth.npz that cryojax-graph simulate wrote beside the particles"
+_IDENTITY = ("chain", "residue_number", "insertion_code", "residue_name")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True conformation of every image.
+
+    Args:
+        path: the file.
+        c_alpha: C-alpha positions of every frame relative to the centre of the images, Å.
+        chain: chain of each residue.
+        residue_number: of each residue.
+        insertion_code: of each residue.
+        residue_name: of each residue.
+        frame_index: frame of each image, from 0.
+    """
+
+    path: str
+    c_alpha: Float32[np.ndarray, "frames n 3"]
+    chain: Shaped[np.ndarray, " n"]
+    residue_number: Int32[np.ndarray, " n"]
+    insertion_code: Shaped[np.ndarray, " n"]
+    residue_name: Shaped[np.ndarray, " n"]
+    frame_index: Int64[np.ndarray, " images"]
+
+
+def read_truth(path: str | Path) -> Truth:
+    """Read the true conformations of a simulation.
+
+    Args:
+        path: ``truth.npz``.
+
+    Returns:
+        the truth.
+
+    Raises:
+        InputError: it is no such file, or its arrays do not fit together.
+    """
+    arrays = read_npz(path)
+    missing = {"c_alpha", "frame_index", *_IDENTITY} - arrays.keys()
+    if missing:
+        cause = f"it has no array {', '.join(sorted(missing))}"
+        raise InputError(path, "its arrays", cause, _REMEDY)
+    c_alpha, frame_index = arrays["c_alpha"], arrays["frame_index"]
+    residues = c_alpha.shape[1] if c_alpha.ndim == 3 else -1
+    shapes = {
+        "c_alpha": (c_alpha.ndim == 3 and c_alpha.shape[2] == 3 and c_alpha.dtype.kind == "f"),
+        "frame_index": frame_index.ndim == 1 and frame_index.dtype.kind in "iu",
+        **{name: arrays[name].shape == (residues,) for name in _IDENTITY},
+    }
+    for name, right in shapes.items():
+        if not right:
+            cause = f"type {arrays[name].dtype}, shape {arrays[name].shape}"
+            raise InputError(path, f"array '{name}'", cause, _REMEDY)
+    if not np.isfinite(c_alpha).all():
+        raise InputError(path, "array 'c_alpha'", "a position is not finite", _REMEDY)
+    if residues == 0:
+        cause = "the simulated molecule has no C-alpha atoms"
+        raise InputError(path, "array 'c_alpha'", cause, "simulate a protein")
+    outside = (frame_index < 0) | (frame_index >= len(c_alpha))
+    if outside.any():
+        cause = f"frame {frame_index[outside.argmax()]} of {len(c_alpha)}"
+        raise InputError(path, f"image {int(outside.argmax()) + 1}", cause, _REMEDY)
+    return Truth(
+        path=str(path),
+        c_alpha=c_alpha.astype(np.float32),
+        chain=arrays["chain"],
+        residue_number=arrays["residue_number"].astype(np.int32),
+        insertion_code=arrays["insertion_code"],
+        residue_name=arrays["residue_name"],
+        frame_index=frame_index.astype(np.int64),
+    )
