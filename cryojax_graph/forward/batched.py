@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 Result = TypeVar("Result")
-Loss = Callable[[Any, Any, Any], Float[Array, ""]]
+Loss = Callable[[Any, Any, Any], Any]
 
 
 def map_images(
@@ -47,7 +47,8 @@ def sum_images(
     *,
     chunk: int = 16,
     mesh: Mesh | None = None,
-) -> tuple[Float[Array, ""], Float[Array, " images"]]:
+    has_aux: bool = False,
+) -> tuple[Float[Array, ""], PyTree]:
     """Sum of a loss over many images, differentiable at the cost of one pass.
 
     Where a sum is differentiated, values and gradients of a chunk are computed together while it is
@@ -62,21 +63,27 @@ def sum_images(
         chunk: images computed at once.
         mesh: divide the images over the axis ``data`` of these devices; their number must be a
             multiple of the number of devices.
+        has_aux: the loss returns a pair, its value and a tree of arrays to report.
 
     Returns:
-        the sum, and the loss of each image, which carries no gradient.
+        the sum, and the loss of each image or the pairs of loss and report; these carry no
+        gradient.
     """
+    report_loss = loss if has_aux else lambda *image: (loss(*image), ())
+
+    def outcome(values: PyTree) -> tuple[Array, PyTree]:
+        return jnp.sum(values[0]), values if has_aux else values[0]
 
     @jax.custom_vjp
-    def total(shared: PyTree, inputs: PyTree, data: PyTree) -> tuple[Array, Array]:
-        values = map_images(partial(loss, shared), inputs, data, chunk=chunk, mesh=mesh)
-        return jnp.sum(values), values
+    def total(shared: PyTree, inputs: PyTree, data: PyTree) -> tuple[Array, PyTree]:
+        run = partial(report_loss, shared)
+        return outcome(map_images(run, inputs, data, chunk=chunk, mesh=mesh))
 
     def forward(shared: PyTree, inputs: PyTree, data: PyTree) -> tuple[Any, Any]:
-        values, to_shared, to_inputs = _gradients(loss, shared, inputs, data, chunk, mesh)
-        return (jnp.sum(values), values), (to_shared, to_inputs)
+        values, to_shared, to_inputs = _gradients(report_loss, shared, inputs, data, chunk, mesh)
+        return outcome(values), (to_shared, to_inputs)
 
-    def backward(gradients: tuple[PyTree, PyTree], cotangents: tuple[Array, Array]) -> Any:
+    def backward(gradients: tuple[PyTree, PyTree], cotangents: tuple[Array, PyTree]) -> Any:
         scaled = jax.tree.map(lambda gradient: cotangents[0] * gradient, gradients)
         return (*scaled, None)
 
@@ -86,13 +93,13 @@ def sum_images(
 
 def _gradients(
     loss: Loss, shared: PyTree, inputs: PyTree, data: PyTree, chunk: int, mesh: Mesh | None
-) -> tuple[Array, PyTree, PyTree]:
-    """Losses of all images, gradient of their sum by ``shared``, gradients by ``inputs``."""
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Losses and reports of all images, gradients of the sum by ``shared`` and ``inputs``."""
 
     def of_chunk(shared: PyTree, inputs: PyTree, data: PyTree) -> Any:
-        def chunk_sum(shared: PyTree, inputs: PyTree) -> tuple[Array, Array]:
+        def chunk_sum(shared: PyTree, inputs: PyTree) -> tuple[Array, PyTree]:
             values = jax.vmap(loss, in_axes=(None, 0, 0))(shared, inputs, data)
-            return jnp.sum(values), values
+            return jnp.sum(values[0]), values
 
         (_, values), gradients = jax.value_and_grad(chunk_sum, argnums=(0, 1), has_aux=True)(
             shared, inputs

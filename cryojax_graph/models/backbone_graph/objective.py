@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Complex, Float, Key
 
+from cryojax_graph.forward.batched import sum_images
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
 from cryojax_graph.forward.image import view
@@ -29,12 +31,16 @@ class Scene(NamedTuple):
         pixel_size: Å.
         images: number of images that are fitted.
         steps: length of the run.
+        mesh: devices among which the images of a batch are shared.
+        chunk: images that one device works on at a time.
     """
 
     template: Template
     pixel_size: float
     images: int
     steps: int
+    mesh: Mesh | None = None
+    chunk: int = 16
 
 
 def spectrum_of(image: Float[Array, "box box"]) -> Complex[Array, "box half"]:
@@ -223,57 +229,63 @@ def likelihood_loss(
         loss in nats per image, and its terms.
     """
     objective = config.objective
-    imaging, latents = params["imaging"], params["latents"]
-    noise = jnp.exp(imaging["log_noise"])
-    extra = jax.nn.softplus(imaging["extra_variance"])
-    box = batch["spectrum"].shape[1]
-    resolution = sharpest(batch["step"], scene.steps, config, scene.pixel_size)
-    band = low_pass(resolution, box=box, pixel_size=scene.pixel_size)
-    band = jnp.where(batch["step"] >= objective.sharpening_share * scene.steps, 1.0, band)
-    predict = partial(predicted_spectrum, template=scene.template, pixel_size=scene.pixel_size)
+    latents, step = params["latents"], batch["step"]
     for_draw, for_clash = jax.random.split(key)
     draws = jax.random.normal(for_draw, latents["mean"].shape)
-    keys = jax.random.split(for_clash, len(draws))
+    drawn = latents["mean"] + jnp.exp(latents["log_deviation"]) * draws
+    c_alpha = _decode(params["decoder"], drawn, config, scene)
 
-    def one(mean, log_deviation, draw, key, spectrum, transfer, rotation, shift):
-        latent = mean + jnp.exp(log_deviation) * draw
-        c_alpha = network.apply(
-            params["decoder"], latent, config=config.decoder, template=scene.template
+    keys = jax.random.split(for_clash, len(draws))
+    restraints, closest = scene.template.restraints, objective.restraints.clash_distance
+    clashes = jax.vmap(partial(clash_energy, closest=closest))(keys, c_alpha)
+    energy = jax.vmap(partial(distance_energy, restraints))(c_alpha) + clashes
+    width = 2.0 * latents["log_deviation"]
+    surprise = 0.5 * jnp.sum(latents["mean"] ** 2 + jnp.exp(width) - 1.0 - width, axis=-1)
+
+    resolution = sharpest(step, scene.steps, config, scene.pixel_size)
+    band = low_pass(resolution, box=batch["spectrum"].shape[1], pixel_size=scene.pixel_size)
+    band = jnp.where(step >= objective.sharpening_share * scene.steps, 1.0, band)
+
+    def score(shared: Params, c_alpha: Array, image: Batch) -> tuple[Array, ImageScore]:
+        imaging = shared["imaging"]
+        predicted = predicted_spectrum(
+            c_alpha,
+            image["rotation"],
+            image["shift"],
+            image["transfer"],
+            jax.nn.softplus(imaging["extra_variance"]),
+            template=scene.template,
+            pixel_size=scene.pixel_size,
         )
-        predicted = predict(c_alpha, rotation, shift, transfer, extra)
         score = score_image(
             jnp.exp(imaging["log_scale"]) * predicted,
-            spectrum,
-            noise,
-            band,
+            image["spectrum"],
+            jnp.exp(imaging["log_noise"]),
+            shared["band"],
             contrast_deviation=objective.contrast_deviation,
         )
-        clashes = clash_energy(key, c_alpha, closest=objective.restraints.clash_distance)
-        energy = distance_energy(scene.template.restraints, c_alpha) + clashes
-        surprise = 0.5 * jnp.sum(mean**2 + jnp.exp(2.0 * log_deviation) - 1.0 - 2.0 * log_deviation)
-        return score, energy, surprise
+        return image["weight"] * score.loss, score
 
-    score, energy, surprise = jax.vmap(one)(
-        latents["mean"],
-        latents["log_deviation"],
-        draws,
-        keys,
-        batch["spectrum"],
-        batch["transfer"],
-        batch["rotation"],
-        batch["shift"],
+    total, (_, scores) = sum_images(
+        score,
+        {"imaging": params["imaging"], "band": band},
+        c_alpha,
+        {name: batch[name] for name in _OF_IMAGE},
+        chunk=scene.chunk,
+        mesh=scene.mesh,
+        has_aux=True,
     )
     mean_of = partial(_weighted_mean, batch["weight"])
-    switched = 10.0 ** jnp.minimum(
-        -2.0 + 2.0 * batch["step"] / (objective.prior_share * scene.steps), 0.0
-    )
+    # The prior is switched on slowly: at the start the decoder has nothing to offer that would
+    # repay the cost of a latent, and all latents would fall asleep.
+    prior = 10.0 ** jnp.minimum(-2.0 + 2.0 * step / (objective.prior_share * scene.steps), 0.0)
     share = min(1.0, objective.restraints.conformations / scene.images)
-    loss = mean_of(score.loss + switched * surprise + share * energy)
-    return loss, {
-        "likelihood_gain": mean_of(score.gain),
+    mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
+    return mean_loss + mean_of(prior * surprise + share * energy), {
+        "likelihood_gain": mean_of(scores.gain),
         "latent_information": mean_of(surprise),
         "restraint_energy": mean_of(energy),
-        "contrast": mean_of(score.contrast),
+        "contrast": mean_of(scores.contrast),
     }
 
 
@@ -298,39 +310,60 @@ def squared_error_loss(
     Returns:
         loss, and its terms.
     """
-    imaging, objective = params["imaging"], config.objective
+    objective, restraints = config.objective, scene.template.restraints
     rows = params["latents"]["mean"]
     rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
-    box = batch["spectrum"].shape[1]
-    restraints = scene.template.restraints
-    predict = partial(predicted_spectrum, template=scene.template, pixel_size=scene.pixel_size)
-    is_bond = jnp.isinf(restraints.reach) & (restraints.pairs[:, 1] == restraints.pairs[:, 0] + 1)
+    c_alpha = _decode(params["decoder"], rows, config, scene)
 
-    def one(latent, spectrum, transfer, rotation, shift):
-        c_alpha = network.apply(
-            params["decoder"], latent, config=config.decoder, template=scene.template
+    def error(imaging: Params, c_alpha: Array, image: Batch) -> Array:
+        predicted = predicted_spectrum(
+            c_alpha,
+            image["rotation"],
+            image["shift"],
+            image["transfer"],
+            0.0,
+            template=scene.template,
+            pixel_size=scene.pixel_size,
         )
-        predicted = predict(c_alpha, rotation, shift, transfer, 0.0)
         # (x - bias) / scale, the bias being the mean coefficient alone.
+        box = predicted.shape[0]
         predicted = predicted.at[0, 0].add(-imaging["bias"] * box**2) / imaging["scale"]
-        residual = predicted - spectrum
-        error = jnp.sum(spectrum_multiplicity(box) * (residual.real**2 + residual.imag**2))
-        ends = c_alpha[restraints.pairs]
-        length = jnp.sqrt(jnp.sum((ends[:, 0] - ends[:, 1]) ** 2, axis=-1) + 1e-8)
-        bonds = jnp.where(is_bond, (length - restraints.length) ** 2, 0.0)
-        centroid = jnp.sum(jnp.mean(c_alpha - scene.template.c_alpha, axis=0) ** 2)
-        return error / box**4, jnp.sum(bonds) / jnp.maximum(jnp.sum(is_bond), 1), centroid
+        residual = predicted - image["spectrum"]
+        square = spectrum_multiplicity(box) * (residual.real**2 + residual.imag**2)
+        return image["weight"] * jnp.sum(square) / box**4
 
-    error, bond, centroid = jax.vmap(one)(
-        rows, batch["spectrum"], batch["transfer"], batch["rotation"], batch["shift"]
+    total, _ = sum_images(
+        error,
+        params["imaging"],
+        c_alpha,
+        {name: batch[name] for name in _OF_IMAGE},
+        chunk=scene.chunk,
+        mesh=scene.mesh,
     )
     mean_of = partial(_weighted_mean, batch["weight"])
+    squared = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
+
+    is_bond = jnp.isinf(restraints.reach) & (restraints.pairs[:, 1] == restraints.pairs[:, 0] + 1)
+    ends = c_alpha[:, restraints.pairs]
+    length = jnp.sqrt(jnp.sum((ends[:, :, 0] - ends[:, :, 1]) ** 2, axis=-1) + 1e-8)
+    stretch = jnp.where(is_bond, (length - restraints.length) ** 2, 0.0)
+    bond = mean_of(jnp.sum(stretch, axis=-1) / jnp.maximum(jnp.sum(is_bond), 1))
+    offset = jnp.mean(c_alpha - scene.template.c_alpha, axis=1)
+    centroid = mean_of(jnp.sum(offset**2, axis=-1))
     penalties = objective.bond_weight * bond + objective.centroid_weight * centroid
-    return mean_of(error + penalties), {"squared_error": mean_of(error), "bond": mean_of(bond)}
+    return squared + penalties, {"squared_error": squared, "bond": bond}
+
+
+def _decode(
+    params: Params, latents: Float[Array, "batch latent"], config: BackboneGraphConfig, scene: Scene
+) -> Float[Array, "batch n 3"]:
+    decoder = partial(network.apply, params, config=config.decoder, template=scene.template)
+    return jax.vmap(decoder)(latents)
 
 
 def _weighted_mean(weight: Float[Array, " batch"], values: Float[Array, " batch"]) -> Array:
     return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
+_OF_IMAGE = ("spectrum", "transfer", "rotation", "shift", "weight")
 LOSSES = {"likelihood": likelihood_loss, "squared_error": squared_error_loss}

@@ -27,6 +27,7 @@ from cryojax_graph.training.state import RowOptimizers, TrainState, init_state
 from cryojax_graph.training.step import Step, make_step
 
 _IMAGES_TO_START_FROM = 512
+_IMAGES_IN_CACHE = 8
 
 
 class Views(NamedTuple):
@@ -150,7 +151,8 @@ def prepare_fit(
         images=images,
     )
     steps = fitting.epochs * batches.steps_per_epoch
-    scene = Scene(template, pixel_size, len(images), steps)
+    chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
+    scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
     frozen = params is not None
     if params is None:
         first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
