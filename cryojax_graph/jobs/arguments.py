@@ -3,7 +3,7 @@
 import json
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
@@ -41,29 +41,28 @@ def parse_arguments(
     everything = "--help-all" in arguments
     shorten = not everything and bool({"-h", "--help"} & set(arguments))
     path, arguments = _take_config_option(arguments)
-    config, seed = _read_config(path, verb, config_class) if path else (tyro.MISSING, 0)
-    options = JobOptions(output=tyro.MISSING if output is None else output, seed=seed)
+    config, seed = _read_config(path, verb, config_class) if path else ({}, 0)
+    job = {"seed": seed} if output is None else {"seed": seed, "output": output}
 
-    def part(name: str, kind: type, default: Any) -> tuple[str, Any, Any]:
-        kind, default = _without_advanced(kind, default) if shorten else (kind, default)
-        # An empty name keeps the fields free of a prefix.
-        annotation = Annotated[kind, tyro.conf.arg(name="")]
-        no_default = default is tyro.MISSING
-        return name, annotation, field() if no_default else field(default=default)
-
+    parts = tuple(
+        _with_defaults(kind, main_options(kind) if shorten else _names(kind), defaults)
+        for kind, defaults in ((config_class, config), (JobOptions, job))
+    )
     parsed = tyro.cli(
-        make_dataclass(
-            "Request",
-            [part("config", config_class, config), part("options", JobOptions, options)],
-            frozen=True,
-        ),
+        # Inherited, not nested: the fields are one list, those of the last base first, no prefix.
+        make_dataclass("Request", [], bases=parts[::-1], kw_only=True),
         prog=f"cryojax-graph {verb}",
         description=f"{summary[0].upper()}{summary[1:]}. --config FILE takes the job.json of a job "
         "in place of options; --help-all shows the advanced options too.",
-        args=["--help" if argument == "--help-all" else argument for argument in arguments],
+        # tyro leaves out of its help what other arguments have given already.
+        args=["--help"] if shorten or everything else arguments,
         config=_MARKERS,
     )
-    return parsed.config, parsed.options
+    values = vars(parsed)
+    return (
+        config_class(**{name: values[name] for name in _names(config_class)}),
+        JobOptions(**{name: values[name] for name in _names(JobOptions)}),
+    )
 
 
 def main_options(kind: type) -> list[str]:
@@ -79,18 +78,25 @@ def main_options(kind: type) -> list[str]:
     return [f.name for f in fields(kind) if not is_dataclass(hints[f.name])]
 
 
-def _without_advanced(kind: type, default: Any) -> tuple[type, Any]:
-    """The same dataclass, and an instance of it, without fields that are dataclasses."""
+def _names(kind: type) -> list[str]:
+    return [f.name for f in fields(kind)]
+
+
+def _with_defaults(kind: type, names: list[str], defaults: dict[str, Any]) -> type:
+    """Some fields of a dataclass as one of its own, with other defaults."""
     hints = get_type_hints(kind, include_extras=True)
     own = {f.name: f for f in fields(kind)}
-    names = main_options(kind)
-    shown = make_dataclass(
-        kind.__name__, [(n, hints[n], field(default=own[n].default)) for n in names], frozen=True
+
+    def default_of(name: str) -> Any:
+        if name in defaults:
+            return field(default=defaults[name])
+        return field(default=own[name].default, default_factory=own[name].default_factory)
+
+    made = make_dataclass(
+        kind.__name__, [(name, hints[name], default_of(name)) for name in names], kw_only=True
     )
-    shown.__doc__ = kind.__doc__
-    if default is tyro.MISSING:
-        return shown, default
-    return shown, shown(**{name: getattr(default, name) for name in names})
+    made.__doc__ = kind.__doc__
+    return made
 
 
 def _take_config_option(arguments: list[str]) -> tuple[Path | None, list[str]]:
@@ -104,15 +110,17 @@ def _take_config_option(arguments: list[str]) -> tuple[Path | None, list[str]]:
     return None, arguments
 
 
-def _read_config(path: Path, verb: str, config_class: type) -> tuple[Any, int]:
+def _read_config(path: Path, verb: str, config_class: type) -> tuple[dict[str, Any], int]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         unknown = sorted(set(stored) - {"verb", "seed", "config"})
-        if unknown:
-            raise ValueError(f"unknown field {unknown[0]}; known: verb, seed, config")
+        if unknown or "verb" not in stored:
+            fault = f"unknown field {unknown[0]}" if unknown else "no field verb"
+            raise ValueError(f"{fault}; known: verb, seed, config")
         if stored["verb"] != verb:
             raise ValueError(f"it is a config of {stored['verb']}")
-        return from_dict(config_class, stored["config"]), int(stored.get("seed", 0))
+        config = from_dict(config_class, stored["config"])
+        return {f.name: getattr(config, f.name) for f in fields(config)}, stored.get("seed", 0)
     except OSError as error:
         raise InputError(path, "config", error.strerror or str(error), "check the path") from None
     except (ValueError, TypeError, KeyError) as error:

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 
 from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
 
+Number = float | int
+
 _MANY_POINTS = 3000
 _DIVERGING = ((0, "#2b59c3"), (0.5, "#ffffff"), (1, "#c8423f"))
 
@@ -47,7 +49,7 @@ class Axis(NamedTuple):
 
     title: str
     log: bool = False
-    range: tuple[float, float] | None = None
+    range: tuple[Number, Number] | None = None
 
 
 def curves_figure(
@@ -56,7 +58,7 @@ def curves_figure(
     y: Axis,
     *,
     caption: str = "",
-    levels: Mapping[str, float] | None = None,
+    levels: Mapping[str, Number] | None = None,
 ) -> str:
     """Lines over one pair of axes: losses, Fourier shell correlation, calibration.
 
@@ -99,7 +101,7 @@ def histogram_figure(
     *,
     bins: int = 60,
     caption: str = "",
-    marks: Mapping[str, float] | None = None,
+    marks: Mapping[str, Number] | None = None,
 ) -> str:
     """Histograms on common bins, one over the other.
 
@@ -191,7 +193,7 @@ def heat_map_figure(
     x: Axis,
     y: Axis,
     *,
-    extent: tuple[float, float, float, float] | None = None,
+    extent: tuple[Number, Number, Number, Number] | None = None,
     value_title: str = "",
     symmetric: bool = False,
     caption: str = "",
@@ -339,7 +341,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     return described
 
 
-def _levels(levels: Mapping[str, float], direction: str, log: bool) -> dict[str, Any]:
+def _levels(levels: Mapping[str, Number], direction: str, log: bool) -> dict[str, Any]:
     """Dotted lines across the figure, horizontal (h) or vertical (v), with their labels."""
     across, along = ("x", "y") if direction == "h" else ("y", "x")
     shapes, notes = [], []

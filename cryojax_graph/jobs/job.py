@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from cryojax_graph.io.atomic import write_atomically
 from cryojax_graph.io.errors import InputError
@@ -142,7 +143,7 @@ class Job:
         """Write plain values as a JSON output; numbers that are not finite are refused."""
         self.write_text(name, json.dumps(values, indent=2, allow_nan=False) + "\n", description)
 
-    def metric(self, name: str, value: float, unit: str | None = None) -> None:
+    def metric(self, name: str, value: SupportsFloat, unit: str | None = None) -> None:
         """Note a figure for ``metrics.json``.
 
         Args:
@@ -155,9 +156,9 @@ class Job:
         """
         if unit is None and not name.endswith(UNITS):
             raise ValueError(f"the metric {name} has no unit: end its name with one, or give it")
-        if not math.isfinite(value):
+        if not math.isfinite(float(value)):
             raise ValueError(f"the metric {name} is {value}")
-        self._metrics[name] = value if isinstance(value, int) else float(value)
+        self._metrics[name] = int(value) if isinstance(value, Integral) else float(value)
         if unit is not None:
             self._units[name] = unit
 

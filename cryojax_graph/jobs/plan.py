@@ -42,7 +42,7 @@ def describe_plan(plan: Plan) -> str:
     )
 
 
-def readable_time(seconds: float) -> str:
+def readable_time(seconds: float | int) -> str:
     """A duration as one would say it.
 
     Args:
@@ -61,7 +61,7 @@ def readable_time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def readable_size(size: float) -> str:
+def readable_size(size: float | int) -> str:
     """A number of bytes with a unit.
 
     Args:

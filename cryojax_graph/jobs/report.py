@@ -6,8 +6,9 @@ import html
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 from cryojax_graph._version import __version__
 from cryojax_graph.jobs.plan import readable_size, readable_time
@@ -145,7 +146,7 @@ def paragraph(text: str) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[str | float]], *, caption: str = ""
+    header: Sequence[str], rows: Sequence[Sequence[str | SupportsFloat]], *, caption: str = ""
 ) -> str:
     """A table; numbers stand right, with four significant digits.
 
@@ -263,12 +264,12 @@ def citation_section(citations: Sequence[str]) -> Section:
     )
 
 
-def _cell(value: str | float) -> str:
+def _cell(value: str | SupportsFloat) -> str:
     if isinstance(value, Command):
         return f"<td><code>{html.escape(value)}</code></td>"
     if isinstance(value, str):
         return f"<td>{html.escape(value)}</td>"
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    text = f"{int(value):,}" if isinstance(value, Integral) else f"{float(value):.4g}"
     return f'<td class="number">{text}</td>'
 
 
