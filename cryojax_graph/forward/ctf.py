@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cryojax_graph.forward.grids import Scalar, frequency_axes
+from cryojax_graph.forward.grids import Scalar, frequency_indices
 
 _SINE_COEFFICIENTS = (39.760722, -76.581285, 81.602481, -41.341681, 6.2831853)
 
@@ -63,23 +63,24 @@ def contrast_transfer(ctf: CTF, *, box: int, pixel_size: Scalar) -> Float[Array,
     Returns:
         factors of the coefficients of a half spectrum, shape (box, box // 2 + 1).
     """
-    ky, kx = frequency_axes(box, pixel_size)
+    # Whole numbers are exact, and a phase of hundreds of radians needs every bit.
+    ky, kx = frequency_indices(box)
     y2, x2, xy = ky[:, None] ** 2, kx**2, ky[:, None] * kx
-    k2 = x2 + y2
+    step = 1.0 / (box * jnp.asarray(pixel_size, float))
     wavelength = electron_wavelength(ctf.voltage)
     mean = 0.5 * (jnp.asarray(ctf.defocus_u) + ctf.defocus_v)
     half_difference = 0.5 * (jnp.asarray(ctf.defocus_u) - ctf.defocus_v)
     axis = 2.0 * jnp.asarray(ctf.defocus_angle)
     # cos(2 (θ - θ₀)) k² is a quadratic form: no angle, hence no singularity at k = 0.
-    defocus_k2 = mean * k2 + half_difference * (
-        jnp.cos(axis) * (x2 - y2) + jnp.sin(axis) * 2.0 * xy
-    )
-    aberration = 0.5e7 * jnp.asarray(ctf.spherical_aberration) * wavelength**3
+    astigmatism = jnp.cos(axis) * (x2 - y2) + jnp.sin(axis) * (2.0 * xy)
+    aberration = 0.25e7 * jnp.asarray(ctf.spherical_aberration) * wavelength**3 * step**4
+    turns = 0.5 * wavelength * step**2 * (mean * (x2 + y2) + half_difference * astigmatism)
+    turns -= aberration * (x2 + y2) ** 2
     # Close to w = 1 the slope of arcsin is infinite.
     amplitude = jnp.arcsin(jnp.clip(jnp.asarray(ctf.amplitude_contrast), -0.999999, 0.999999))
-    turns = 0.5 * (wavelength * defocus_k2 - aberration * k2**2)
     turns += (jnp.asarray(ctf.phase_shift) + amplitude) / (2.0 * jnp.pi)
-    return _sine_of_turns(turns) * jnp.exp(-0.25 * jnp.asarray(ctf.b_factor) * k2)
+    envelope = jnp.exp((-0.25 * jnp.asarray(ctf.b_factor) * step**2) * (x2 + y2))
+    return _sine_of_turns(turns) * envelope
 
 
 def _sine_of_turns(turns: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -19,6 +19,19 @@ def pixel_coordinates(box: int, pixel_size: Scalar = 1.0) -> Float[Array, " box"
     return (jnp.arange(box) - box // 2) * jnp.asarray(pixel_size, float)
 
 
+def frequency_indices(box: int) -> tuple[Float[Array, " y"], Float[Array, " x"]]:
+    """Whole numbers of periods per box of the two axes of ``jnp.fft.rfft2``.
+
+    Args:
+        box: edge of the image in pixels.
+
+    Returns:
+        indices along y, shape (box,), and along x, shape (box // 2 + 1,).
+    """
+    ky = (jnp.arange(box) + box // 2) % box - box // 2
+    return ky * 1.0, jnp.arange(box // 2 + 1) * 1.0
+
+
 def frequency_axes(
     box: int, pixel_size: Scalar = 1.0
 ) -> tuple[Float[Array, " y"], Float[Array, " x"]]:
@@ -31,9 +44,9 @@ def frequency_axes(
     Returns:
         frequencies in 1/Å along y, shape (box,), and along x, shape (box // 2 + 1,).
     """
-    indices = jnp.fft.fftfreq(box) * box, jnp.fft.rfftfreq(box) * box
+    ky, kx = frequency_indices(box)
     step = 1.0 / (box * jnp.asarray(pixel_size, float))
-    return jnp.round(indices[0]) * step, jnp.round(indices[1]) * step
+    return ky * step, kx * step
 
 
 def radial_frequency(box: int, pixel_size: Scalar = 1.0) -> Float[Array, "y x"]:

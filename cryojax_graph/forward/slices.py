@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from cryojax_graph.forward.grids import Scalar
+from cryojax_graph.forward.grids import Scalar, frequency_indices
 
 
 class VolumeSpectrum(NamedTuple):
@@ -63,8 +63,8 @@ def slice_spectrum(
         spectrum with phase origin at pixel ``box // 2``, shape (box, box // 2 + 1); 0 beyond the
         Nyquist frequency, where a rotated slice leaves the map's own box.
     """
-    ky = jnp.round(jnp.fft.fftfreq(box) * box)[:, None]
-    kx = jnp.arange(box // 2 + 1, dtype=rotation.dtype)
+    ky, kx = frequency_indices(box)
+    ky = ky[:, None]
     # x_image = R x_object, so a frequency of the image lies at Rᵀ k in the object.
     padding = (volume.coefficients.shape[0] - 1) // box
     x, y, z = (padding * (kx * rotation[0, i] + ky * rotation[1, i]) for i in range(3))
