@@ -20,6 +20,8 @@ class Microscope:
         cs: Spherical aberration, mm.
         amplitude_contrast: Fraction of amplitude contrast.
         astigmatism: Largest difference of the two defoci of an image, Å; evenly drawn from 0.
+        padding: Draw a field this many times as wide and cut out its middle. The CTF then spreads
+            signal over the edge of the box, as in a microscope; with 1 it comes in again opposite.
         model_b_factors: Blur each atom by the B-factor in the file; predicted models have
             confidences there.
     """
@@ -28,6 +30,7 @@ class Microscope:
     cs: float = 2.7
     amplitude_contrast: float = 0.1
     astigmatism: float = 200.0
+    padding: int = 1
     model_b_factors: bool = False
 
 
@@ -91,6 +94,7 @@ def check_config(config: SimulateConfig) -> None:
         "cs": (microscope.cs, 0.0, 100.0),
         "amplitude-contrast": (microscope.amplitude_contrast, 0.0, 0.99),
         "astigmatism": (microscope.astigmatism, 0.0, 1e5),
+        "padding": (microscope.padding, 1, 8),
         "defocus-range": (low, -20.0, 20.0),
     }
     for name, (value, least, most) in ranges.items():

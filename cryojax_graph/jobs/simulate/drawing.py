@@ -40,14 +40,17 @@ def noise_free_renderer(molecule: Molecule, config: SimulateConfig, mesh: Mesh) 
             theirs.
 
     Returns:
-        from parameters of images to images in scattering length per Å², with contrast and CTF. The
-        CTF acts inside the box, which is periodic.
+        from parameters of images to images in scattering length per Å², with contrast and CTF.
     """
     count = molecule.masses.shape[1]
     frames = jnp.asarray(molecule.positions)
     masses, widths = jnp.asarray(molecule.masses.ravel()), jnp.asarray(molecule.widths.ravel())
     plan = _plan(molecule, config.pixel_size)
-    raster = {"box": config.box, "pixel_size": config.pixel_size}
+    field = config.box * config.microscope.padding
+    raster = {"box": field, "pixel_size": config.pixel_size}
+    # The centre of the box falls on that of the field.
+    start = field // 2 - config.box // 2
+    middle = slice(start, start + config.box)
 
     def one(
         frame: Int[Array, ""],
@@ -58,7 +61,8 @@ def noise_free_renderer(molecule: Molecule, config: SimulateConfig, mesh: Mesh) 
     ) -> Float[Array, "box box"]:
         centres = jnp.repeat(view(frames[frame], rotation, shift), count, axis=0)
         density = project_groups(centres, masses, widths, plan, integrate=True, **raster)
-        return contrast * filter_image(density, contrast_transfer(ctf, **raster))
+        image = filter_image(density, contrast_transfer(ctf, **raster))
+        return contrast * image[middle, middle]
 
     render = jax.jit(partial(map_images, one, mesh=mesh))
 

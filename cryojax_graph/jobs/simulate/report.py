@@ -79,7 +79,7 @@ def simulate_report(
 
 def _images(signal: Signal, parameters: ImageParameters, noisy: bool) -> Section:
     captions = [
-        f"{i + 1}: frame {parameters.frame_index[i]}, {parameters.defocus_u[i] / 1e4:.2f} µm"
+        f"frame {parameters.frame_index[i]}, {parameters.defocus_u[i] / 1e4:.1f} µm"
         for i in range(len(signal.clean))
     ]
     clean = image_grid(signal.clean, captions=captions, caption="The first images without noise.")

@@ -82,6 +82,7 @@ def plan_simulate(config: SimulateConfig, *, options: JobOptions) -> Plan:
     molecule = _molecule(config)
     _weights(config, molecule)
     pixels = config.images * config.box**2
+    drawn_pixels = pixels * config.microscope.padding**2
     drawing = config.images * molecule.masses.size * _SECONDS_PER_GAUSSIAN
     return Plan(
         actions=(
@@ -90,7 +91,7 @@ def plan_simulate(config: SimulateConfig, *, options: JobOptions) -> Plan:
             f"add {config.noise} noise" if config.noise != "none" else "scale the images",
         ),
         outputs=("particles.star", "particles.mrcs", "truth.npz", "reference.cif", "report.html"),
-        seconds=5.0 + drawing + pixels * _SECONDS_PER_PIXEL,
+        seconds=5.0 + drawing + drawn_pixels * _SECONDS_PER_PIXEL,
         memory_bytes=int(_MEMORY + 6 * 4 * images_per_part(config.box) * config.box**2),
         disk_bytes=int(2 * 4 * pixels + 300 * config.images + 3e6),
     )

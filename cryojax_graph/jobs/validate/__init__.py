@@ -1,0 +1,21 @@
+"""``validate``: results against the truth, or one result against another."""
+
+from cryojax_graph.jobs.validate.model import (
+    ValidateModelConfig,
+    plan_validate_model,
+    validate_model,
+)
+from cryojax_graph.jobs.validate.motion import (
+    ValidateMotionConfig,
+    plan_validate_motion,
+    validate_motion,
+)
+
+__all__ = [
+    "ValidateModelConfig",
+    "ValidateMotionConfig",
+    "plan_validate_model",
+    "plan_validate_motion",
+    "validate_model",
+    "validate_motion",
+]
