@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.geometry import matrix_from_euler_degrees
+from cryojax_graph.graphs import BackboneGraph, build_backbone_graph
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.errors import InputError
@@ -144,8 +145,7 @@ def read_template(path: str | Path) -> TemplateModel:
     arrays = TemplateAtoms(
         c_alpha=residues.backbone[:, _C_ALPHA].astype(float),
         chain=residues.chain_index,
-        bonded=residues.joined_to_next.astype(np.int64),
-        hydrogen_bonds=np.zeros((0, 2), int),
+        graph=_graph(residues),
         electrons=residue_electrons(residues.name),
         width=residue_width(residues.name),
         atoms=atoms.positions.astype(float),
@@ -154,6 +154,20 @@ def read_template(path: str | Path) -> TemplateModel:
         atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
     )
     return TemplateModel(arrays, atoms, owner, residues)
+
+
+def _graph(residues: ResidueTable) -> BackboneGraph:
+    backbone = np.where(residues.backbone_mask[..., None], residues.backbone, np.nan).astype(float)
+    nitrogen, c_alpha, carbon, oxygen = (backbone[:, k] for k in range(4))
+    return build_backbone_graph(
+        c_alpha,
+        residues.chain_index,
+        residues.number.astype(np.int64),
+        nitrogen=nitrogen,
+        carbon=carbon,
+        oxygen=oxygen,
+        donates=residues.name != "PRO",
+    )
 
 
 def moved(template: TemplateModel, by: Float[np.ndarray, "3"]) -> TemplateModel:

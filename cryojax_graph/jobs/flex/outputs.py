@@ -24,6 +24,7 @@ from cryojax_graph.jobs.flex.results import (
 )
 from cryojax_graph.jobs.flex.truth import errors_against_truth
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.template import joined_to_next
 
 _MAPS = 5
 # A million images of a large complex would fill the disk; latents decode to the same.
@@ -149,7 +150,7 @@ def _measure(
     template = np.asarray(problem.template.c_alpha)
     mean = motion.c_alpha.mean(0)
     spread = np.sqrt(((motion.c_alpha - mean) ** 2).sum(-1).mean())
-    bonded = problem.model.arrays.bonded[:-1] > 0
+    bonded = joined_to_next(problem.model.arrays.graph)[:-1] > 0
 
     def steps(c_alpha: np.ndarray) -> np.ndarray:
         return np.linalg.norm(np.diff(c_alpha, axis=-2), axis=-1)[..., bonded]

@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from cryojax_graph.geometry import superposed_rmsd
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.truth import read_truth
 
 
 class Errors(NamedTuple):
@@ -37,7 +37,7 @@ def errors_against_truth(
     """Compare with ``truth.npz`` of ``simulate``, and note the mean errors.
 
     Args:
-        path: of the file; it holds ``c_alpha`` (frames, n, 3) and ``frame`` of each image.
+        path: of the file.
         c_alpha: recovered conformations, Å.
         template: Å.
         job: takes the metrics.
@@ -48,12 +48,8 @@ def errors_against_truth(
     Raises:
         InputError: the file does not belong to these images or this template.
     """
-    truth = read_npz(path)
-    missing = {"c_alpha", "frame"} - truth.keys()
-    if missing:
-        cause = f"it has no array {', '.join(sorted(missing))}"
-        raise InputError(path, "its arrays", cause, "give the truth.npz that simulate wrote")
-    frames, frame = truth["c_alpha"].astype(np.float32), truth["frame"].astype(int)
+    truth = read_truth(path)
+    frames, frame = truth.c_alpha, truth.frame_index
     if len(frame) != len(c_alpha) or frames.shape[1:] != template.shape:
         raise InputError(
             path,

@@ -233,7 +233,9 @@ def likelihood_loss(
     for_draw, for_clash = jax.random.split(key)
     draws = jax.random.normal(for_draw, latents["mean"].shape)
     drawn = latents["mean"] + jnp.exp(latents["log_deviation"]) * draws
-    c_alpha = _decode(params["decoder"], drawn, config, scene)
+    c_alpha = network.apply(
+        params["decoder"], drawn, config=config.decoder, template=scene.template
+    )
 
     keys = jax.random.split(for_clash, len(draws))
     restraints, closest = scene.template.restraints, objective.restraints.clash_distance
@@ -313,7 +315,7 @@ def squared_error_loss(
     objective, restraints = config.objective, scene.template.restraints
     rows = params["latents"]["mean"]
     rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
-    c_alpha = _decode(params["decoder"], rows, config, scene)
+    c_alpha = network.apply(params["decoder"], rows, config=config.decoder, template=scene.template)
 
     def error(imaging: Params, c_alpha: Array, image: Batch) -> Array:
         predicted = predicted_spectrum(
@@ -352,13 +354,6 @@ def squared_error_loss(
     centroid = mean_of(jnp.sum(offset**2, axis=-1))
     penalties = objective.bond_weight * bond + objective.centroid_weight * centroid
     return squared + penalties, {"squared_error": squared, "bond": bond}
-
-
-def _decode(
-    params: Params, latents: Float[Array, "batch latent"], config: BackboneGraphConfig, scene: Scene
-) -> Float[Array, "batch n 3"]:
-    decoder = partial(network.apply, params, config=config.decoder, template=scene.template)
-    return jax.vmap(decoder)(latents)
 
 
 def _weighted_mean(weight: Float[Array, " batch"], values: Float[Array, " batch"]) -> Array:

@@ -6,6 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cryojax_graph.graphs import (
+    BackboneGraph,
+    EdgeKind,
+    NormalisedAdjacency,
+    edges_of_kind,
+    most_neighbours,
+    neighbour_lists,
+    normalised_adjacency,
+)
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.protein import (
     Beads,
@@ -19,8 +28,7 @@ from cryojax_graph.protein import (
 
 _SPRING_CUTOFF = 13.0
 _SPRING_REFERENCE = 6.0
-_PEPTIDE_STIFFNESS = 10.0
-_HYDROGEN_BOND_STIFFNESS = 3.0
+_STIFFNESS = {EdgeKind.HYDROGEN_BOND: 3.0, EdgeKind.PEPTIDE: 10.0}
 
 
 class TemplateAtoms(NamedTuple):
@@ -29,8 +37,7 @@ class TemplateAtoms(NamedTuple):
     Attributes:
         c_alpha: positions, Å.
         chain: chain of each residue.
-        bonded: 1 where a residue is joined to the next by a peptide bond, else 0.
-        hydrogen_bonds: pairs of residues joined by a backbone hydrogen bond.
+        graph: from ``build_backbone_graph``: peptide and hydrogen bonds.
         electrons: of each residue.
         width: spread of each residue's electrons, Å.
         atoms: positions of all heavy atoms, Å.
@@ -41,8 +48,7 @@ class TemplateAtoms(NamedTuple):
 
     c_alpha: Float[np.ndarray, "n 3"]
     chain: Int[np.ndarray, " n"]
-    bonded: Int[np.ndarray, " n"]
-    hydrogen_bonds: Int[np.ndarray, "bonds 2"]
+    graph: BackboneGraph
     electrons: Float[np.ndarray, " n"]
     width: Float[np.ndarray, " n"]
     atoms: Float[np.ndarray, "atoms 3"]
@@ -59,15 +65,14 @@ class Template(NamedTuple):
         beads: Gaussians that its residues carry.
         restraints: distances that its geometry knows.
         modes: displacement per unit of each mode of its springs, soft modes scaled up; Å.
-        adjacency: symmetric normalised adjacency with self-loops of weight 2, of the peptide and
-            hydrogen bonds (Kipf & Welling 2017, improved).
+        adjacency: of the graph decoder.
     """
 
     c_alpha: Float[Array, "n 3"]
     beads: Beads
     restraints: Restraints
     modes: Float[Array, "modes n 3"]
-    adjacency: Float[Array, "n n"]
+    adjacency: NormalisedAdjacency | None
 
 
 def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Template:
@@ -80,21 +85,22 @@ def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Templat
     Returns:
         the template; what the config does not need is empty.
     """
-    triples = frame_triples(atoms.chain, atoms.bonded)
+    bonded = joined_to_next(atoms.graph)
+    triples = frame_triples(atoms.chain, bonded)
     restraints = config.objective.restraints
     return Template(
         c_alpha=jnp.asarray(atoms.c_alpha, jnp.float32),
         beads=_beads(atoms, triples, config),
         restraints=restraints_of_template(
             atoms.c_alpha,
-            atoms.bonded,
+            bonded,
             bond_deviation=restraints.bond_deviation,
             angle_deviation=restraints.angle_deviation,
             contact_deviation=restraints.contact_deviation,
             contact_cutoff=restraints.contact_cutoff,
         ),
         modes=_scaled_modes(atoms, config),
-        adjacency=_adjacency(atoms, config),
+        adjacency=_adjacency(atoms.graph) if config.decoder.kind == "gcn" else None,
     )
 
 
@@ -141,27 +147,30 @@ def springs(
     Returns:
         ends and stiffness of each spring, each listed once.
     """
-    count = len(atoms.c_alpha)
     distance = np.linalg.norm(atoms.c_alpha[:, None] - atoms.c_alpha, axis=-1)
     near = np.where(distance > 0, distance, np.inf)
     stiffness = np.where(near < _SPRING_CUTOFF, (_SPRING_REFERENCE / near) ** 2, 0.0)
-    bonds = np.asarray(atoms.hydrogen_bonds).reshape(-1, 2)
-    stiffness[bonds[:, 0], bonds[:, 1]] = _HYDROGEN_BOND_STIFFNESS
-    stiffness[bonds[:, 1], bonds[:, 0]] = _HYDROGEN_BOND_STIFFNESS
-    peptide = np.flatnonzero(atoms.bonded[: count - 1])
-    stiffness[peptide, peptide + 1] = _PEPTIDE_STIFFNESS
+    for kind, value in _STIFFNESS.items():
+        first, second = edges_of_kind(atoms.graph, kind)
+        stiffness[first, second] = value
     senders, receivers = np.nonzero(np.triu(stiffness, 1))
     return senders, receivers, stiffness[senders, receivers]
 
 
-def _adjacency(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Float[Array, "n n"]:
-    if config.decoder.kind != "gcn":
-        return jnp.zeros((0, 0))
-    count = len(atoms.c_alpha)
-    joined = np.zeros((count, count))
-    peptide = np.flatnonzero(atoms.bonded[: count - 1])
-    ends = np.concatenate([np.stack([peptide, peptide + 1], 1), atoms.hydrogen_bonds])
-    joined[ends[:, 0], ends[:, 1]] = joined[ends[:, 1], ends[:, 0]] = 1.0
-    joined += 2.0 * np.eye(count)
-    scale = 1.0 / np.sqrt(joined.sum(1))
-    return jnp.asarray(scale[:, None] * joined * scale, jnp.float32)
+def joined_to_next(graph: BackboneGraph) -> Int[np.ndarray, " n"]:
+    """Where the chain goes on.
+
+    Args:
+        graph: of a backbone.
+
+    Returns:
+        1 where a residue is joined to the next by a peptide bond, else 0.
+    """
+    first, second = edges_of_kind(graph, EdgeKind.PEPTIDE)
+    joined = np.zeros(len(graph.nodes), int)
+    joined[first[second == first + 1]] = 1
+    return joined
+
+
+def _adjacency(graph: BackboneGraph) -> NormalisedAdjacency:
+    return normalised_adjacency(neighbour_lists(graph, places=most_neighbours(graph)))
