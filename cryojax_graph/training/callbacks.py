@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cryojax_graph.training.abort import Aborted
 from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.loop import Callback, Progress
+from cryojax_graph.training.mesh import on_any_process
 
 
 def save_every(checkpoints: Checkpoints, *, seconds: float = 30.0) -> Callback:
@@ -22,7 +23,8 @@ def save_every(checkpoints: Checkpoints, *, seconds: float = 30.0) -> Callback:
 
     def save(progress: Progress) -> None:
         nonlocal last_saved
-        if time.monotonic() - last_saved >= seconds or progress.step == progress.steps:
+        due = time.monotonic() - last_saved >= seconds or progress.step == progress.steps
+        if on_any_process(due):
             checkpoints.save(progress.state)
             last_saved = time.monotonic()
 
@@ -42,9 +44,10 @@ def abort_when(reason: Callable[[], str | None], checkpoints: Checkpoints) -> Ca
 
     def check(progress: Progress) -> None:
         why = reason()
-        if why:
+        if on_any_process(bool(why)):
             checkpoints.save(progress.state)
             checkpoints.wait()
+            why = why or "stopped by another process"
             raise Aborted(f"{why}; saved at step {progress.step} of {progress.steps}")
 
     return check

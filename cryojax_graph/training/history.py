@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
+from cryojax_graph.io.atomic import write_atomically
 from cryojax_graph.training.loop import Progress
 
 
@@ -12,7 +14,8 @@ class History:
     """A callback that appends one line per step.
 
     Lines beyond the step at which the run resumes belong to work that was lost and is done again;
-    they are dropped, so the finished file is the same with and without crashes.
+    they are dropped, so the finished file is the same with and without crashes. Of several
+    processes, the first one writes.
     """
 
     def __init__(self, path: Path, *, step: int) -> None:
@@ -23,14 +26,17 @@ class History:
             step: steps taken so far; 0 for a new run.
         """
         self._path = path
+        self._writes = jax.process_index() == 0
         self._names: list[str] | None = None
-        if path.exists():
+        if self._writes and path.exists():
             kept = _complete_lines(path)[: step + 1]
             self._names = kept[0].strip().split(",")[1:] if kept else None
-            path.write_text("".join(kept))
+            write_atomically(path, "".join(kept).encode())
 
     def __call__(self, progress: Progress) -> None:
         """Append the metrics of one group of steps."""
+        if not self._writes:
+            return
         with self._path.open("a") as file:
             if self._names is None:
                 self._names = sorted(progress.metrics)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 Tree = TypeVar("Tree")
@@ -39,10 +41,28 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Put a whole copy of every array on every device.
 
     Args:
-        tree: pytree of arrays, a train state for instance.
+        tree: pytree of arrays, a train state for instance; the same on every process.
         mesh: from ``data_mesh``.
 
     Returns:
         the same tree on the mesh.
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    whole = NamedSharding(mesh, PartitionSpec())
+    if whole.is_fully_addressable:
+        return jax.device_put(tree, whole)
+    # ``device_put`` takes no random keys to devices of other processes; a compiled identity does.
+    return jax.jit(lambda same: same, out_shardings=whole)(tree)
+
+
+def on_any_process(condition: bool) -> bool:
+    """Agree on a decision that every process must take alike, such as to save now.
+
+    Args:
+        condition: the opinion of this process.
+
+    Returns:
+        True when it holds on at least one process; on one process, the condition itself.
+    """
+    if jax.process_count() == 1:
+        return condition
+    return bool(process_allgather(np.array(condition)).any())

@@ -1,6 +1,7 @@
-"""The same run on one device and on four, in one process that pretends to have four."""
+"""The same run on one device, on four, and on four that belong to two processes."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,28 +11,57 @@ import numpy as np
 CODE = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
+processes, number, port, devices = map(int, sys.argv[3:])
+jax.config.update("jax_num_cpu_devices", devices)
+if processes > 1:
+    jax.distributed.initialize(f"127.0.0.1:{port}", processes, number)
+sys.path.insert(0, sys.argv[1])
 from toy_run import run
 folder = Path(sys.argv[2])
-for devices, steps, into in ((1, 12, "one"), (4, 6, "four"), (4, 12, "four")):
-    (folder / into).mkdir(exist_ok=True)
-    result = run(folder / into, devices, steps, 0.0)
-    np.savez(folder / f"{into}.npz", **result)
-print(len(jax.devices()))
+for steps in (6, 12):
+    result = run(folder, devices * processes, steps, 0.0)
+np.savez(folder / f"final{number}.npz", **result)
 """
 
 
-def test_four_devices_interrupted_half_way_agree_with_one(tmp_path):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    }
-    command = [sys.executable, "-W", "error", "-c", CODE, str(Path(__file__).parent), str(tmp_path)]
-    output = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert output.returncode == 0, output.stderr
-    assert output.stdout.split()[-1] == "4"
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    one, four = (np.load(tmp_path / f"{name}.npz") for name in ("one", "four"))
-    for name in one.files:
-        np.testing.assert_allclose(four[name], one[name], rtol=2e-4, atol=2e-5, err_msg=name)
+
+def run(folder, processes, devices):
+    """Run to the half, run again to the end, on ``processes`` with ``devices`` each."""
+    folder.mkdir()
+    port = free_port()
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", CODE, str(Path(__file__).parent), str(folder)]
+            + [str(value) for value in (processes, number, port, devices)],
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    for process in running:
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+    return [np.load(folder / f"final{number}.npz") for number in range(processes)]
+
+
+def test_many_devices_and_processes_agree_with_one_device(tmp_path):
+    (one_device,) = run(tmp_path / "one", 1, 1)
+    for processes, devices in ((1, 4), (2, 2)):
+        folder = tmp_path / f"{processes}x{devices}"
+        finals = run(folder, processes, devices)
+        for final in finals:
+            for name in one_device.files:
+                np.testing.assert_allclose(
+                    final[name], one_device[name], rtol=2e-4, atol=2e-5, err_msg=name
+                )
+                np.testing.assert_array_equal(final[name], finals[0][name], err_msg=name)
+        lines = (folder / "history.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines] == ["step", *map(str, range(12))]
