@@ -44,8 +44,12 @@ def _explain(message: str, text: str) -> tuple[str, str]:
     number, cause = int(match[1]), match[2]
     lines = text.split("\n")
     if "Wrong number of values" in cause:
-        uneven = find_uneven_row(lines, number)
-        return uneven or (f"loop at line {number}", "its values do not fill its columns")
+        if uneven := find_uneven_row(lines, number):
+            return uneven
+        # The parser ends a loop where it meets a character that it does not know.
+        rest = enumerate(lines[number - 1 :], number)
+        number = next((n for n, line in rest if not line.isascii()), number)
+        cause = "its values do not fill its columns"
     line = lines[number - 1] if 0 < number <= len(lines) else ""
     if not line.isascii():
         cause = "a character that is not ASCII"

@@ -23,7 +23,7 @@ class Limits:
     text_bytes: int = 4 * 2**30
     array_bytes: int = 16 * 2**30
     header_bytes: int = 64 * 2**20
-    unpack_ratio: int = 100
+    unpack_ratio: int = 30
     unpack_free_bytes: int = 16 * 2**20
     columns: int = 4096
     atoms: int = 50_000_000

@@ -87,6 +87,8 @@ def _atom_site(document: cif.Document, file: str | Path, limits: Limits) -> dict
         table = blocks[0].find_mmcif_category(_SITE)
     except RuntimeError as error:
         raise InputError(file, "table _atom_site", quote(error), _CORRECT) from None
+    if len(table) == 0:
+        raise InputError(file, "table _atom_site", "it holds no atoms", _CORRECT)
     if len(table) > limits.atoms:
         cause = f"{len(table)} atoms, more than {limits.atoms}"
         raise InputError(file, "table _atom_site", cause, "raise Limits.atoms if that is meant")

@@ -15,7 +15,6 @@ from cryojax_graph.io.limits import Limits
 MAGIC = b"\x93NUMPY"
 # cryoSPARC 4 and later also write a compressed stream of columns under this mark.
 CSDAT = b"\x94CSDAT"
-_PLAIN_KINDS = "biufSU"
 _DEEPEST = 8
 _REPAIR = "get an undamaged copy of the file"
 
@@ -92,10 +91,12 @@ def read_array(
     if len(raw) != left:
         raise InputError(file, place, "its values end too early", _REPAIR)
     flat = np.frombuffer(raw, header.dtype) if left else np.empty(0, header.dtype)
-    if header.dtype.itemsize == 0:
-        flat = np.zeros(int(np.prod(header.shape)), header.dtype)
     _check_text(flat, file, place)
-    return flat.reshape(header.shape, order="F" if header.column_major else "C")
+    try:
+        return flat.reshape(header.shape, order="F" if header.column_major else "C")
+    except ValueError:
+        cause = f"shape {quote(header.shape)} is impossible"
+        raise InputError(file, f"{place}, header", cause, _REPAIR) from None
 
 
 def _check_text(values: np.ndarray, file: str | Path, place: str) -> None:
@@ -143,7 +144,7 @@ def parse_array_header(raw: bytes, *, file: str | Path, place: str, limits: Limi
     shape, column_major = fields["shape"], fields["fortran_order"]
     if not isinstance(column_major, bool) or not isinstance(shape, tuple):
         raise InputError(file, place, "it does not describe an array", _REPAIR)
-    if not all(type(extent) is int and 0 <= extent < 2**62 for extent in shape) or len(shape) > 8:
+    if not all(type(extent) is int and 0 <= extent < 2**48 for extent in shape) or len(shape) > 8:
         raise InputError(file, place, f"shape {quote(shape)} is impossible", _REPAIR)
     return ArrayHeader(_dtype(fields["descr"], file, place, limits), shape, column_major)
 
@@ -197,13 +198,11 @@ def _plain_dtype(kind: str, file: str | Path, place: str) -> np.dtype:
             "it holds Python objects, which can run a program when read",
             "write it again with plain numbers and fixed-width text",
         )
-    if not re.fullmatch(r"[<>|=]?[a-zA-Z?][0-9]{0,9}", kind):
-        raise InputError(file, place, f"type {quote(kind)} is unknown", _REPAIR)
-    try:
-        dtype = np.dtype(kind)
-    except (TypeError, ValueError):
-        raise InputError(file, place, f"type {quote(kind)} is unknown", _REPAIR) from None
-    if dtype.kind not in _PLAIN_KINDS:
+    # The kinds that numpy itself writes for numbers and text; its older aliases warn.
+    if not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU][1-9][0-9]{0,8})", kind):
         remedy = "write it again with plain numbers and fixed-width text"
-        raise InputError(file, place, f"type {quote(kind)} is not plain", remedy)
-    return dtype
+        raise InputError(file, place, f"type {quote(kind)} is not plain numbers or text", remedy)
+    try:
+        return np.dtype(kind)
+    except (TypeError, ValueError):
+        raise InputError(file, place, f"type {quote(kind)} is too wide", _REPAIR) from None

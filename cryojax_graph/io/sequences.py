@@ -79,9 +79,7 @@ def read_sequences(
                 cause = f"the name {quote(record.name)} stands already at line {names[record.name]}"
                 raise InputError(path, f"line {start}", cause, "give each record its own name")
             if kind == "protein" and record.kind != "protein":
-                cause = (
-                    f"{quote(record.name)} has only the letters A, C, G, T, U, N: a nucleic acid"
-                )
+                cause = f"{quote(record.name)} is a nucleic acid: only A, C, G, T, U, N"
                 remedy = "leave nucleic acids out: proteins are expected"
                 raise InputError(path, f"line {start}", cause, remedy)
             names[record.name] = start
@@ -99,28 +97,28 @@ def _record(header: str, start: int, parts: list[tuple[int, str]], path: str | P
     if not original:
         cause = f"the record {quote(name)} is empty"
         raise InputError(path, f"line {start}", cause, "add its sequence, or remove it")
-    letters = original.upper()
-    if set(letters) <= _NUCLEOTIDE:
-        kind = "nucleotide"
-    elif set(letters) <= _PROTEIN:
-        kind = "protein"
-    else:
+    if not all(map(_is_residue, set(original))):
         raise _unknown_letter(name, parts, path)
+    letters = original.upper()
+    kind = "nucleotide" if set(letters) <= _NUCLEOTIDE else "protein"
     return Sequence(name, description.strip(), letters, kind, original != letters)
 
 
 def _unknown_letter(name: str, parts: list[tuple[int, str]], path: str | Path) -> InputError:
-    for number, line in parts:
-        for column, letter in enumerate(line, 1):
-            if letter.upper() not in _PROTEIN and not letter.isspace():
-                why = _WHY_NOT.get(letter.upper(), "is no amino acid")
-                return InputError(
-                    path,
-                    f"line {number}, column {column}, record {quote(name)}",
-                    f"{quote(letter)} {why}",
-                    _REMEDIES.get(letter, "correct it, or write X for an unknown residue"),
-                )
-    # str.upper() can turn one foreign letter into several.
-    return InputError(
-        path, f"record {quote(name)}", "it holds foreign letters", "use ASCII letters"
+    number, column, letter = next(
+        (number, column, letter)
+        for number, line in parts
+        for column, letter in enumerate(line, 1)
+        if not _is_residue(letter) and not letter.isspace()
     )
+    return InputError(
+        path,
+        f"line {number}, column {column}, record {quote(name)}",
+        f"{quote(letter)} {_WHY_NOT.get(letter.upper(), 'is no amino acid')}",
+        _REMEDIES.get(letter, "correct it, or write X for an unknown residue"),
+    )
+
+
+def _is_residue(letter: str) -> bool:
+    # Some foreign letters turn into Latin ones in upper case.
+    return letter.isascii() and letter.upper() in _PROTEIN

@@ -51,7 +51,7 @@ def read_trajectory(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Tra
         InputError: the file is damaged, or its models do not hold the same atoms.
     """
     with open_plain(path) as handle:
-        archive = handle.read(4) == b"PK\x03\x04"
+        archive = handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
     if archive:
         return _from_arrays(read_npz(path, limits=limits), path, limits)
     return _from_records(read_records(path, limits=limits), path)

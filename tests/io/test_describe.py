@@ -1,0 +1,216 @@
+import gzip
+
+import mrcfile
+import numpy as np
+import pytest
+
+from cryojax_graph.io import (
+    InputError,
+    Map,
+    MapFacts,
+    ModelFacts,
+    ParticleFacts,
+    SequenceFacts,
+    StackFacts,
+    describe,
+    file_kind,
+    new_particles,
+    with_columns,
+    write_map,
+    write_particles,
+    write_stack,
+)
+
+TEXT = np.dtypes.StringDType()
+ATOM = "ATOM      1  CA  ALA A{:4d}    {:8.3f}   0.000   0.000  1.00 20.00           C\n"
+
+
+def warned(facts, *words):
+    for word in words:
+        assert any(word in warning for warning in facts.warnings), facts.warnings
+
+
+@pytest.fixture
+def files(tmp_path):
+    """One good file of every kind."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4, 4, 4)).astype(np.float32)
+    write_map(tmp_path / "map.mrc", Map(values, np.full(3, 1.3), np.zeros(3)))
+    write_stack(tmp_path / "a.mrcs", rng.normal(size=(6, 8, 8)), pixel_size=1.3)
+    n = 6
+    table = new_particles(
+        tmp_path / "p.star",
+        {
+            "image_path": np.array(["a.mrcs"] * n, TEXT),
+            "image_index": np.arange(n),
+            "euler_degrees": rng.uniform(0, 90, (n, 3)),
+            "shift_angstrom": np.zeros((n, 2)),
+            "defocus_u": np.full(n, 15000.0),
+            "defocus_v": np.full(n, 14000.0),
+            "defocus_angle_degrees": np.zeros(n),
+            "voltage_kv": np.full(n, 300.0),
+            "spherical_aberration_mm": np.full(n, 2.7),
+            "amplitude_contrast": np.full(n, 0.1),
+            "pixel_size": np.full(n, 1.3),
+            "box": np.full(n, 8),
+            "half_set": np.arange(n) % 2 + 1,
+        },
+    )
+    write_particles(table, tmp_path / "p.star")
+    write_particles(table, tmp_path / "p.cs")
+    (tmp_path / "m.pdb").write_text(ATOM.format(1, 0.0) + ATOM.format(2, 3.8) + "END\n")
+    (tmp_path / "s.fasta").write_text(">a\nMKLV\n")
+    return tmp_path, table
+
+
+KINDS = {
+    "map.mrc": ("map", MapFacts),
+    "a.mrcs": ("stack", StackFacts),
+    "p.star": ("particles", ParticleFacts),
+    "p.cs": ("particles", ParticleFacts),
+    "m.pdb": ("model", ModelFacts),
+    "s.fasta": ("sequences", SequenceFacts),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_are_told_by_contents(name, files):
+    folder, _ = files
+    kind, facts = KINDS[name]
+    assert file_kind(folder / name) == kind
+    assert isinstance(describe(folder / name), facts)
+    hidden = folder / ("stack.mrcs" if kind == "stack" else "nameless")
+    hidden.write_bytes((folder / name).read_bytes())
+    assert file_kind(hidden) == kind
+    packed = folder / f"{name}.gz"
+    packed.write_bytes(gzip.compress((folder / name).read_bytes()))
+    assert file_kind(packed) == kind
+
+
+@pytest.mark.parametrize("contents", [b"", b"hello\n", b"a,b\n1,2\n", b"\x89PNG\r\n\x1a\n" * 200])
+def test_other_files_are_refused(contents, tmp_path):
+    (tmp_path / "x").write_bytes(contents)
+    with pytest.raises(InputError, match="of no kind that is read here"):
+        describe(tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["map.mrc", "a.mrcs", "p.star", "p.cs"])
+def test_good_files_give_no_warning(name, files):
+    folder, _ = files
+    assert describe(folder / name).warnings == ()
+
+
+def test_facts_of_a_map(files):
+    folder, _ = files
+    facts = describe(folder / "map.mrc")
+    assert (facts.shape, facts.axis_order, facts.stored_as) == ((4, 4, 4), "xyz", "float32")
+    assert facts.voxel_size == pytest.approx((1.3, 1.3, 1.3))
+    with mrcfile.open(folder / "map.mrc") as mrc:
+        assert facts.mean == pytest.approx(mrc.data.mean(), abs=1e-6)
+        assert facts.deviation == pytest.approx(mrc.data.std(), rel=1e-5)
+
+
+def test_an_odd_map_is_warned_of_in_every_respect(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(np.zeros((3, 4, 4), np.float32))
+        mrc.header.cella = (4 * 30.0, 4 * 30.0, 3 * 31.0)
+        mrc.header.mapc, mrc.header.maps = 3, 1
+        mrc.header.nxstart, mrc.header.origin.x = 5, 3.0
+    facts = describe(tmp_path / "a.mrc")
+    warned(facts, "not in the order x, y, z", "30 Å is implausible", "not cubic", "both origin")
+    warned(facts, "every value is 0")
+    assert facts.axis_order == "zyx"
+
+
+def test_a_stack_saved_as_a_volume_is_suspected(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32))
+    warned(describe(tmp_path / "a.mrc"), "no voxel size", "may be a stack of images")
+
+
+def test_an_odd_stack_is_warned_of(tmp_path):
+    images = np.random.default_rng(0).normal(size=(5, 6, 8)).astype(np.float32)
+    images[2] = 3.0
+    with mrcfile.new(tmp_path / "a.mrcs") as mrc:
+        mrc.set_data(images)
+    facts = describe(tmp_path / "a.mrcs")
+    warned(facts, "1 of 5 images looked at are constant", "not square", "calls it a volume")
+    warned(facts, "no pixel size")
+    assert facts.mean == pytest.approx(images.mean(), rel=1e-4)
+    assert facts.deviation == pytest.approx(images.std(), rel=1e-4)
+
+
+def test_facts_of_particles(files):
+    folder, _ = files
+    for name in ("p.star", "p.cs"):
+        facts = describe(folder / name)
+        assert facts.states == ("poses", "ctf", "pixel_size", "box", "half_sets")
+        assert facts.count == 6
+        assert facts.images_found
+        assert facts.half_set_counts == (3, 3)
+        assert facts.defocus == (15000, 15000)
+        assert facts.pixel_size == pytest.approx((1.3, 1.3))
+
+
+def test_odd_particles_are_warned_of(files):
+    folder, table = files
+    odd = with_columns(
+        table,
+        {
+            "image_index": np.array([0, 0, 1, 2, 3, 9]),
+            "pixel_size": np.where(np.arange(6) < 2, 0.01, 0.01),
+            "defocus_u": np.full(6, 1.5),
+            "shift_angstrom": np.full((6, 2), 50.0),
+            "rlnBeamTiltX": np.full(6, 0.5),
+        },
+    )
+    write_particles(odd, folder / "odd.star")
+    facts = describe(folder / "odd.star")
+    warned(facts, "1 rows repeat an image", "0.01 Å is implausible", "defocus_u of 6 particles")
+    warned(facts, "more than a quarter box", "not modelled: beam tilt", "which holds 6")
+    assert not facts.images_found
+
+
+def test_a_bare_table_is_told_what_it_lacks(tmp_path):
+    path = tmp_path / "a.star"
+    path.write_text("data_\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@s.mrcs 1\n2@s.mrcs 2\n")
+    facts = describe(path)
+    warned(facts, "no poses", "no complete CTF", "no pixel size", "no half-sets")
+    warned(facts, "no table data_optics", "2 optics groups", "no file 's.mrcs'")
+    assert facts.states == ()
+
+
+def test_bad_images_of_a_table_are_told(files):
+    folder, _ = files
+    images = np.ones((6, 8, 8), np.float32)
+    write_stack(folder / "a.mrcs", images, pixel_size=1.3)
+    warned(describe(folder / "p.star"), "6 of 6 images looked at are constant")
+    raw = bytearray((folder / "a.mrcs").read_bytes())
+    raw[-4:] = b"\xff\xff\xff\x7f"
+    (folder / "a.mrcs").write_bytes(raw)
+    warned(describe(folder / "p.star"), "1 pixels in 1 of 1 images are NaN")
+    warned(describe(folder / "a.mrcs"), "1 pixels in 1 of 1 images are NaN")
+
+
+def test_facts_of_a_model_and_its_oddities(tmp_path):
+    path = tmp_path / "m.pdb"
+    lines = [ATOM.format(1, 0.0), ATOM.format(2, 3.8), ATOM.format(3, 20.0)]
+    lines.append(ATOM.format(9, 40.0).replace("ATOM  ", "HETATM").replace("ALA", "HOH"))
+    lines.append(ATOM.format(10, 50.0).replace("CA  ALA", "P     G").replace("1.00", "0.50"))
+    path.write_text("".join(lines))
+    facts = describe(path)
+    assert facts.chains == {"A": "AAAG"}
+    assert facts.residues == {"nucleotide": 1, "protein": 3, "water": 1}
+    assert facts.chain_breaks == 1
+    warned(facts, "3 amino acids lack N, CA or C", "1 nucleotides", "1 ligands, ions or water")
+    warned(facts, "every B-factor is 20", "1 atoms of partial", "breaks inside protein chains: 1")
+    path.write_text(f"MODEL 1\n{lines[0]}ENDMDL\nMODEL 2\n{lines[0]}ENDMDL\n")
+    warned(describe(path), "2 models")
+
+
+def test_oddities_of_sequences(tmp_path):
+    path = tmp_path / "s.fasta"
+    path.write_text(">a\nMKXv\n>b\nMKXV\n>c\nGATTACA\n")
+    facts = describe(path)
+    assert (facts.count, facts.proteins, facts.shortest, facts.longest) == (3, 2, 4, 7)
+    warned(facts, "1 nucleic acids", "lower-case letters in 1", "2 unknown", "sequences are equal")

@@ -1,0 +1,34 @@
+import bz2
+import gzip
+
+import pytest
+
+from cryojax_graph.io import InputError, Limits
+from cryojax_graph.io.unpack import packing, read_bytes, read_text
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"), [(bytes, None), (gzip.compress, "gzip"), (bz2.compress, "bzip2")]
+)
+def test_packing_is_told_by_contents_and_undone(pack, kind, tmp_path):
+    path = tmp_path / "any.name"
+    path.write_bytes(pack(b"some text\n" * 100))
+    assert packing(path) == kind
+    assert read_bytes(path) == b"some text\n" * 100
+    assert read_text(path).startswith("some text")
+
+
+def test_a_text_that_begins_like_bzip2_is_text(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"BZhello")
+    assert packing(path) is None
+
+
+def test_caps_apply_to_what_comes_out(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(bytes(3 << 20)))
+    assert len(read_bytes(path)) == 3 << 20
+    with pytest.raises(InputError, match="more than 30 times"):
+        read_bytes(path, limits=Limits(unpack_free_bytes=1 << 20))
+    with pytest.raises(InputError, match=r"Limits\.text_bytes"):
+        read_bytes(path, limits=Limits(text_bytes=1 << 20))
