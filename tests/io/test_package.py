@@ -21,7 +21,7 @@ def test_every_public_name_is_there():
 
 
 def test_no_door_through_which_a_file_could_run_a_program():
-    doors = r"\bpickle\.|\bimport pickle|allow_pickle=True|torch\.load|\beval\(|\bexec\(|shell=True"
+    doors = r"\b(import|from) pickle|allow_pickle=True|torch\.load|\beval\(|\bexec\(|shell=True"
     sources = list(Path(cryojax_graph.__file__).parent.rglob("*.py"))
     assert len(sources) > 30
     for source in sources:
