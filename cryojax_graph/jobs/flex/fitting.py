@@ -68,8 +68,11 @@ def embed_held_out(
     """Find the latents of the held-out images, and what motion explains of them."""
     if not len(problem.held) or problem.config.objective.kind != "likelihood":
         return params, None
+    # Nothing is annealed: decoder and first guesses are as good as they get.
     settings = replace(
-        problem.config, fitting=replace(problem.config.fitting, epochs=_EMBEDDING_EPOCHS)
+        problem.config,
+        fitting=replace(problem.config.fitting, epochs=_EMBEDDING_EPOCHS, latent_rate=0.05),
+        objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
     )
     run = prepare_fit(
         problem.reader,
@@ -79,7 +82,7 @@ def embed_held_out(
         key=key,
         mesh=data_mesh(),
         images=problem.held,
-        params={name: params[name] for name in ("decoder", "imaging")},
+        fitted=params,
     )
     embedded = fit_resumably(run, settings, job, "embedding", "Embedding held-out images")
     latents = jax.tree.map(

@@ -48,7 +48,7 @@ class RestraintConfig:
     contact_deviation: float = 3.0
     contact_cutoff: float = 10.0
     clash_distance: float = 4.0
-    conformations: float = 100.0
+    conformations: float = 20.0
 
 
 @dataclass(frozen=True)

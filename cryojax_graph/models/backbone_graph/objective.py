@@ -147,7 +147,8 @@ def sharpest(step: Array, steps: int, config: BackboneGraphConfig, pixel_size: f
     Returns:
         resolution in Å.
     """
-    done = jnp.minimum(step / (config.objective.sharpening_share * steps), 1.0)
+    share = config.objective.sharpening_share
+    done = jnp.minimum(step / (share * steps), 1.0) if share else 1.0
     start, end = 1.0 / config.objective.coarsest, 0.5 / pixel_size
     return 1.0 / (start + (end - start) * done)
 
@@ -280,7 +281,8 @@ def likelihood_loss(
     mean_of = partial(_weighted_mean, batch["weight"])
     # The prior is switched on slowly: at the start the decoder has nothing to offer that would
     # repay the cost of a latent, and all latents would fall asleep.
-    prior = 10.0 ** jnp.minimum(-2.0 + 2.0 * step / (objective.prior_share * scene.steps), 0.0)
+    waited = step / (objective.prior_share * scene.steps) if objective.prior_share else 1.0
+    prior = 10.0 ** jnp.minimum(-2.0 + 2.0 * waited, 0.0)
     share = min(1.0, objective.restraints.conformations / scene.images)
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
     return mean_loss + mean_of(prior * surprise + share * energy), {

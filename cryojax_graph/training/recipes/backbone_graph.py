@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig, FittingConfig
+from cryojax_graph.models.backbone_graph.embed import nearest_candidates
 from cryojax_graph.models.backbone_graph.objective import (
     LOSSES,
     Scene,
@@ -28,6 +29,7 @@ from cryojax_graph.training.step import Step, make_step
 
 _IMAGES_TO_START_FROM = 512
 _IMAGES_IN_CACHE = 8
+_CANDIDATES = 256
 
 
 class Views(NamedTuple):
@@ -123,7 +125,7 @@ def prepare_fit(
     key: Key[Array, ""],
     mesh: Mesh,
     images: Int[np.ndarray, " fitted"] | None = None,
-    params: dict[str, Any] | None = None,
+    fitted: dict[str, Any] | None = None,
 ) -> Run:
     """Everything needed to fit the system to images, or images to a fitted system.
 
@@ -135,7 +137,8 @@ def prepare_fit(
         key: root of the run's randomness.
         mesh: devices.
         images: numbers of the images to fit, all when not given.
-        params: decoder and imaging of a fitted system: they stay frozen and only latents move.
+        fitted: parameters of a fitted system: decoder and imaging stay frozen, and the latents of
+            ``images`` are searched for, starting from those of its other images.
 
     Returns:
         the run.
@@ -153,19 +156,49 @@ def prepare_fit(
     steps = fitting.epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
-    frozen = params is not None
-    if params is None:
+    latents = init_latents(for_latents, len(reader), config)
+    if fitted is None:
         first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
         params = {
             "decoder": network.init(for_decoder, config.decoder, template),
             "imaging": init_imaging(first, config.objective.kind),
         }
-    latents = init_latents(for_latents, len(reader), config)
-    optimizer, rows = optimizers(fitting, batches.steps_per_epoch, frozen=frozen)
+    else:
+        params = {name: fitted[name] for name in ("decoder", "imaging")}
+        latents = _first_guess(fitted, latents, reader, images, config=config, scene=scene)
+    optimizer, rows = optimizers(fitting, batches.steps_per_epoch, frozen=fitted is not None)
     state = init_state(for_steps, params | {"latents": latents}, optimizer, row_optimizers=rows)
     loss = partial(LOSSES[config.objective.kind], scene=scene)
     step = make_step(loss, optimizer, config=config, row_optimizers=rows)
     return Run(replicate(state, mesh), step, batches, steps, scene)
+
+
+def _first_guess(
+    fitted: dict[str, Any],
+    latents: dict[str, Float[Array, "images latent"]],
+    reader: SpectrumReader,
+    images: Int[np.ndarray, " new"],
+    *,
+    config: BackboneGraphConfig,
+    scene: Scene,
+) -> dict[str, Float[Array, "images latent"]]:
+    """Latents in which new images start at the best of those of the images fitted before."""
+    others = np.setdiff1d(np.arange(len(reader)), images)
+    chosen = others[np.linspace(0, len(others) - 1, min(_CANDIDATES, len(others))).astype(int)]
+    candidates = fitted["latents"]["mean"][chosen]
+    search = jax.jit(
+        partial(
+            nearest_candidates,
+            config=config,
+            template=scene.template,
+            pixel_size=scene.pixel_size,
+        )
+    )
+    mean = latents["mean"]
+    for part in np.array_split(images, -(-len(images) // _IMAGES_TO_START_FROM)):
+        best = search(fitted, candidates, reader.read(part))
+        mean = mean.at[part].set(candidates[best])
+    return latents | {"mean": mean}
 
 
 def init_latents(
