@@ -11,10 +11,10 @@ from cryojax_graph.io.describe_images import pixel_warnings
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
-from cryojax_graph.io.particle_table import ParticleTable
+from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.particles import read_particles
 
-_PIECES = ("poses", "ctf", "pixel_size", "box", "half_sets")
+_PIECES: tuple[Piece, ...] = ("poses", "ctf", "pixel_size", "box", "half_sets")
 _MOST_IMAGES = 64
 # Columns whose effect on the image is not modelled, with the value that means none.
 _IGNORED = {
@@ -110,7 +110,7 @@ def _range(values: Shaped[np.ndarray, " n"] | None) -> tuple[float, float] | Non
 
 
 def _absences(table: ParticleTable) -> list[str]:
-    words = {
+    words: dict[Piece, str] = {
         "poses": "it states no poses: they have to be searched",
         "ctf": "it states no complete CTF",
         "pixel_size": "it states no pixel size",

@@ -12,9 +12,10 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.star import StarTable
 
 Kind: TypeAlias = Literal["star", "cs"]
+Piece: TypeAlias = Literal["poses", "ctf", "pixel_size", "box", "half_sets"]
 Columns: TypeAlias = dict[str, Shaped[np.ndarray, "rows ..."]]
 
-_FIELDS_OF = {
+_FIELDS_OF: dict[Piece, tuple[str, ...]] = {
     "poses": ("euler_degrees", "shift_angstrom"),
     "ctf": (
         "defocus_u",
@@ -30,7 +31,7 @@ _FIELDS_OF = {
     "box": ("box",),
     "half_sets": ("half_set",),
 }
-_NEEDS = {
+_NEEDS: dict[tuple[Kind, Piece], str] = {
     ("star", "poses"): "rlnAngleRot, rlnAngleTilt, rlnAnglePsi and origins in Å or pixels",
     ("star", "ctf"): "rlnDefocusU, rlnDefocusV, rlnDefocusAngle, rlnVoltage, "
     "rlnSphericalAberration, rlnAmplitudeContrast",
@@ -106,7 +107,7 @@ class ParticleTable:
         """Number of particles."""
         return len(self.image_index)
 
-    def has(self, piece: str) -> bool:
+    def has(self, piece: Piece) -> bool:
         """Whether the table states a piece of information.
 
         Args:
@@ -117,7 +118,7 @@ class ParticleTable:
         """
         return all(getattr(self, name) is not None for name in _FIELDS_OF[piece])
 
-    def require(self, *pieces: str) -> None:
+    def require(self, *pieces: Piece) -> None:
         """Refuse the table unless it states what a job needs.
 
         Args:

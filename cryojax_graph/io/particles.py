@@ -1,5 +1,6 @@
 """Read, change and write tables of particles of RELION and cryoSPARC."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from cryojax_graph.io.cif_text import TEXT, to_numbers
+from cryojax_graph.io.cif_text import TEXT
 from cryojax_graph.io.cryosparc import (
     decode_cryosparc,
     encode_cryosparc,
@@ -42,6 +43,7 @@ _FROM_CRYOSPARC = "cs/"
 _FROM_RELION = "relion/"
 _FROM_OPTICS = "relion_optics/"
 _VERSION = "version 30001"
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 
 def read_particles(
@@ -198,7 +200,9 @@ def _to_cryosparc(table: ParticleTable) -> Columns:
     columns: Columns = {}
     for name, values in table.columns.items():
         if name.startswith(_FROM_CRYOSPARC):
-            columns[name.removeprefix(_FROM_CRYOSPARC)] = _restore(values)
+            columns[name.removeprefix(_FROM_CRYOSPARC)] = _restore(
+                name.removeprefix(_FROM_CRYOSPARC), values
+            )
         else:
             columns[_FROM_RELION + name] = _as_bytes(values.tolist())
     if table.optics is not None:
@@ -213,17 +217,26 @@ def _to_cryosparc(table: ParticleTable) -> Columns:
     return encode_cryosparc(columns, canonical_fields(table))
 
 
-def _restore(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+def _restore(name: str, values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
     """Typed column of cryoSPARC from its text: vectors in brackets, whole numbers, floats, text."""
     texts = values.tolist()
     if all(text[:1] == "[" and text[-1:] == "]" for text in texts):
         rows = [np.array(text[1:-1].split(","), TEXT) for text in texts]
         if len({len(row) for row in rows}) == 1:
-            return np.stack([_restore(column) for column in np.stack(rows, axis=1)], axis=1)
-    if all(text.isdecimal() and len(text) < 20 for text in texts):
-        return np.array([int(text) for text in texts], np.uint64)
-    numbers, bad = to_numbers(values)
-    return _as_bytes(texts) if bad is not None else numbers.astype(np.float32)
+            elements = [_restore(name, column) for column in np.stack(rows, axis=1)]
+            return np.stack(elements, axis=1)
+    if all(_WHOLE.fullmatch(text) for text in texts):
+        whole = [int(text) for text in texts]
+        if -(2**63) <= min(whole) < 0 and max(whole) < 2**63:
+            return np.array(whole, np.int64)
+        if min(whole) >= 0 and max(whole) < 2**64:
+            # Identifiers have 64 bits, all other whole numbers of cryoSPARC have 32.
+            wide = name == "uid" or max(whole) >= 2**32
+            return np.array(whole, np.uint64 if wide else np.uint32)
+    try:
+        return values.astype(np.float32)
+    except ValueError:
+        return _as_bytes(texts)
 
 
 def _as_bytes(texts: list[str]) -> Shaped[np.ndarray, " n"]:

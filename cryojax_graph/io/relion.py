@@ -253,14 +253,16 @@ def tables_from_fields(
 
     Returns:
         columns of the particles and optics table; particles share an optics group when their group
-        number and all values of the optics table are equal.
+        number and all values of the optics table are equal. Numbers are kept where they can be.
     """
     count = len(fields["image_index"])
     given = fields.get("optics_group", np.ones(count, np.int64))
     present = [name for name in _OPTICS_FIELDS if name in fields]
     keys = np.stack([given, *(fields[name] for name in present)], axis=1).astype(np.float64)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    numbers_text = as_text(np.arange(1, len(first) + 1))
+    # RELION counts groups from 1; a number that stands for two kinds of optics is no name for them.
+    kept = len(np.unique(given)) == len(first) and given.min() >= 1
+    numbers_text = as_text(given[first] if kept else np.arange(1, len(first) + 1))
     optics = {
         OPTICS_GROUP: numbers_text,
         "rlnOpticsGroupName": np.array([f"opticsGroup{n}" for n in numbers_text.tolist()], TEXT),
@@ -274,7 +276,7 @@ def tables_from_fields(
 
 
 def as_text(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    """Text of a column as it is written: whole numbers plain, others to nine digits.
+    """Text of a column as it is written: floats to nine digits, always told from whole numbers.
 
     Args:
         values: numbers or text.
@@ -283,7 +285,10 @@ def as_text(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
         text.
     """
     if values.dtype.kind == "f":
-        return np.array([format(value, ".9g") for value in values.tolist()], TEXT)
+        texts = [format(value, ".9g") for value in values.tolist()]
+        return np.array(
+            [f"{text}.0" if text.lstrip("-").isdigit() else text for text in texts], TEXT
+        )
     if values.dtype.kind == "S":
         return np.array([value.decode("utf-8") for value in values.tolist()], TEXT)
     if values.dtype.kind == "b":
