@@ -140,7 +140,11 @@ def _repeated(structure: Float[np.ndarray, "n 3"], like: _Conformations) -> _Con
 def _each(
     function: Callable[[Array, Array], Array], first: _Conformations, second: _Conformations
 ) -> Float[np.ndarray, "images *shape"]:
-    """A batched function of two sets of structures, chunk by chunk."""
-    chunks = [slice(i, i + _CHUNK) for i in range(0, len(first), _CHUNK)]
-    parts = [function(jnp.asarray(first[c]), jnp.asarray(second[c])) for c in chunks]
-    return np.concatenate([np.asarray(part) for part in parts])
+    """A batched function of two sets of structures, in chunks of one size for one compilation."""
+    count = len(first)
+    size = min(count, _CHUNK)
+    starts = [min(start, count - size) for start in range(0, count, size)]
+    parts = [function(*(jnp.asarray(x[s : s + size]) for x in (first, second))) for s in starts]
+    # The last chunk reaches back over images that are already done.
+    done = [start - chosen for start, chosen in zip(range(0, count, size), starts, strict=True)]
+    return np.concatenate([np.asarray(p)[d:] for p, d in zip(parts, done, strict=True)])

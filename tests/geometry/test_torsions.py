@@ -15,18 +15,6 @@ place = jax.jit(place_atom)
 chain_of = jax.jit(build_chain)
 
 
-def assert_jacobian_agrees_with_central_differences(function, points, step=1e-6, atol=1e-6):
-    """In float64, at each row of ``points``."""
-    with jax.enable_x64(True):
-        points = jnp.asarray(np.asarray(points, float))
-        moved = step * np.eye(points.shape[1])
-        values = jax.jit(jax.vmap(jax.vmap(function)))
-        difference = values(points[:, None] + moved) - values(points[:, None] - moved)
-        expected = np.moveaxis(difference / (2 * step), 1, -1)
-        jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(points)
-        np.testing.assert_allclose(jacobian, expected, atol=atol, rtol=1e-5)
-
-
 def dihedral_by_projection(a, b, c, d):
     """Angle between the two arms seen along the axis, in float64."""
     axis = (c - b) / np.linalg.norm(c - b)
@@ -67,17 +55,15 @@ def test_straight_folded_and_coincident_atoms_have_finite_gradients(x):
     assert all(jnp.isfinite(slope).all() for slope in slopes)
 
 
-def test_gradients_agree_with_central_differences():
-    def angle_and_torsion(flat):
-        points = flat.reshape(4, 3)
-        return jnp.stack([bond_angle(*points[:3]), dihedral(*points)])
+def test_gradients_agree_with_central_differences(assert_jacobian):
+    def everything(flat):
+        points, internal = flat[:12].reshape(4, 3), flat[12:]
+        chain = build_chain(internal[:3], internal[3:5], internal[5:])
+        return jnp.stack([bond_angle(*points[:3]), dihedral(*points), *chain.ravel()])
 
-    quads = np.asarray(QUADS[:3]).reshape(3, 12)
-    assert_jacobian_agrees_with_central_differences(angle_and_torsion, quads)
-    internal = np.array([[1.4, 1.5, 1.3, 1.5, 1.9, 1.8, 2.0, 2.0, -1.0]])
-    assert_jacobian_agrees_with_central_differences(
-        lambda v: build_chain(v[:4], v[4:7], v[7:]), internal
-    )
+    internal = [1.4, 1.5, 1.3, 1.9, 1.8, 2.0]
+    given = np.array([[*quad.ravel(), *internal] for quad in np.asarray(QUADS[:3])])
+    assert_jacobian(everything, given)
 
 
 def test_placed_atom_has_the_coordinates_it_was_placed_by():
