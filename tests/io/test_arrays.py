@@ -33,6 +33,19 @@ def test_arrays_come_back_as_numpy_reads_them(values, tmp_path):
         np.testing.assert_array_equal(again[name], array)
 
 
+def test_numpy_reads_what_is_written_and_equal_arrays_give_equal_files(tmp_path):
+    values = {"a": np.arange(6.0).reshape(2, 3), "text": np.array(["é", "bc"])}
+    for name in ("a.npz", "b.npz"):
+        write_npz(tmp_path / name, values)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {"a", "text"}
+        np.testing.assert_array_equal(arrays["a"], values["a"])
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
+        write_npz(tmp_path / "c.npz", {"a": np.array([object()])})
+    assert not (tmp_path / "c.npz").exists()
+
+
 def test_arrays_stored_column_first_and_uncompressed(tmp_path):
     values = np.arange(24.0).reshape(2, 3, 4)
     np.savez(tmp_path / "a.npz", a=np.asfortranarray(values), b=values[::2, ::-1])
