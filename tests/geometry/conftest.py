@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def assert_jacobian() -> Callable:
-    """Compares a function's Jacobian with central differences, in float64, at each row of points."""
+    """Compares a Jacobian with central differences, in float64, at each row of points."""
 
     def check(
         function: Callable, points: np.ndarray, step: float = 1e-6, atol: float = 1e-6
@@ -20,6 +20,6 @@ def assert_jacobian() -> Callable:
             difference = values(points[:, None] + moved) - values(points[:, None] - moved)
             expected = np.moveaxis(np.asarray(difference) / (2 * step), 1, -1)
             jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(points)
-            np.testing.assert_allclose(jacobian, expected, atol=atol, rtol=1e-5)
+            np.testing.assert_allclose(jacobian, expected, atol=1e-6, rtol=1e-5)
 
     return check
