@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -28,6 +28,7 @@ def relion_matrix(rot, tilt, psi):
     )
 
 
+@settings(deadline=None)
 @given(euler=eulers)
 def test_matrices_are_relions_and_angles_come_back(euler):
     degrees = np.array([euler])
@@ -38,6 +39,7 @@ def test_matrices_are_relions_and_angles_come_back(euler):
     np.testing.assert_allclose(rotation_from_euler(back), matrix, atol=1e-7)
 
 
+@settings(deadline=None)
 @given(euler=eulers)
 def test_pose_vectors_hold_the_transposed_rotation(euler):
     degrees = np.array([euler])
