@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,25 @@ _GAUSSIANS_PER_GROUP = 32
 Draw = Callable[[ImageParameters], Float32[np.ndarray, "images box box"]]
 
 
+class _Scene(NamedTuple):
+    """The molecule on the device."""
+
+    frames: Float[Array, "frames n 3"]
+    masses: Float[Array, " gaussians"]
+    widths: Float[Array, " gaussians"]
+    plan: GroupPlan
+
+
+class _View(NamedTuple):
+    """How one image shows it, or many."""
+
+    frame: Int[Array, "*images"]
+    rotation: Float[Array, "*images 3 3"]
+    shift: Float[Array, "*images 2"]
+    ctf: CTF
+    contrast: Float[Array, "*images"]
+
+
 def noise_free_renderer(molecule: Molecule, config: SimulateConfig, mesh: Mesh) -> Draw:
     """A function that draws images without noise.
 
@@ -42,43 +62,60 @@ def noise_free_renderer(molecule: Molecule, config: SimulateConfig, mesh: Mesh) 
     Returns:
         from parameters of images to images in scattering length per Å², with contrast and CTF.
     """
-    count = molecule.masses.shape[1]
-    frames = jnp.asarray(molecule.positions)
-    masses, widths = jnp.asarray(molecule.masses.ravel()), jnp.asarray(molecule.widths.ravel())
-    plan = _plan(molecule, config.pixel_size)
-    field = config.box * config.microscope.padding
-    raster = {"box": field, "pixel_size": config.pixel_size}
-    # The centre of the box falls on that of the field.
-    start = field // 2 - config.box // 2
-    middle = slice(start, start + config.box)
-
-    def one(
-        frame: Int[Array, ""],
-        rotation: Float[Array, "3 3"],
-        shift: Float[Array, " 2"],
-        ctf: CTF,
-        contrast: Float[Array, ""],
-    ) -> Float[Array, "box box"]:
-        centres = jnp.repeat(view(frames[frame], rotation, shift), count, axis=0)
-        density = project_groups(centres, masses, widths, plan, integrate=True, **raster)
-        image = filter_image(density, contrast_transfer(ctf, **raster))
-        return contrast * image[middle, middle]
-
-    render = jax.jit(partial(map_images, one, mesh=mesh))
+    scene = _Scene(
+        jnp.asarray(molecule.positions),
+        jnp.asarray(molecule.masses.ravel()),
+        jnp.asarray(molecule.widths.ravel()),
+        _plan(molecule, config.pixel_size),
+    )
+    render = partial(
+        _render,
+        scene,
+        box=config.box,
+        field=config.box * config.microscope.padding,
+        pixel_size=config.pixel_size,
+        mesh=mesh,
+    )
 
     def draw(parameters: ImageParameters) -> Float32[np.ndarray, "images box box"]:
         rotation = rotation_from_euler(parameters.euler_degrees)
-        return np.asarray(
-            render(
-                jnp.asarray(parameters.frame_index, jnp.int32),
-                jnp.asarray(rotation, jnp.float32),
-                jnp.asarray(parameters.shift_angstrom, jnp.float32),
-                _ctf(parameters, config),
-                jnp.asarray(parameters.contrast, jnp.float32),
-            )
+        as_array = partial(jnp.asarray, dtype=jnp.float32)
+        views = _View(
+            jnp.asarray(parameters.frame_index, jnp.int32),
+            as_array(rotation),
+            as_array(parameters.shift_angstrom),
+            _ctf(parameters, config),
+            as_array(parameters.contrast),
         )
+        return np.asarray(render(views))
 
     return draw
+
+
+@partial(jax.jit, static_argnames=("box", "field", "pixel_size", "mesh"))
+def _render(
+    scene: _Scene, views: _View, *, box: int, field: int, pixel_size: float, mesh: Mesh
+) -> Float[Array, "images box box"]:
+    raster = {"box": field, "pixel_size": pixel_size}
+    # The centre of the box falls on that of the field.
+    start = field // 2 - box // 2
+    middle = slice(start, start + box)
+    per_atom = len(scene.masses) // scene.frames.shape[1]
+
+    def one(shown: _View) -> Float[Array, "box box"]:
+        centres = view(scene.frames[shown.frame], shown.rotation, shown.shift)
+        density = project_groups(
+            jnp.repeat(centres, per_atom, axis=0),
+            scene.masses,
+            scene.widths,
+            scene.plan,
+            integrate=True,
+            **raster,
+        )
+        image = filter_image(density, contrast_transfer(shown.ctf, **raster))
+        return shown.contrast * image[middle, middle]
+
+    return map_images(one, views, mesh=mesh)
 
 
 def noise_power_of(config: SimulateConfig) -> Float32[np.ndarray, " shells"]:
@@ -112,14 +149,26 @@ def noise_sampler(
     Returns:
         from numbers of images to noise of variance 1.
     """
-    shells = noise_power_of(config)
-    power = 1.0 if config.noise == "white" else noise_power(jnp.asarray(shells), box=config.box)
+    power = 1.0
+    if config.noise == "coloured":
+        power = noise_power(jnp.asarray(noise_power_of(config)), box=config.box)
+    sample = partial(_sample, key, jnp.asarray(power), box=config.box, mesh=mesh)
+    return lambda numbers: np.asarray(sample(jnp.asarray(numbers, jnp.int32)))
 
+
+@partial(jax.jit, static_argnames=("box", "mesh"))
+def _sample(
+    key: Key[Array, ""],
+    power: Float[Array, "..."],
+    numbers: Int[Array, " images"],
+    *,
+    box: int,
+    mesh: Mesh,
+) -> Float[Array, "images box box"]:
     def one(number: Int[Array, ""]) -> Float[Array, "box box"]:
-        return sample_noise(jax.random.fold_in(key, number), power, box=config.box)
+        return sample_noise(jax.random.fold_in(key, number), power, box=box)
 
-    sample = jax.jit(partial(map_images, one, mesh=mesh))
-    return lambda numbers: np.asarray(sample(jnp.asarray(numbers, jnp.uint32)))
+    return map_images(one, numbers, mesh=mesh)
 
 
 def _ctf(parameters: ImageParameters, config: SimulateConfig) -> CTF:

@@ -51,8 +51,7 @@ def draw_images(
     Returns:
         numbers rounded to what a particle table keeps.
     """
-    keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(config.images))
-    drawn = jax.jit(jax.vmap(_draw))(keys)
+    drawn = _draw(key, np.arange(config.images))
     choice, rotation, shift, defocus, difference, angle, contrast = (
         np.asarray(values, np.float64) for values in drawn
     )
@@ -72,7 +71,10 @@ def draw_images(
     )
 
 
-def _draw(key: Key[Array, ""]) -> tuple[Float[Array, "..."], ...]:
+@jax.jit
+@partial(jax.vmap, in_axes=(None, 0))
+def _draw(key: Key[Array, ""], number: Int[Array, ""]) -> tuple[Float[Array, "..."], ...]:
+    key = jax.random.fold_in(key, number)
     for_pose, for_shift, for_contrast, for_rest = jax.random.split(key, 4)
     choice, defocus, difference, angle = jax.random.uniform(for_rest, (4,))
     shift = jax.random.truncated_normal(for_shift, -_CUT, _CUT, (2,))

@@ -57,6 +57,24 @@ def images_per_part(box: int) -> int:
     return max(1, min(_IMAGES_PER_PART, _PIXELS_PER_PART // box**2))
 
 
+def particle_discs(
+    parameters: ImageParameters, radius: float, config: SimulateConfig
+) -> Iterator[Bool[np.ndarray, "box box"]]:
+    """Pixels of each image within some distance of its particle.
+
+    Args:
+        parameters: of the images.
+        radius: Å.
+        config: of the verb.
+
+    Yields:
+        one mask for each image.
+    """
+    pixels = (np.arange(config.box) - config.box // 2) * config.pixel_size
+    for x, y in -parameters.shift_angstrom:
+        yield (pixels - x) ** 2 + (pixels[:, None] - y) ** 2 <= radius**2
+
+
 def make_images(
     key: Key[Array, ""],
     molecule: Molecule,
@@ -127,7 +145,7 @@ def remove_parts(job: Job) -> None:
     shutil.rmtree(job.folder / "clean", ignore_errors=True)
 
 
-def _parts(config: SimulateConfig) -> list[Int[np.ndarray, " images"]]:
+def _parts(config: SimulateConfig) -> list[Int[np.ndarray, "_"]]:
     size = images_per_part(config.box)
     return [
         np.arange(first, min(first + size, config.images))
@@ -139,13 +157,13 @@ def _draw_parts(
     molecule: Molecule,
     parameters: ImageParameters,
     config: SimulateConfig,
-    parts: list[Int[np.ndarray, " images"]],
+    parts: list[Int[np.ndarray, "_"]],
     folder: Path,
     job: Job,
 ) -> tuple[Float[np.ndarray, " images"], Float[np.ndarray, " images"]]:
     """Variance of every noise-free image: over the box, and inside the particle's disc."""
     draw = noise_free_renderer(molecule, config, data_mesh())
-    discs = _discs(parameters, reach(molecule), config)
+    discs = particle_discs(parameters, reach(molecule), config)
     whole, disc = [], []
     done = sum(_is_finished(folder, number) for number in range(len(parts)))
     if done:
@@ -183,12 +201,3 @@ def _is_finished(folder: Path, number: int) -> bool:
 def _read_part(folder: Path, number: int) -> Float32[np.ndarray, "images box box"]:
     stack = open_stack(_part(folder, number))
     return stack.read(np.arange(len(stack)))
-
-
-def _discs(
-    parameters: ImageParameters, radius: float, config: SimulateConfig
-) -> Iterator[Bool[np.ndarray, "box box"]]:
-    """Pixels of each image within the radius of the molecule from its centre."""
-    pixels = (np.arange(config.box) - config.box // 2) * config.pixel_size
-    for x, y in -parameters.shift_angstrom:
-        yield (pixels - x) ** 2 + (pixels[:, None] - y) ** 2 <= radius**2
