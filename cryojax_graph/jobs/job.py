@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -177,4 +177,6 @@ class Job:
 
     def _hash_inputs(self) -> None:
         for name, described in self.manifest["inputs"].items():
-            self._hashes[name] = sha256_of(described["path"])
+            # An input that vanishes while the job runs leaves the job its say about that.
+            with suppress(OSError):
+                self._hashes[name] = sha256_of(described["path"])

@@ -6,12 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from cryojax_graph.training.mesh import over_images, replicate
 from cryojax_graph.training.step import Batch
+
+_IMAGES_PER_PART = 1024
 
 
 @runtime_checkable
@@ -209,9 +212,27 @@ class Batches:
         }
 
     def _load_all(self) -> Callable[[Int[np.ndarray, "count batch"]], Batch]:
-        everything = replicate(self._reader.read(self._images), self._mesh)
+        everything = self._on_devices()
         take = jax.jit(
             lambda arrays, rows: jax.tree.map(lambda a: a[rows], arrays),
             out_shardings=over_images(self._mesh),
         )
         return lambda rows: take(everything, self._put(self._mine(rows.astype(np.int32))))
+
+    def _on_devices(self) -> Batch:
+        """All images on each device, filled in part by part: at no time are there two copies."""
+        write = jax.jit(
+            lambda whole, part, start: jax.tree.map(
+                lambda w, p: jax.lax.dynamic_update_slice_in_dim(w, p, start, 0), whole, part
+            ),
+            donate_argnums=0,
+        )
+        whole, count = None, len(self._images)
+        for start in range(0, count, _IMAGES_PER_PART):
+            part = self._reader.read(self._images[start : start + _IMAGES_PER_PART])
+            if whole is None:
+                empty = {n: jnp.zeros((count, *v.shape[1:]), v.dtype) for n, v in part.items()}
+                whole = replicate(empty, self._mesh)
+            whole = write(whole, replicate(part, self._mesh), start)
+        assert whole is not None
+        return whole

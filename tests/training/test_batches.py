@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from cryojax_graph.training import batches as module
 from cryojax_graph.training.batches import ArrayReader, Batches, epoch_order
 from cryojax_graph.training.mesh import data_mesh
 
@@ -49,7 +50,8 @@ def test_an_epoch_shows_each_image_once_and_pads_with_weight_zero(budget):
         assert np.isfinite(step["image"]).all()
 
 
-def test_memory_and_disk_give_the_same_batches():
+def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch):
+    monkeypatch.setattr(module, "_IMAGES_PER_PART", 4)
     for kept, read in zip(
         batches(device_budget_bytes=2**20).stream(0, 7),
         batches(device_budget_bytes=0).stream(0, 7),

@@ -1,6 +1,7 @@
 """The same run on one device, on four, and on four that belong to two processes."""
 
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -12,14 +13,14 @@ CODE = """
 import sys
 from pathlib import Path
 import jax, numpy as np
-processes, number, port, devices = map(int, sys.argv[3:])
+processes, number, port, devices, *stops = map(int, sys.argv[3:])
 jax.config.update("jax_num_cpu_devices", devices)
 if processes > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, number)
 sys.path.insert(0, sys.argv[1])
 from toy_run import run
 folder = Path(sys.argv[2])
-for steps in (6, 12):
+for steps in stops:
     result = run(folder, devices * processes, steps, 0.0)
 np.savez(folder / f"final{number}.npz", **result)
 """
@@ -31,14 +32,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def run(folder, processes, devices):
-    """Run to the half, run again to the end, on ``processes`` with ``devices`` each."""
+def run(folder, processes, devices, stops):
+    """Run up to each of the steps ``stops`` in turn, on ``processes`` with ``devices`` each."""
     folder.mkdir()
     port = free_port()
     running = [
         subprocess.Popen(
             [sys.executable, "-c", CODE, str(Path(__file__).parent), str(folder)]
-            + [str(value) for value in (processes, number, port, devices)],
+            + [str(value) for value in (processes, number, port, devices, *stops)],
             env=os.environ | {"JAX_PLATFORMS": "cpu"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -53,14 +54,17 @@ def run(folder, processes, devices):
 
 
 def test_many_devices_and_processes_agree_with_one_device(tmp_path):
-    (one_device,) = run(tmp_path / "one", 1, 1)
-    for processes, devices in ((1, 4), (2, 2)):
+    (tmp_path / "one").mkdir()
+    one_device = runpy.run_path(str(Path(__file__).parent / "toy_run.py"))["run"](
+        tmp_path / "one", 1, 12, 0.0
+    )
+    for processes, devices, stops in ((1, 4, [12]), (2, 2, [6, 12])):
         folder = tmp_path / f"{processes}x{devices}"
-        finals = run(folder, processes, devices)
+        finals = run(folder, processes, devices, stops)
         for final in finals:
-            for name in one_device.files:
+            for name, expected in one_device.items():
                 np.testing.assert_allclose(
-                    final[name], one_device[name], rtol=2e-4, atol=2e-5, err_msg=name
+                    final[name], expected, rtol=2e-4, atol=2e-5, err_msg=name
                 )
                 np.testing.assert_array_equal(final[name], finals[0][name], err_msg=name)
         lines = (folder / "history.csv").read_text().splitlines()
