@@ -31,7 +31,7 @@ _RADIANS = {
     "phase_shift_degrees": "ctf/phase_shift_rad",
 }
 _GROUP = "ctf/exp_group_id"
-_LEAST = {"voltage_kv": 1e-3, "pixel_size": 1e-6}
+_RANGES = {"voltage_kv": (1e-3, 1e5), "pixel_size": (1e-6, 1e6), "amplitude_contrast": (-1.0, 1.0)}
 _CHECK = "export the particles from cryoSPARC again, or leave the row out"
 
 
@@ -66,12 +66,10 @@ def decode_cryosparc(
         if name in columns:
             values = _real(columns, name, (), file)
             fields[field] = np.rad2deg(values) if field in _RADIANS else values
-    for field, least in _LEAST.items():
+    for field, (low, high) in _RANGES.items():
         if field in fields:
-            _refuse_rows(fields[field] < least, columns[_SIMPLE[field]], _SIMPLE[field], file)
-    if "amplitude_contrast" in fields:
-        name = _SIMPLE["amplitude_contrast"]
-        _refuse_rows(np.abs(fields["amplitude_contrast"]) > 1, columns[name], name, file)
+            outside = (fields[field] < low) | (fields[field] > high)
+            _refuse_rows(outside, columns[_SIMPLE[field]], _SIMPLE[field], file)
     if "defocus_u" in fields:
         for field in ("phase_shift_degrees", "b_factor"):
             fields.setdefault(field, np.zeros(len(fields["image_index"])))
@@ -85,8 +83,10 @@ def decode_cryosparc(
         fields["euler_degrees"] = euler_from_pose_vectors(_real(columns, _POSE, (3,), file))
     pixel = _SHIFT_PIXEL if _SHIFT_PIXEL in columns else _SIMPLE["pixel_size"]
     if _SHIFT in columns and pixel in columns:
-        shift = _real(columns, _SHIFT, (2,), file)
-        fields["shift_angstrom"] = shift * _real(columns, pixel, (), file)[:, None]
+        size = _real(columns, pixel, (), file)
+        low, high = _RANGES["pixel_size"]
+        _refuse_rows((size < low) | (size > high), size, pixel, file)
+        fields["shift_angstrom"] = _real(columns, _SHIFT, (2,), file) * size[:, None]
     if _SPLIT in columns:
         half = _whole(columns, _SPLIT, (), file)
         _refuse_rows(half > 1, half, _SPLIT, file)
@@ -113,9 +113,9 @@ def _real(
         cause = f"type {values.dtype} of shape {values.shape[1:]} is not {inner or 'one'} number"
         raise InputError(file, f"column {name}", cause, _CHECK)
     _refuse_rows(~np.isfinite(values), values, name, file)
-    # Squared in the conversions, so that a value near the end of float64 would overflow.
+    # Far beyond any microscope, and far enough from where a float32 product overflows.
     converted = values.astype(np.float64)
-    _refuse_rows(np.abs(converted) > 1e30, values, name, file)
+    _refuse_rows(np.abs(converted) > 1e12, values, name, file)
     return converted
 
 

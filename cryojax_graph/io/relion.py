@@ -39,8 +39,15 @@ _OPTICS_FIELDS = (
     "pixel_size",
     "box",
 )
-# A value outside makes the CTF or the geometry undefined, not merely unusual.
+# A value outside makes the CTF or the geometry undefined or overflow, not merely unusual.
+_ANY = (-1e12, 1e12)
 _RANGES = {
+    "defocus_u": _ANY,
+    "defocus_v": _ANY,
+    "defocus_angle_degrees": _ANY,
+    "phase_shift_degrees": _ANY,
+    "b_factor": _ANY,
+    "spherical_aberration_mm": _ANY,
     "voltage_kv": (1e-3, 1e5),
     "amplitude_contrast": (-1.0, 1.0),
     "pixel_size": (1e-6, 1e6),
@@ -94,9 +101,8 @@ def decode_relion(
         if field in fields:
             _check_range(fields[field], low, high, _SIMPLE[field], file, name)
     _fill_defaults(fields, len(paths))
-    angles = [column(label) for label in _ANGLES]
-    if all(values is not None for values in angles):
-        fields["euler_degrees"] = np.stack([v for v in angles if v is not None], axis=1)
+    if all(label in columns for label in _ANGLES):
+        fields["euler_degrees"] = _stacked(columns, _ANGLES, file, name)
     shift = _shifts(columns, fields, file, name)
     if shift is not None:
         fields["shift_angstrom"] = shift
@@ -172,14 +178,22 @@ def _shifts(
     name: str,
 ) -> Float64[np.ndarray, "n 2"] | None:
     for labels in (_ORIGINS, _ORIGINS_PIXELS):
-        found = [label for label in labels if label in columns]
-        if not found:
+        if not any(label in columns for label in labels):
             continue
-        shift = np.stack([numbers(columns, label, file=file, name=name) for label in labels], 1)
+        shift = _stacked(columns, labels, file, name)
         if labels is _ORIGINS:
             return shift
         return shift * fields["pixel_size"][:, None] if "pixel_size" in fields else None
     return np.zeros((len(fields["image_index"]), 2)) if "euler_degrees" in fields else None
+
+
+def _stacked(
+    columns: Columns, labels: tuple[str, ...], file: str | Path, name: str
+) -> Float64[np.ndarray, "n k"]:
+    values = [numbers(columns, label, file=file, name=name) for label in labels]
+    for label, column in zip(labels, values, strict=True):
+        _check_range(column, *_ANY, label, file, name)
+    return np.stack(values, axis=1)
 
 
 def encode_relion(

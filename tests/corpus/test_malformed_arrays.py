@@ -151,6 +151,11 @@ REFUSED = {
     "NaN pose": (changed("alignments3D/pose", np.nan), "row 2, column alignments3D/pose"),
     "infinite shift": (changed("alignments3D/shift", np.inf), "row 2, column alignments3D/shift"),
     "pixel size 0": (changed("blob/psize_A", 0), "row 2, column blob/psize_A"),
+    "shift pixel size 0": (
+        npy(records(columns=[*COLUMNS, ("alignments3D/psize_A", "<f4")])),
+        "row 1, column alignments3D/psize_A",
+    ),
+    "defocus beyond measure": (changed("ctf/df1_A", 1e30), "row 2, column ctf/df1_A"),
     "NaN defocus": (changed("ctf/df1_A", np.nan), "row 2, column ctf/df1_A"),
     "oblong image": (changed("blob/shape", (64, 32)), "row 2, column blob/shape"),
     "split of 7": (changed("alignments3D/split", 7), "row 2, column alignments3D/split"),

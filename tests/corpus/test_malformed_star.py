@@ -131,6 +131,7 @@ REFUSED = {
     "image x": (changed("rlnImageName", "x@s.mrcs"), "row 2"),
     "image without a stack": (changed("rlnImageName", "2@"), "row 2"),
     "image of many digits": (changed("rlnImageName", "9" * 30 + "@s.mrcs"), "row 2"),
+    "defocus beyond measure": (changed("rlnDefocusU", "1e300"), "row 2", "rlnDefocusU"),
     "voltage 0": (changed("rlnVoltage", "0"), "row 2", "rlnVoltage"),
     "pixel size 0": (changed("rlnImagePixelSize", "0"), "row 2", "rlnImagePixelSize"),
     "amplitude contrast 2": (changed("rlnAmplitudeContrast", "2"), "not between -1 and 1"),

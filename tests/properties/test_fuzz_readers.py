@@ -123,6 +123,9 @@ def write_again(path, limits):
     if table.kind == "star":
         for name, values in table.columns.items():
             assert (again.columns[name] == values).all()
+        if table.has("box") and table.has("pixel_size"):
+            cg.write_particles(table, path.with_name("again.cs"))
+            assert len(cg.read_particles(path.with_name("again.cs"), limits=limits)) == len(table)
 
 
 FORMATS = {
