@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_bytes())
-        if {"status", "request", "inputs", "outputs", "working"} <= set(manifest):
+        if {"version", "status", "request", "inputs", "outputs", "working"} <= set(manifest):
             return manifest
         cause = "fields are missing"
     except (ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 
 from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
 
@@ -32,9 +32,9 @@ class Curve(NamedTuple):
     """
 
     name: str
-    x: Float[np.ndarray, " n"]
-    y: Float[np.ndarray, " n"]
-    band: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]] | None = None
+    x: Num[np.ndarray, " n"]
+    y: Num[np.ndarray, " n"]
+    band: tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]] | None = None
     dashed: bool = False
 
 
@@ -96,7 +96,7 @@ def curves_figure(
 
 
 def histogram_figure(
-    groups: Mapping[str, Float[np.ndarray, " n"]],
+    groups: Mapping[str, Num[np.ndarray, " n"]],
     x: Axis,
     *,
     bins: int = 60,
@@ -143,12 +143,12 @@ def histogram_figure(
 
 
 def scatter_figure(
-    x_values: Float[np.ndarray, " n"],
-    y_values: Float[np.ndarray, " n"],
+    x_values: Num[np.ndarray, " n"],
+    y_values: Num[np.ndarray, " n"],
     x: Axis,
     y: Axis,
     *,
-    colour: Float[np.ndarray, " n"] | None = None,
+    colour: Num[np.ndarray, " n"] | None = None,
     colour_title: str = "",
     labels: Sequence[str] | None = None,
     caption: str = "",
@@ -189,7 +189,7 @@ def scatter_figure(
 
 
 def heat_map_figure(
-    values: Float[np.ndarray, "rows columns"],
+    values: Num[np.ndarray, "rows columns"],
     x: Axis,
     y: Axis,
     *,
@@ -229,11 +229,11 @@ def heat_map_figure(
 
 
 def backbone_figure(
-    frames: Float[np.ndarray, "frames n 3"],
+    frames: Num[np.ndarray, "frames n 3"],
     chains: Int[np.ndarray, " n"],
     *,
     frame_labels: Sequence[str] | None = None,
-    values: Float[np.ndarray, " n"] | None = None,
+    values: Num[np.ndarray, " n"] | None = None,
     value_title: str = "",
     chain_names: Sequence[str] | None = None,
     caption: str = "",
@@ -280,7 +280,7 @@ def backbone_figure(
 
 
 def image_grid(
-    images: Float[np.ndarray, "n height width"],
+    images: Num[np.ndarray, "n height width"],
     *,
     captions: Sequence[str] | None = None,
     caption: str = "",

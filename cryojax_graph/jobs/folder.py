@@ -79,6 +79,8 @@ def open_job(
         job = Job(folder, manifest, resumed=earlier is not None, abort_reason=abort_reason)
         job.save_manifest()
         job.log(f"{'Continuing' if job.resumed else 'Starting'} {verb} in {folder}")
+        if earlier and earlier["version"] != manifest["version"]:
+            job.warn(f"begun by version {earlier['version']}, continued by {manifest['version']}")
         with _recorded(job, attempt):
             yield job
 

@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Num, UInt8
 
 
 def encode_png(
@@ -34,7 +34,7 @@ def encode_png(
 
 
 def grey_levels(
-    image: Float[np.ndarray, "height width"], *, percent: float = 0.5
+    image: Num[np.ndarray, "height width"], *, percent: float = 0.5
 ) -> UInt8[np.ndarray, "height width"]:
     """Stretch an image to the range of a screen.
 

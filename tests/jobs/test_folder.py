@@ -147,6 +147,14 @@ def test_an_interrupted_job_continues_with_what_it_kept(source, options):
     assert outcomes == ["interrupted", "done"]
 
 
+def test_a_job_of_another_version_continues_with_a_warning(source, options):
+    interrupted(source, options)
+    old = manifest_of(options) | {"version": "0.0.1"}
+    (module.Path(options.output) / "manifest.json").write_text(json.dumps(old))
+    assert run(source, options).resumed
+    assert manifest_of(options)["warnings"][0].startswith("begun by version 0.0.1")
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
