@@ -1,6 +1,6 @@
 """How well an atomic model agrees with another."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +13,7 @@ from cryojax_graph.jobs.validate.residues import ResidueNames, bonded_pairs, mat
 from cryojax_graph.metrics import clash_count, lddt_ca, step_deviation
 
 NEAR = 3.0
+Figures: TypeAlias = dict[str, int | float]
 _ALPHA = 1
 
 
@@ -41,7 +42,7 @@ class ModelScores(NamedTuple):
         moved: C-alpha atoms of the namesakes, superposed on the truth, Å.
     """
 
-    figures: dict[str, float]
+    figures: Figures
     rows: Int[np.ndarray, " matched"]
     true_rows: Int[np.ndarray, " matched"]
     distance: Float[np.ndarray, " matched"]
@@ -80,7 +81,7 @@ def score_model(model: Backbone, truth: Backbone) -> ModelScores:
         ValueError: a model names two residues alike.
     """
     rows, true_rows = match_residues(model.names, truth.names)
-    figures = {
+    figures: Figures = {
         "residues": len(model.c_alpha),
         "true_residues": len(truth.c_alpha),
         **_by_place(model, truth),
@@ -106,14 +107,14 @@ def score_model(model: Backbone, truth: Backbone) -> ModelScores:
     return ModelScores(figures, rows, true_rows, distance, moved)
 
 
-def _by_place(model: Backbone, truth: Backbone) -> dict[str, float]:
+def _by_place(model: Backbone, truth: Backbone) -> Figures:
     from scipy.spatial import KDTree  # loads too slowly for the top of the module
 
     to_model, nearest = KDTree(model.c_alpha).query(truth.c_alpha)
     to_truth, _ = KDTree(truth.c_alpha).query(model.c_alpha)
     found = to_model < NEAR
     same = found & (model.residue_name[nearest] == truth.residue_name)
-    figures = {
+    figures: Figures = {
         "ca_recall_3A_percent": 100.0 * float(found.mean()),
         "ca_precision_3A_percent": 100.0 * float((to_truth < NEAR).mean()),
         "sequence_recall_percent": 100.0 * float(same.mean()),
@@ -123,7 +124,7 @@ def _by_place(model: Backbone, truth: Backbone) -> dict[str, float]:
     return figures
 
 
-def _geometry(prefix: str, model: Backbone) -> dict[str, float]:
+def _geometry(prefix: str, model: Backbone) -> Figures:
     bonded = bonded_pairs(model.c_alpha, model.names.chain)
     clashes = clash_count(jnp.asarray(model.c_alpha), jnp.asarray(bonded))
     return {f"{prefix}clashes": int(clashes)}

@@ -1,6 +1,6 @@
 """How well recovered conformations agree with the truth, and with what no motion would give."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from cryojax_graph.metrics import (
 )
 
 RANKS = (1, 2, 8)
+Figures: TypeAlias = dict[str, int | float]
 _SAMPLE, _FEWEST = 5000, 200
 _PAIRS = 10**9
 _RESIDUES_OF_DIRECTION = 400
@@ -69,7 +70,7 @@ class MotionScores(NamedTuple):
         residue_motion: rms distance of each residue from its mean place in the truth, Å.
     """
 
-    figures: dict[str, float]
+    figures: Figures
     in_frame: Float[np.ndarray, " images"]
     superposed: Float[np.ndarray, " images"]
     template: Float[np.ndarray, " images"]
@@ -129,9 +130,7 @@ def _sample(images: int, residues: int) -> Int[np.ndarray, " sample"]:
     return np.unique(np.linspace(0, images - 1, count).astype(np.int64))
 
 
-def _summary(
-    name: str, values: Float[np.ndarray, " images"], key: Key[Array, ""]
-) -> dict[str, float]:
+def _summary(name: str, values: Float[np.ndarray, " images"], key: Key[Array, ""]) -> Figures:
     low, high = bootstrap_interval(key, values)
     return {
         f"{name}_mean_angstrom": float(values.mean()),
@@ -142,7 +141,7 @@ def _summary(
     }
 
 
-def _floors(truth: Float32[np.ndarray, "sample n 3"]) -> dict[str, float]:
+def _floors(truth: Float32[np.ndarray, "sample n 3"]) -> Figures:
     constant = np.broadcast_to(best_constant_structure(truth), truth.shape)
     of_constant = superposed_rmsd_per_image(constant, truth).mean()
     return {
@@ -160,31 +159,38 @@ def _geometry(
     motion: Motion,
     some: Float32[np.ndarray, "sample n 3"],
     truth: Float32[np.ndarray, "sample n 3"],
-) -> dict[str, float]:
+) -> Figures:
     template, bonded = jnp.asarray(motion.template), jnp.asarray(motion.bonded)
-
-    @jax.jit
-    def of_pair(pair: tuple[Array, Array]) -> tuple[Array, ...]:
-        conformation, true = pair
-        clashes = clash_count(conformation, bonded), clash_count(true, bonded)
-        return *clashes, lddt_ca(conformation, true)
-
-    clashes, true_clashes, lddt = jax.lax.map(of_pair, (jnp.asarray(some), jnp.asarray(truth)))
-    figures = {
+    recovered = jnp.asarray(some)
+    clashes, true_clashes, lddt = _clashes_and_lddt(recovered, jnp.asarray(truth), bonded)
+    figures: Figures = {
         "clashes_per_conformation": float(clashes.mean()),
         "true_clashes_per_conformation": float(true_clashes.mean()),
         "lddt_ca_mean": float(lddt.mean()),
     }
     if len(bonded):
-        steps = jax.vmap(lambda c: step_deviation(c, template, bonded))
-        deviation = np.asarray(steps(jnp.asarray(some)), np.float64)
+        deviation = np.asarray(_step_deviations(recovered, template, bonded), np.float64)
         figures["c_alpha_step_deviation_rms_angstrom"] = float(np.sqrt(np.mean(deviation**2)))
     return figures
 
 
+@jax.jit
+def _clashes_and_lddt(
+    some: Float[Array, "sample n 3"], truth: Float[Array, "sample n 3"], bonded: Int[Array, "b 2"]
+) -> tuple[Int[Array, " sample"], Int[Array, " sample"], Float[Array, " sample"]]:
+    # One pair after the other: all distances of a large molecule fill the memory.
+    return jax.lax.map(
+        lambda pair: (clash_count(pair[0], bonded), clash_count(pair[1], bonded), lddt_ca(*pair)),
+        (some, truth),
+    )
+
+
+_step_deviations = jax.jit(jax.vmap(step_deviation, in_axes=(0, None, None)))
+
+
 def _order(
     motion: Motion, sample: Int[np.ndarray, " sample"], direction: Float[np.ndarray, " sample"]
-) -> dict[str, float]:
+) -> Figures:
     """Does what was recovered run along the true motion? Signs of directions mean nothing."""
     frame = motion.frame_index.astype(float)
     some = frame[sample][:, None]
@@ -208,9 +214,14 @@ def _leading_structural_direction(
 def _per_residue(
     some: Float32[np.ndarray, "sample n 3"], truth: Float32[np.ndarray, "sample n 3"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    def residual(pair: tuple[Array, Array]) -> Array:
-        return ((apply(superpose(*pair), pair[0]) - pair[1]) ** 2).sum(axis=-1)
-
-    squared = jax.lax.map(residual, (jnp.asarray(some), jnp.asarray(truth)), batch_size=128)
+    squared = np.asarray(_squared_residuals(jnp.asarray(some), jnp.asarray(truth)))
     spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=-1)
-    return np.sqrt(np.asarray(squared).mean(axis=0)), np.sqrt(spread.mean(axis=0))
+    return np.sqrt(squared.mean(axis=0)), np.sqrt(spread.mean(axis=0))
+
+
+@jax.jit
+@jax.vmap
+def _squared_residuals(
+    mobile: Float[Array, "n 3"], target: Float[Array, "n 3"]
+) -> Float[Array, " n"]:
+    return ((apply(superpose(mobile, target), mobile) - target) ** 2).sum(axis=-1)
