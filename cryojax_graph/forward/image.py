@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax.numpy as jnp
+from jax.lax import Precision
 from jaxtyping import Array, Complex, Float
 
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
@@ -27,7 +28,8 @@ def view(
     Returns:
         (x, y) in Å from the box centre.
     """
-    return positions @ rotation[:2].T - shift
+    # Accelerators would otherwise round the factors: 0.05 Å at 100 Å from the origin.
+    return jnp.matmul(positions, rotation[:2].T, precision=Precision.HIGHEST) - shift
 
 
 def gaussian_spectrum(

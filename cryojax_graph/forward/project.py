@@ -1,6 +1,7 @@
 """Atoms and residues to image: sums of Gaussians as products of two thin matrices."""
 
 import jax.numpy as jnp
+from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.grids import Scalar, pixel_coordinates
@@ -41,4 +42,5 @@ def project_gaussians(
         for axis in (0, 1)
     )
     heights = amplitude(masses, widths, integrate=integrate) / pixel_size**2
-    return jnp.einsum("ny,nx->yx", along_y * heights[:, None], along_x)
+    # Accelerators would otherwise round the factors to 10 bits or fewer.
+    return jnp.einsum("ny,nx->yx", along_y * heights[:, None], along_x, precision=Precision.HIGHEST)

@@ -97,6 +97,10 @@ def lost_mass(
     return lost / jnp.where(total > 0, total, 1.0)
 
 
+# Accelerators would otherwise round the factors to 10 bits or fewer.
+_multiply = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
 class _Raster(NamedTuple):
     """Pixels of the image and of a window, and how a pixel sees a Gaussian."""
 
@@ -176,7 +180,7 @@ def _draw_forward(
     along_y, along_x = _profile_arguments(raster, centres, widths, starts)
     evaluate = partial(profile, integrate=raster.integrate)
     profiles = _Axes(evaluate(*along_y), evaluate(*along_x))
-    drawn = jnp.einsum("gym,gmx->gyx", profiles.y * heights[:, None, :], profiles.x)
+    drawn = _multiply("gym,gmx->gyx", profiles.y * heights[:, None, :], profiles.x)
     return _add_windows(drawn, starts, raster.box), (centres, heights, widths, profiles)
 
 
@@ -190,7 +194,7 @@ def _draw_backward(
     slope_x = differentiate(profiles.x, *along_x, integrate=raster.integrate)
     scales = slope_scales(widths, integrate=raster.integrate)
     # Windows times profiles along x first: the other order would need a transposition.
-    rows = partial(jnp.einsum, "gyx,gmx->gym", _cut_windows(cotangent, starts, raster.window))
+    rows = partial(_multiply, "gyx,gmx->gym", _cut_windows(cotangent, starts, raster.window))
     sum_y = partial(jnp.sum, axis=1)
     to_x = sum_y(rows(slope_x.by_centre) * profiles.y) * heights * scales.by_centre
     to_y = sum_y(rows(profiles.x) * slope_y.by_centre) * heights * scales.by_centre
