@@ -55,7 +55,9 @@ def init_state(
         a state at step 0; its arrays are copies, because a step donates the state that it is given.
     """
     row_optimizers = row_optimizers or {}
-    params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
+    # A Python number would make a weakly typed leaf, whose type changes with the first step: the
+    # step function would be compiled twice.
+    params = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True), params)
     dense, tables = split_tables(params, row_optimizers)
     return TrainState(
         params=params,

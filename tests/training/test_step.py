@@ -186,3 +186,12 @@ def test_the_callers_parameters_survive_donation():
     STEP(state, stacked(ORDER[:1]), 1)
     assert np.isfinite(params["decoder"]["w"]).all()
     assert jax.random.key_data(key).shape == (2,)
+
+
+def test_weakly_typed_parameters_do_not_compile_the_step_twice():
+    params = toy_params() | {"scale": jnp.asarray(1.0)}
+    state = init_state(jax.random.key(0), params, optax.adam(0.1), row_optimizers=ADAM)
+    step = make_step(loss, optax.adam(0.1), config=None, row_optimizers=ADAM)
+    for _ in range(3):
+        state, _ = step(state, stacked([[0, 1, 2, 3]]), 1)
+    assert step._cache_size() == 1

@@ -148,7 +148,7 @@ def sharpest(step: Array, steps: int, config: BackboneGraphConfig, pixel_size: f
         resolution in Å.
     """
     share = config.objective.sharpening_share
-    done = jnp.minimum(step / (share * steps), 1.0) if share else 1.0
+    done = jnp.minimum(step / (share * steps), 1.0) if share else jnp.ones(())
     start, end = 1.0 / config.objective.coarsest, 0.5 / pixel_size
     return 1.0 / (start + (end - start) * done)
 
@@ -314,7 +314,7 @@ def squared_error_loss(
     Returns:
         loss, and its terms.
     """
-    objective, restraints = config.objective, scene.template.restraints
+    objective = config.objective
     rows = params["latents"]["mean"]
     rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
     c_alpha = network.apply(params["decoder"], rows, config=config.decoder, template=scene.template)
@@ -347,15 +347,18 @@ def squared_error_loss(
     mean_of = partial(_weighted_mean, batch["weight"])
     squared = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
 
-    is_bond = jnp.isinf(restraints.reach) & (restraints.pairs[:, 1] == restraints.pairs[:, 0] + 1)
-    ends = c_alpha[:, restraints.pairs]
-    length = jnp.sqrt(jnp.sum((ends[:, :, 0] - ends[:, :, 1]) ** 2, axis=-1) + 1e-8)
-    stretch = jnp.where(is_bond, (length - restraints.length) ** 2, 0.0)
-    bond = mean_of(jnp.sum(stretch, axis=-1) / jnp.maximum(jnp.sum(is_bond), 1))
+    bonded = scene.template.bonded
+    length = _steps(c_alpha) - _steps(scene.template.c_alpha)
+    bond = mean_of(jnp.sum(bonded * length**2, axis=-1) / jnp.maximum(jnp.sum(bonded), 1.0))
     offset = jnp.mean(c_alpha - scene.template.c_alpha, axis=1)
     centroid = mean_of(jnp.sum(offset**2, axis=-1))
     penalties = objective.bond_weight * bond + objective.centroid_weight * centroid
     return squared + penalties, {"squared_error": squared, "bond": bond}
+
+
+def _steps(c_alpha: Float[Array, "*batch n 3"]) -> Float[Array, "*batch n-1"]:
+    step = c_alpha[..., 1:, :] - c_alpha[..., :-1, :]
+    return jnp.sqrt(jnp.sum(step**2, axis=-1) + 1e-8)
 
 
 def _weighted_mean(weight: Float[Array, " batch"], values: Float[Array, " batch"]) -> Array:

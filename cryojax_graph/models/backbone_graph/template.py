@@ -62,6 +62,7 @@ class Template(NamedTuple):
 
     Attributes:
         c_alpha: positions, Å.
+        bonded: 1 where a residue is joined to the next by a peptide bond, else 0.
         beads: Gaussians that its residues carry.
         restraints: distances that its geometry knows.
         modes: displacement per unit of each mode of its springs, soft modes scaled up; Å.
@@ -69,6 +70,7 @@ class Template(NamedTuple):
     """
 
     c_alpha: Float[Array, "n 3"]
+    bonded: Float[Array, " n-1"]
     beads: Beads
     restraints: Restraints
     modes: Float[Array, "modes n 3"]
@@ -90,6 +92,7 @@ def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Templat
     restraints = config.objective.restraints
     return Template(
         c_alpha=jnp.asarray(atoms.c_alpha, jnp.float32),
+        bonded=jnp.asarray(bonded[:-1], jnp.float32),
         beads=_beads(atoms, triples, config),
         restraints=restraints_of_template(
             atoms.c_alpha,
