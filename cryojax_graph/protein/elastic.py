@@ -57,7 +57,7 @@ def _hessian(
     senders: Int[np.ndarray, " edges"],
     receivers: Int[np.ndarray, " edges"],
     stiffness: Float[np.ndarray, " edges"],
-) -> sparse.csc_matrix:
+) -> sparse.csc_array:
     difference = positions[senders] - positions[receivers]
     length = np.linalg.norm(difference, axis=1, keepdims=True)
     unit = difference / np.where(length > 0, length, 1.0)
@@ -73,7 +73,7 @@ def _hessian(
         values.append((sign * block).ravel())
     size = 3 * len(positions)
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    return sparse.coo_matrix(entries, shape=(size, size)).tocsc()
+    return sparse.coo_array(entries, shape=(size, size)).tocsc()
 
 
 def _rigid_motions(positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "coordinates 6"]:

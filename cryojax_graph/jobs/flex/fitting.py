@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -94,7 +95,7 @@ def embed_held_out(
     gain = motion_gain(
         params,
         problem.reader.read(problem.held),
-        problem.held,
+        jnp.asarray(problem.held),
         config=problem.config,
         template=problem.template,
         pixel_size=problem.particles.pixel_size,

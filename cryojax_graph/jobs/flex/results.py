@@ -86,7 +86,8 @@ def path_latents(
         positions on the leading axis, equally spaced, and the latent of each point.
     """
     leading = latents[:, 0]
-    positions = np.linspace(*np.quantile(leading, [_PATH_FROM, _PATH_TO]), points)
+    first, last = np.quantile(leading, [_PATH_FROM, _PATH_TO])
+    positions = np.linspace(first, last, points)
     width = max((positions[-1] - positions[0]) / max(points - 1, 1), 1e-6)
     weight = np.exp(-0.5 * ((leading - positions[:, None]) / width) ** 2) + 1e-12
     around = weight @ latents / weight.sum(1, keepdims=True)

@@ -170,7 +170,7 @@ def joined_to_next(graph: BackboneGraph) -> Int[np.ndarray, " n"]:
         1 where a residue is joined to the next by a peptide bond, else 0.
     """
     first, second = edges_of_kind(graph, EdgeKind.PEPTIDE)
-    joined = np.zeros(len(graph.nodes), int)
+    joined = np.zeros(int(graph.n_node.sum()), int)
     joined[first[second == first + 1]] = 1
     return joined
 

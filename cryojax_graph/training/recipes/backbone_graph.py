@@ -1,6 +1,6 @@
 """Backbone motion: images + template + objective → fit, and new images with the decoder frozen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -242,7 +242,7 @@ def optimizers(
         after = fall if fitting.decay else optax.constant_schedule(rate)
         return optax.join_schedules([rise, after], [warm_up])
 
-    groups = {
+    groups: dict[Hashable, optax.GradientTransformation] = {
         "decoder": optax.adam(schedule(fitting.decoder_rate, steps_per_epoch)),
         "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
         "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
