@@ -10,7 +10,8 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 
 _REMEDY = "give the truth.npz that cryojax-graph simulate wrote beside the particles"
-_IDENTITY = ("chain", "residue_number", "insertion_code", "residue_name")
+# Kind of values of every array.
+_IDENTITY = {"chain": "U", "residue_number": "iu", "insertion_code": "U", "residue_name": "U"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ def read_truth(path: str | Path) -> Truth:
     shapes = {
         "c_alpha": (c_alpha.ndim == 3 and c_alpha.shape[2] == 3 and c_alpha.dtype.kind == "f"),
         "frame_index": frame_index.ndim == 1 and frame_index.dtype.kind in "iu",
-        **{name: arrays[name].shape == (residues,) for name in _IDENTITY},
+        **{
+            name: arrays[name].shape == (residues,) and arrays[name].dtype.kind in kinds
+            for name, kinds in _IDENTITY.items()
+        },
     }
     for name, right in shapes.items():
         if not right:

@@ -297,4 +297,5 @@ def test_refuses_before_anything_is_drawn(motion_files, tmp_path, settings, word
     config = SimulateConfig(**{"input": file, "template": template, **SMALL, **settings})
     with pytest.raises(InputError, match=words):
         simulate(config, options=JobOptions(output=str(tmp_path / "job")))
-    assert not (tmp_path / "job" / "particles.mrcs").exists()
+    # A corrected command must not meet the remains of a refused one.
+    assert not (tmp_path / "job").exists()

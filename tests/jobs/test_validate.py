@@ -1,5 +1,6 @@
 """``validate``: figures against their definitions, residues matched by name, refusals."""
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from cryojax_graph.cli import main
 from cryojax_graph.io import InputError, write_npz
@@ -22,6 +26,7 @@ from cryojax_graph.jobs.validate import (
     validate_motion,
 )
 from cryojax_graph.jobs.validate.model_scores import backbone_of, score_model
+from cryojax_graph.jobs.validate.motion_input import read_motion
 from cryojax_graph.jobs.validate.motion_scores import Motion, score_motion
 from cryojax_graph.jobs.validate.residues import ResidueNames, bonded_pairs, match_residues
 
@@ -42,8 +47,7 @@ def chain():
     return frames
 
 
-@pytest.fixture
-def truth():
+def make_truth():
     """Arrays of a truth.npz."""
     return {
         "c_alpha": chain().astype(np.float32),
@@ -55,8 +59,7 @@ def truth():
     }
 
 
-@pytest.fixture
-def found(truth):
+def make_found(truth):
     """Arrays of a conformations.npz that is off by a little noise, with an ordered latent."""
     random = np.random.default_rng(1)
     conformations = truth["c_alpha"][truth["frame_index"]]
@@ -71,6 +74,16 @@ def found(truth):
         "residue_number": truth["residue_number"],
         "residue_name": truth["residue_name"],
     }
+
+
+@pytest.fixture
+def truth():
+    return make_truth()
+
+
+@pytest.fixture
+def found(truth):
+    return make_found(truth)
 
 
 def validated(found, truth, folder, seed=0):
@@ -206,7 +219,26 @@ def test_what_does_not_belong_together_is_refused(found, truth, tmp_path, file, 
     arrays[file] = {k: v for k, v in {**arrays[file], **changes}.items() if v is not None}
     with pytest.raises(InputError, match=words):
         validated(arrays["found"], arrays["truth"], tmp_path)
-    assert not (tmp_path / "job0" / "report.html").exists()
+    # A corrected command must not meet the remains of a refused one.
+    assert not (tmp_path / "job0").exists()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_arrays_of_any_kind_are_read_or_refused(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any")
+    good = {"truth": make_truth(), "conformations": make_found(make_truth())}
+    file = data.draw(st.sampled_from(sorted(good)))
+    name = data.draw(st.sampled_from(sorted(good[file])))
+    kinds = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, "U3", "S2"])
+    shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=RESIDUES)
+    good[file][name] = data.draw(hnp.arrays(data.draw(kinds), data.draw(shapes)))
+    for stem, arrays in good.items():
+        write_npz(folder / f"{stem}.npz", arrays)
+    with contextlib.suppress(InputError):
+        motion, names, _ = read_motion(folder / "conformations.npz", folder / "truth.npz")
+        assert motion.recovered.shape == motion.truth.shape
+        assert len(names.chain) == motion.recovered.shape[1] >= 3
 
 
 def test_costly_figures_of_a_large_set_are_of_a_sample(monkeypatch, truth):

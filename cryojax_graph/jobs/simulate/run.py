@@ -47,9 +47,11 @@ def simulate(config: SimulateConfig, *, options: JobOptions) -> Path:
     if config.sampling != "uniform":
         inputs["sampling"] = config.sampling
     for_images, for_noise = jax.random.split(jax.random.key(options.seed))
+    # Read before the folder is claimed: a refused input leaves nothing that a corrected command
+    # would have to overwrite.
+    molecule = _molecule(config)
+    weights = _weights(config, molecule)
     with open_job(config, verb="simulate", options=options, inputs=inputs) as job:
-        molecule = _molecule(config)
-        weights = _weights(config, molecule)
         job.log(_described(molecule, config))
         for note in molecule.notes:
             job.warn(f"{config.input}: {note}")

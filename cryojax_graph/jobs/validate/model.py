@@ -65,13 +65,13 @@ def validate_model(config: ValidateModelConfig, *, options: JobOptions) -> Path:
         InputError: a file cannot be used.
     """
     inputs = {"model": config.model, "truth": config.truth}
+    model, truth = read_backbone(config.model), read_backbone(config.truth)
+    try:
+        scores = score_model(model, truth)
+    except ValueError as error:
+        remedy = "number the residues of each chain without repetition"
+        raise InputError(config.model, "its residues", str(error), remedy) from None
     with open_job(config, verb="validate model", options=options, inputs=inputs) as job:
-        model, truth = read_backbone(config.model), read_backbone(config.truth)
-        try:
-            scores = score_model(model, truth)
-        except ValueError as error:
-            remedy = "number the residues of each chain without repetition"
-            raise InputError(config.model, "its residues", str(error), remedy) from None
         for name, value in scores.figures.items():
             job.metric(name, value, None if name.endswith(("angstrom", "percent")) else "1")
         if len(scores.rows) < 3:

@@ -47,12 +47,14 @@ def validate_motion(config: ValidateMotionConfig, *, options: JobOptions) -> Pat
     """
     path = _conformations(config)
     inputs = {"flex-folder": path, "truth": config.truth}
+    motion, names, warnings = read_motion(path, config.truth)
     with open_job(config, verb="validate motion", options=options, inputs=inputs) as job:
-        motion, names = read_motion(path, config.truth, job)
         job.log(
             f"{len(motion.recovered):,} conformations of {len(names.chain):,} residues, "
             f"{len(motion.frames):,} true ones"
         )
+        for warning in warnings:
+            job.warn(warning)
         scores = score_motion(jax.random.key(options.seed), motion)
         for name, value in scores.figures.items():
             job.metric(name, value, None if name.endswith(_UNIT) else "1")
@@ -76,7 +78,7 @@ def plan_validate_motion(config: ValidateMotionConfig, *, options: JobOptions) -
     Raises:
         InputError: a file cannot be used, or the two do not belong together.
     """
-    motion, names = read_motion(_conformations(config), config.truth, None)
+    motion, names, _ = read_motion(_conformations(config), config.truth)
     images, residues = motion.recovered.shape[:2]
     return Plan(
         actions=(f"compare {images:,} conformations of {len(names.chain):,} residues",),

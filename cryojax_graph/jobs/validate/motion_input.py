@@ -6,28 +6,32 @@ import numpy as np
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
-from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.truth import Truth, read_truth
 from cryojax_graph.jobs.validate.motion_scores import Motion
 from cryojax_graph.jobs.validate.residues import ResidueNames, bonded_pairs, match_residues
 
 FEWEST_RESIDUES = 3
 _REMEDY = "name the folder of a finished flex job"
-_ARRAYS = ("c_alpha", "latents", "template", "chain", "residue_number")
+# Number of axes and kind of values of every array.
+_ARRAYS = {
+    "c_alpha": (3, "f"),
+    "latents": (2, "f"),
+    "template": (2, "f"),
+    "chain": (1, "U"),
+    "residue_number": (1, "iu"),
+}
+_OPTIONAL = {"insertion_code": (1, "U"), "residue_name": (1, "U")}
 
 
-def read_motion(
-    path: str | Path, truth_path: str | Path, job: Job | None
-) -> tuple[Motion, ResidueNames]:
+def read_motion(path: str | Path, truth_path: str | Path) -> tuple[Motion, ResidueNames, list[str]]:
     """Recovered and true conformations of the residues that both know.
 
     Args:
         path: ``conformations.npz`` of a flex job.
         truth_path: ``truth.npz`` of a simulation.
-        job: to be warned of residues that are left out.
 
     Returns:
-        the conformations, and which residues they are of.
+        the conformations, which residues they are of, and what the user should know about these.
 
     Raises:
         InputError: a file cannot be used, or the two do not belong together.
@@ -43,11 +47,15 @@ def read_motion(
         )
     names = ResidueNames(arrays["chain"], arrays["residue_number"], arrays["insertion_code"])
     rows, true_rows = _matched(names, truth, path)
-    if job is not None:
-        left_out = len(names.chain) - len(rows)
-        if left_out:
-            job.warn(f"{left_out} residues of the template are not in the truth and left out")
-        _warn_of_names(arrays, truth, rows, true_rows, job)
+    warnings = []
+    if left_out := len(names.chain) - len(rows):
+        warnings.append(f"{left_out} residues of the template are not in the truth and left out")
+    if "residue_name" in arrays:
+        differ = int((arrays["residue_name"][rows] != truth.residue_name[true_rows]).sum())
+        if differ:
+            warnings.append(
+                f"{differ} residues have another name in the truth; they are compared as they are"
+            )
     template = arrays["template"][rows].astype(np.float32)
     names = ResidueNames(*(part[rows] for part in names))
     motion = Motion(
@@ -58,28 +66,33 @@ def read_motion(
         frame_index=truth.frame_index,
         bonded=bonded_pairs(template, names.chain),
     )
-    return motion, names
+    return motion, names, warnings
 
 
 def _read_conformations(path: str | Path) -> dict[str, np.ndarray]:
     arrays = read_npz(path)
-    missing = set(_ARRAYS) - arrays.keys()
+    missing = _ARRAYS.keys() - arrays.keys()
     if missing:
         cause = f"it has no array {', '.join(sorted(missing))}"
         raise InputError(path, "its arrays", cause, _REMEDY)
-    arrays.setdefault("insertion_code", np.full(len(arrays["chain"]), "", "U1"))
-    images, residues = arrays["c_alpha"].shape[:2] if arrays["c_alpha"].ndim == 3 else (-1, -1)
+    arrays.setdefault("insertion_code", np.full(arrays["chain"].shape, "", "U1"))
+    for name, (axes, kinds) in (_ARRAYS | _OPTIONAL).items():
+        if name in arrays and (arrays[name].ndim != axes or arrays[name].dtype.kind not in kinds):
+            cause = f"type {arrays[name].dtype}, shape {arrays[name].shape}"
+            raise InputError(path, f"array '{name}'", cause, _REMEDY)
+    images, residues = arrays["c_alpha"].shape[:2]
     expected = {
         "c_alpha": (images, residues, 3),
-        "latents": (images, arrays["latents"].shape[-1]),
+        "latents": (images, max(1, arrays["latents"].shape[1])),
         "template": (residues, 3),
-        **{name: (residues,) for name in ("chain", "residue_number", "insertion_code")},
+        **{name: (residues,) for name in ("chain", "residue_number", *_OPTIONAL)},
     }
     for name, shape in expected.items():
-        if arrays[name].shape != shape:
+        if name in arrays and arrays[name].shape != shape:
             cause = f"shape {arrays[name].shape} does not fit the others"
             raise InputError(path, f"array '{name}'", cause, _REMEDY)
-        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+    for name in ("c_alpha", "latents", "template"):
+        if not np.isfinite(arrays[name]).all():
             raise InputError(path, f"array '{name}'", "a value is not finite", _REMEDY)
     return arrays
 
@@ -104,19 +117,3 @@ def _matched(names: ResidueNames, truth: Truth, path: str | Path) -> tuple[np.nd
 
 def _listed(chains: np.ndarray) -> str:
     return ", ".join(repr(name) for name in np.unique(chains).tolist()[:8])
-
-
-def _warn_of_names(
-    arrays: dict[str, np.ndarray],
-    truth: Truth,
-    rows: np.ndarray,
-    true_rows: np.ndarray,
-    job: Job,
-) -> None:
-    if "residue_name" not in arrays:
-        return
-    differ = int((arrays["residue_name"][rows] != truth.residue_name[true_rows]).sum())
-    if differ:
-        job.warn(
-            f"{differ} residues have another name in the truth; they are compared all the same"
-        )
