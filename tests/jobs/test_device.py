@@ -11,12 +11,23 @@ def environment(monkeypatch):
     # Set first, so that whatever the function sets is undone after the test.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
 
 
 def test_auto_changes_nothing():
     before = dict(os.environ)
     select_device("auto")
     assert dict(os.environ) == before
+
+
+def test_cores_become_devices_unless_the_user_chose(monkeypatch):
+    select_device("auto")
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == "1"
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    select_device("auto")
+    devices = int(os.environ["JAX_NUM_CPU_DEVICES"])
+    assert devices in (1, 2, 4, 8, 16)
+    assert devices <= (os.cpu_count() or 1)
 
 
 def test_a_processor_is_always_there():
