@@ -13,6 +13,8 @@ from cryojax_graph.graphs.convolution import (
 )
 from cryojax_graph.graphs.neighbours import most_neighbours, neighbour_lists
 
+pytestmark = pytest.mark.smoke
+
 RNG = np.random.default_rng(0)
 POINTS = np.cumsum(RNG.normal(0, 2.2, (24, 3)), axis=0)
 GRAPH = build_backbone_graph(

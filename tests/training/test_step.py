@@ -9,6 +9,8 @@ import pytest
 from cryojax_graph.training.state import TrainState, init_state
 from cryojax_graph.training.step import make_step
 
+pytestmark = pytest.mark.smoke
+
 IMAGES, LATENT, PIXELS, BATCH = 12, 3, 5, 4
 
 

@@ -9,6 +9,8 @@ from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import PRESETS, default, mlp, paper
 from cryojax_graph.models.backbone_graph.template import build_template
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.mark.parametrize(("preset", "published"), [(paper, 20_465), (mlp, 20_376)])
 def test_published_sizes(make_chain, preset, published):
