@@ -23,8 +23,8 @@ from cryojax_graph.jobs.simulate.outputs import (
 from cryojax_graph.jobs.simulate.report import simulate_report
 
 # Measured on one core: a Gaussian on its pixels, and a pixel of CTF and noise.
-_SECONDS_PER_GAUSSIAN, _SECONDS_PER_PIXEL = 2.5e-7, 6e-8
-_MEMORY = 700e6
+_SECONDS_PER_GAUSSIAN, _SECONDS_PER_PIXEL = 4e-7, 6e-8
+_MEMORY = 450e6
 
 
 def simulate(config: SimulateConfig, *, options: JobOptions) -> Path:
