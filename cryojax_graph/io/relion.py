@@ -230,7 +230,7 @@ def encode_relion(
         scale = pixel_size if in_pixels and pixel_size is not None else 1.0
         for label, values in zip(labels, changes["shift_angstrom"].T, strict=True):
             columns[label] = as_text(values / scale)
-    for field in _SIMPLE.keys() & changes.keys():
+    for field in (name for name in _SIMPLE if name in changes):
         label, values = _SIMPLE[field], changes[field]
         if field == "pixel_size" and label not in columns and _MAGNIFICATION in columns:
             magnification = columns[_MAGNIFICATION].astype(np.float64)
