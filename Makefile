@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/cryojax-graph demo -o demo --overwrite
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 # The newest JAX, on a newer Python: what depends on its interfaces most.
 test-newer: $(VENV)/.installed-dev

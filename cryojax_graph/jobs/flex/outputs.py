@@ -61,9 +61,9 @@ def write_outputs(
     _write_subsets(config, problem, motion, job)
     _measure(problem, motion, path, gain, job)
     errors = None
-    if config.truth:
+    if problem.truth is not None:
         errors = errors_against_truth(
-            config.truth, motion.c_alpha, np.asarray(template.c_alpha), job
+            problem.truth, motion.c_alpha, np.asarray(template.c_alpha), job
         )
     findings = FlexFindings(positions, path, gain, errors)
     job.write_text("report.html", flex_report(problem, params, motion, findings, job), "this page")

@@ -18,7 +18,9 @@ from cryojax_graph.jobs.flex.inputs import (
     read_template,
     read_views,
 )
+from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.truth import Truth
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.objective import predicted_spectrum
 from cryojax_graph.models.backbone_graph.template import Template, build_template
@@ -40,6 +42,7 @@ class Problem(NamedTuple):
         fitted: images to fit.
         held: images held out.
         moved_by: what was added to the coordinates of the template's file, Å.
+        truth: of a simulation, when it is at hand.
     """
 
     particles: Particles
@@ -50,6 +53,7 @@ class Problem(NamedTuple):
     fitted: Int[np.ndarray, " fitted"]
     held: Int[np.ndarray, " held"]
     moved_by: Float[np.ndarray, "3"]
+    truth: Truth | None
 
 
 def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
@@ -78,6 +82,9 @@ def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
         raise InputError(
             "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
         )
+    truth = None
+    if config.truth:
+        truth = read_truth_of(config.truth, images=count, residues=residues)
     fitted, held = held_out(key, count, config.held_out)
     reader = SpectrumReader(
         particles.images.read,
@@ -88,7 +95,9 @@ def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
     moved_by = _to_centre(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, moved_by)
     template = build_template(template_model.arrays, model)
-    return Problem(particles, template_model, template, reader, model, fitted, held, moved_by)
+    return Problem(
+        particles, template_model, template, reader, model, fitted, held, moved_by, truth
+    )
 
 
 def _to_centre(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from cryojax_graph.geometry import superposed_rmsd
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
-from cryojax_graph.jobs.truth import read_truth
+from cryojax_graph.jobs.truth import Truth, read_truth
 
 
 class Errors(NamedTuple):
@@ -28,36 +28,51 @@ class Errors(NamedTuple):
     frame: Float[np.ndarray, " images"]
 
 
+def read_truth_of(path: str | Path, *, images: int, residues: int) -> Truth:
+    """Read ``truth.npz`` of ``simulate``, for these images and this template.
+
+    Args:
+        path: of the file.
+        images: in the particle table.
+        residues: of the template.
+
+    Returns:
+        the truth.
+
+    Raises:
+        InputError: the file does not belong to these images or this template.
+    """
+    truth = read_truth(path)
+    known = len(truth.frame_index), truth.c_alpha.shape[1]
+    if known != (images, residues):
+        raise InputError(
+            path,
+            "its arrays",
+            f"the truth of {known[0]} images of {known[1]} residues, the job has {images} of "
+            f"{residues}",
+            "give the truth of the same images and a template of the same residues",
+        )
+    return truth
+
+
 def errors_against_truth(
-    path: str | Path,
+    truth: Truth,
     c_alpha: Float[np.ndarray, "images n 3"],
     template: Float[np.ndarray, "n 3"],
     job: Job,
 ) -> Errors:
-    """Compare with ``truth.npz`` of ``simulate``, and note the mean errors.
+    """Compare with the truth, and note the mean errors.
 
     Args:
-        path: of the file.
+        truth: of the same images and residues.
         c_alpha: recovered conformations, Å.
         template: Å.
         job: takes the metrics.
 
     Returns:
         errors of every image.
-
-    Raises:
-        InputError: the file does not belong to these images or this template.
     """
-    truth = read_truth(path)
     frames, frame = truth.c_alpha, truth.frame_index
-    if len(frame) != len(c_alpha) or frames.shape[1:] != template.shape:
-        raise InputError(
-            path,
-            "its arrays",
-            f"{len(frame)} images of {frames.shape[1]} residues, the job has {len(c_alpha)} of "
-            f"{len(template)}",
-            "give the truth of the same images and a template of the same residues",
-        )
     score = jax.jit(jax.vmap(superposed_rmsd))
     to_template = np.asarray(score(jnp.asarray(frames), jnp.broadcast_to(template, frames.shape)))
     recovered = np.concatenate(

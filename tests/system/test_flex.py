@@ -1,0 +1,276 @@
+"""``flex`` from files to files, on a hinge that opens."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+
+from cryojax_graph.io.atom_table import AtomTable
+from cryojax_graph.io.atoms import write_atoms, write_models
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.npz import read_npz
+from cryojax_graph.io.particles import read_particles, with_columns, write_particles
+from cryojax_graph.jobs.flex import FlexConfig, flex, plan_flex
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+from cryojax_graph.metrics import spearman
+
+# One process: others would fit the same images again.
+pytestmark = pytest.mark.xdist_group("flex")
+
+FRAMES = 9
+
+
+def hinge() -> tuple[AtomTable, np.ndarray]:
+    """Two helices of 16 residues joined at an angle that opens from 60 to 90 degrees."""
+    step = np.arange(16)
+    angle = np.deg2rad(100.0) * step
+    rod = np.stack([2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * step + 3.3], axis=1)
+    places = {"N": (-1.1, 0.7, -0.6), "CA": (0, 0, 0), "C": (0.9, 0.9, 0.8), "O": (1.6, 1.9, 0.5)}
+    names, offsets = list(places), np.array(list(places.values()))
+
+    def arm(tilt: float) -> np.ndarray:
+        c, s = np.cos(tilt), np.sin(tilt)
+        turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        return ((rod[:, None] + offsets).reshape(-1, 3)) @ turn.T
+
+    frames = []
+    for opening in np.deg2rad(np.linspace(60, 90, FRAMES)):
+        frames.append(
+            np.concatenate(
+                [arm(-opening / 2).reshape(16, -1, 3)[::-1].reshape(-1, 3), arm(opening / 2)]
+            )
+        )
+    positions = np.array(frames, np.float32)
+    count = positions.shape[1]
+    residue = np.repeat(np.arange(1, 33), len(names)).astype(np.int32)
+    atoms = AtomTable(
+        positions=positions[0],
+        element=np.array([name[0] for name in names] * 32),
+        name=np.array(names * 32),
+        residue_name=np.full(count, "ALA"),
+        residue_number=residue,
+        insertion_code=np.full(count, "", "U1"),
+        chain=np.full(count, "A"),
+        b_factor=np.zeros(count, np.float32),
+        occupancy=np.ones(count, np.float32),
+        hetero=np.zeros(count, bool),
+    )
+    return atoms, positions
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hinge")
+    atoms, positions = hinge()
+    write_models(folder / "opening.cif", atoms, positions)
+    config = SimulateConfig(
+        input=str(folder / "opening.cif"), images=240, box=36, pixel_size=2.2, snr=2.0
+    )
+    return simulate(config, options=JobOptions(output=str(folder / "images")))
+
+
+def settings(images: Path, **changes) -> FlexConfig:
+    given = {
+        "particles": str(images / "particles.star"),
+        "template": str(images / "reference.cif"),
+        "preset": "small",
+        "epochs": 40,
+        "points": 5,
+        "subsets": 3,
+        "truth": str(images / "truth.npz"),
+    }
+    return FlexConfig(**(given | changes))
+
+
+@pytest.fixture(scope="module")
+def solved(images, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("motion") / "job"
+    return flex(settings(images), options=JobOptions(output=str(folder)))
+
+
+def test_the_motion_is_found(solved):
+    metrics = json.loads((solved / "metrics.json").read_text())
+    found = metrics["rmsd_superposed_mean_angstrom"]
+    assert found < 0.6 * metrics["template_rmsd_superposed_mean_angstrom"]
+    assert metrics["held_out_motion_gain_mean_nats"] > 0
+    assert metrics["c_alpha_step_deviation_rms_angstrom"] < 0.3
+
+
+def test_the_leading_latent_follows_the_motion(solved, images):
+    leading = read_npz(solved / "latents.npz")["latents"][:, 0]
+    frame = read_npz(images / "truth.npz")["frame_index"]
+    assert abs(spearman(leading, frame.astype(float))) > 0.9
+
+
+def test_the_movie_is_a_trajectory_of_the_whole_template(solved, images):
+    movie = gemmi.read_structure(str(solved / "motion.cif"))
+    template = gemmi.read_structure(str(images / "reference.cif"))
+    assert len(movie) == 5
+    assert {model.count_atom_sites() for model in movie} == {template[0].count_atom_sites()}
+
+
+def test_subsets_share_out_all_particles_and_lose_no_column(solved, images):
+    whole = read_particles(images / "particles.star")
+    parts = [read_particles(solved / f"subsets/region_{i}.star") for i in range(3)]
+    numbers = np.concatenate([part.image_index for part in parts])
+    assert sorted(numbers.tolist()) == list(range(240))
+    assert set(whole.columns) <= set(parts[0].columns)
+    leading = [part.columns["cryojaxLatent1"].astype(float) for part in parts]
+    assert leading[0].max() <= leading[1].min() <= leading[1].max() <= leading[2].min()
+
+
+def test_arrays_agree_with_each_other(solved):
+    arrays = read_npz(solved / "conformations.npz")
+    assert arrays["c_alpha"].shape == (240, 32, 3)
+    assert np.isfinite(arrays["c_alpha"]).all()
+    assert arrays["latents"].shape[0] == len(arrays["c_alpha"])
+    assert arrays["residue_number"].tolist() == list(range(1, 33))
+
+
+def test_a_template_in_the_frame_of_the_map_is_recognised(solved, images, tmp_path):
+    atoms, positions = hinge()
+    centre = positions[0, 1::4].mean(0)
+    moved = positions[0] - centre + 18 * 2.2
+    write_atoms(tmp_path / "corner.cif", AtomTable(**{**vars(atoms), "positions": moved}))
+    job = flex(
+        settings(images, template=str(tmp_path / "corner.cif"), epochs=1, truth=None),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    assert "coordinates: corner" in (job / "run.log").read_text()
+    movie = gemmi.read_structure(str(job / "motion.cif"))
+    written = np.mean([[*cra.atom.pos] for cra in movie[0].all()], axis=0)
+    # The movie is in the frame of the template that the user gave.
+    np.testing.assert_allclose(written, moved.mean(0), atol=2.0)
+
+
+def test_pure_noise_shows_no_motion(images, tmp_path):
+    table = read_particles(images / "particles.star")
+    noise = np.random.default_rng(0).normal(size=(240, 36, 36)).astype(np.float32)
+    from cryojax_graph.io.stacks import write_stack
+
+    write_stack(tmp_path / "noise.mrcs", noise, pixel_size=2.2)
+    table = with_columns(table, {"image_path": np.full(240, "noise.mrcs")})
+    write_particles(table, tmp_path / "noise.star")
+    job = flex(
+        settings(
+            images, particles=str(tmp_path / "noise.star"), truth=None, held_out=0.2, epochs=20
+        ),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    metrics = json.loads((job / "metrics.json").read_text())
+    error = metrics["held_out_motion_gain_standard_error_nats"]
+    assert metrics["held_out_motion_gain_mean_nats"] < 2 * error
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("No motion was found" in warning for warning in warnings)
+
+
+def test_the_plan_names_what_will_be_done(images):
+    plan = plan_flex(settings(images), options=JobOptions(output="unused"))
+    assert "240 images of 36 px" in plan.actions[0]
+    assert plan.seconds > 0
+    assert plan.memory_bytes > 1e8
+
+
+def broken(images: Path, folder: Path, case: str) -> FlexConfig:
+    table = read_particles(images / "particles.star")
+    star = images / "broken.star"
+    if case == "no poses":
+        lines = (images / "particles.star").read_text().replace("_rlnAngleRot", "_rlnOther")
+        star.write_text(lines)
+    elif case == "no CTF":
+        star.write_text((images / "particles.star").read_text().replace("_rlnDefocusU", "_rlnX"))
+    elif case == "other pixel size":
+        write_particles(with_columns(table, {"pixel_size": np.full(240, 1.5)}), star)
+    elif case == "few images":
+        from cryojax_graph.io.particle_table import subset
+
+        write_particles(subset(table, np.arange(5)), star)
+    elif case == "short template":
+        atoms, positions = hinge()
+        keep = np.arange(12)
+        short = {name: value[keep] for name, value in vars(atoms).items()}
+        write_atoms(folder / "short.cif", AtomTable(**short))
+        return settings(images, template=str(folder / "short.cif"))
+    elif case == "far template":
+        atoms, positions = hinge()
+        far = {**vars(atoms), "positions": positions[0] + np.float32(500)}
+        write_atoms(folder / "far.cif", AtomTable(**far))
+        return settings(images, template=str(folder / "far.cif"))
+    elif case == "NaN in an image":
+        stack = bytearray((images / "particles.mrcs").read_bytes())
+        stack[1024 + 4 * 36 * 36 * 3 : 1028 + 4 * 36 * 36 * 3] = np.float32(np.nan).tobytes()
+        (images / "nan.mrcs").write_bytes(stack)
+        write_particles(with_columns(table, {"image_path": np.full(240, "nan.mrcs")}), star)
+    elif case == "wrong truth":
+        truth = read_npz(images / "truth.npz")
+        from cryojax_graph.io.npz import write_npz
+
+        short = {**truth, "frame_index": truth["frame_index"][:7]}
+        write_npz(folder / "truth.npz", short)
+        return settings(images, truth=str(folder / "truth.npz"), epochs=1)
+    return settings(images, particles=str(star))
+
+
+@pytest.mark.parametrize(
+    ("case", "place"),
+    [
+        ("no poses", "AngleRot"),
+        ("no CTF", "DefocusU"),
+        ("other pixel size", "pixel"),
+        ("few images", "too few"),
+        ("short template", "residues"),
+        ("far template", "box"),
+        ("NaN in an image", "image 4"),
+        ("wrong truth", "truth"),
+    ],
+)
+def test_bad_input_is_refused_in_one_message(images, tmp_path, case, place):
+    config = broken(images, tmp_path, case)
+    with pytest.raises(InputError, match=place) as caught:
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert caught.value.remedy
+    assert not (tmp_path / "job/report.html").exists()
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(images, tmp_path):
+    arguments = [
+        sys.executable, "-m", "cryojax_graph", "flex", str(images / "particles.star"),
+        "--template", str(images / "reference.cif"), "--preset", "small", "--epochs", "60",
+    ]  # fmt: skip
+
+    def start(folder: str) -> subprocess.Popen:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        }
+        return subprocess.Popen(
+            [*arguments, "-o", str(tmp_path / folder)], env=environment, **quiet
+        )
+
+    assert start("undisturbed").wait(timeout=300) == 0
+    moments = random.Random(0)
+    for _ in range(2):
+        job = start("killed")
+        checkpoints = tmp_path / "killed/checkpoints"
+        deadline = time.monotonic() + 60
+        while job.poll() is None and not checkpoints.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0.2, 3.0))
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+    assert start("killed").wait(timeout=300) == 0
+    for name in ("model.npz", "latents.npz"):
+        expected, found = (read_npz(tmp_path / f / name) for f in ("undisturbed", "killed"))
+        assert expected.keys() == found.keys()
+        for key, values in expected.items():
+            np.testing.assert_array_equal(values, found[key], err_msg=f"{name}: {key}")
