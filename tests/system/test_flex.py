@@ -239,6 +239,8 @@ def test_bad_input_is_refused_in_one_message(images, tmp_path, case, place):
         flex(config, options=JobOptions(output=str(tmp_path / "job")))
     assert caught.value.remedy
     assert not (tmp_path / "job/report.html").exists()
+    # A refused file leaves no folder that would stand in the way of the corrected command.
+    assert not (tmp_path / "job").exists() or case in ("far template", "NaN in an image")
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(images, tmp_path):

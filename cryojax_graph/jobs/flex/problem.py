@@ -56,10 +56,47 @@ class Problem(NamedTuple):
     truth: Truth | None
 
 
-def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
-    """Read and check the inputs, and place the template in the box.
+class Inputs(NamedTuple):
+    """The user's files, read and checked one by one."""
+
+    particles: Particles
+    template: TemplateModel
+    truth: Truth | None
+    model: BackboneGraphConfig
+
+
+def read_inputs(config: FlexConfig) -> Inputs:
+    """Read the inputs, before a folder is claimed for the job.
 
     Args:
+        config: of the verb.
+
+    Returns:
+        the inputs and the settings of the model.
+
+    Raises:
+        InputError: an input or an option cannot be used.
+    """
+    model = model_config(config)
+    if not 0 <= config.held_out < 0.5:
+        raise InputError(
+            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
+        )
+    particles = read_views(config.particles, image_root=config.image_root)
+    template = read_template(config.template)
+    truth = None
+    if config.truth:
+        truth = read_truth_of(
+            config.truth, images=len(particles.table), residues=len(template.arrays.c_alpha)
+        )
+    return Inputs(particles, template, truth, model)
+
+
+def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
+    """Draw the held-out images and place the template in the box.
+
+    Args:
+        inputs: from ``read_inputs``.
         config: of the verb.
         key: draws the held-out images.
         job: for messages.
@@ -68,23 +105,14 @@ def read_problem(config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
         what is to be fitted.
 
     Raises:
-        InputError: an input cannot be used.
+        InputError: the template does not fit the box, or an image cannot be used.
     """
-    model = model_config(config)
-    particles = read_views(config.particles, image_root=config.image_root)
-    template_model = read_template(config.template)
+    particles, template_model, truth, model = inputs
     count, residues = len(particles.table), len(template_model.arrays.c_alpha)
     job.log(
         f"{count:,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"template of {residues:,} residues"
     )
-    if not 0 <= config.held_out < 0.5:
-        raise InputError(
-            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
-        )
-    truth = None
-    if config.truth:
-        truth = read_truth_of(config.truth, images=count, residues=residues)
     fitted, held = held_out(key, count, config.held_out)
     reader = SpectrumReader(
         particles.images.read,

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import jax
 
-from cryojax_graph.jobs.flex.config import FlexConfig, model_config
+from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.fitting import embed_held_out, fit_resumably
-from cryojax_graph.jobs.flex.inputs import read_template, read_views
 from cryojax_graph.jobs.flex.outputs import write_outputs
-from cryojax_graph.jobs.flex.problem import read_problem
+from cryojax_graph.jobs.flex.problem import place_problem, read_inputs
 from cryojax_graph.jobs.flex.results import motion_of
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.options import JobOptions
@@ -35,9 +34,9 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
         inputs["truth"] = config.truth
     key = jax.random.key(options.seed)
     for_split, for_fit, for_embedding, for_draws = jax.random.split(key, 4)
-    model_config(config)
+    files = read_inputs(config)
     with open_job(config, verb="flex", options=options, inputs=inputs) as job:
-        problem = read_problem(config, for_split, job)
+        problem = place_problem(files, config, for_split, job)
         run = prepare_fit(
             problem.reader,
             problem.template,
@@ -64,9 +63,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     Returns:
         the plan; time is a rough estimate for two cores.
     """
-    model = model_config(config)
-    particles = read_views(config.particles, image_root=config.image_root)
-    template = read_template(config.template)
+    particles, template, _, model = read_inputs(config)
     images, box = len(particles.table), particles.box
     residues = len(template.arrays.c_alpha)
     beads = residues if model.beads == "residue" else 2.2 * residues
