@@ -62,16 +62,14 @@ def _slices(inputs, padding, chunk, config, pose, mesh) -> Case:
 
 
 def _forward(inputs, spread, chunk, config, pose, mesh) -> Case:
-    positions = place(inputs["moved"], mesh)
+    volume = _volume(jnp.asarray(inputs["positions"]), inputs)
     integrator = cxs.GaussianMixtureProjection(sampling_mode="point", n_spread=spread)
 
-    def one(positions, quaternion, defocus):
-        return _model(
-            _volume(positions, inputs), integrator, config, quaternion, defocus
-        ).simulate()
+    def one(quaternion, defocus):
+        return _model(volume, integrator, config, quaternion, defocus).simulate()
 
     run = map_chunks(jax.vmap(one), chunk, mesh)
-    return lambda: run(positions, *pose)
+    return lambda: run(*pose)
 
 
 def _gradient(inputs, spread, space, chunk, config, pose, mesh) -> Case:

@@ -53,14 +53,14 @@ def _slices(inputs, padding, box, pixel_size, pose, mesh) -> Case:
 
 
 def _forward(inputs, masses, widths, plan, box, pixel_size, pose, mesh) -> Case:
-    positions = place(inputs["moved"], mesh)
+    positions = jnp.asarray(inputs["positions"])
     draw = partial(gaussian_image, box=box, pixel_size=pixel_size, plan=plan)
 
-    def one(positions, rotation, defocus):
+    def one(rotation, defocus):
         return draw(positions, masses, widths, rotation, jnp.zeros(2), CTF(defocus, defocus))
 
     run = jax.jit(lambda *images: map_images(one, *images, chunk=CHUNK, mesh=mesh))
-    return lambda: run(positions, *pose)
+    return lambda: run(*pose)
 
 
 def _gradient(inputs, masses, widths, plan, box, pixel_size, pose, mesh) -> Case:
