@@ -34,7 +34,9 @@ def epochs(model: str) -> Callable[[], None]:
     config = PRESETS[model]()
     config = replace(config, fitting=replace(config.fitting, epochs=1000))
     particles = read_views(chosen.particles, image_root=None)
-    template = build_template(read_template(chosen.template).arrays, config)
+    template = build_template(
+        read_template(chosen.template).arrays, config, pixel_size=particles.pixel_size
+    )
     reader = SpectrumReader(
         particles.images.read,
         particles.views,

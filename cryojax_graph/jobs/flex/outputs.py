@@ -21,12 +21,15 @@ from cryojax_graph.jobs.flex.results import (
     map_of,
     path_latents,
     region_of,
+    undrawn_mass,
 )
 from cryojax_graph.jobs.flex.truth import errors_against_truth
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.template import joined_to_next
 
 _MAPS = 5
+_IMAGES_TO_CHECK_WINDOWS = 256
+_UNDRAWN = 0.01
 # A million images of a large complex would fill the disk; latents decode to the same.
 _LARGEST_CONFORMATIONS = 8 * 2**30
 
@@ -60,6 +63,7 @@ def write_outputs(
     _write_maps(problem, params, path, job)
     _write_subsets(config, problem, motion, job)
     _measure(problem, motion, path, gain, job)
+    _check_windows(problem, params, motion, job)
     errors = None
     if problem.truth is not None:
         errors = errors_against_truth(
@@ -107,19 +111,43 @@ def _write_maps(
     problem: Problem, params: dict[str, Any], path: Float[np.ndarray, "points n 3"], job: Job
 ) -> None:
     box, size = problem.particles.box, problem.particles.pixel_size
-    extra = float(jax.nn.softplus(params["imaging"].get("extra_variance", -20.0)))
     chosen = np.unique(np.linspace(0, len(path) - 1, _MAPS).round().astype(int))
     for number, point in enumerate(chosen):
         density = map_of(
             path[point],
             template=problem.template,
-            extra_variance=extra,
+            extra_variance=_extra_variance(params),
             box=box,
             voxel_size=size,
         )
         corner = np.full(3, -(box // 2) * size) - problem.moved_by
         with job.output(f"maps/point_{number}.mrc", f"density at point {point} of the path") as f:
             write_map(f, Map(density, np.full(3, size), corner))
+
+
+def _extra_variance(params: dict[str, Any]) -> float:
+    fitted = params["imaging"].get("extra_variance")
+    return 0.0 if fitted is None else float(jax.nn.softplus(fitted))
+
+
+def _check_windows(problem: Problem, params: dict[str, Any], motion: Motion, job: Job) -> None:
+    count = len(motion.c_alpha)
+    some = np.linspace(0, count - 1, min(count, _IMAGES_TO_CHECK_WINDOWS)).astype(int)
+    undrawn = undrawn_mass(
+        motion.c_alpha[some],
+        problem.particles.views.rotation[some],
+        template=problem.template,
+        extra_variance=_extra_variance(params),
+        box=problem.particles.box,
+        pixel_size=problem.particles.pixel_size,
+    )
+    job.metric("undrawn_mass_share", float(undrawn.mean()), "1")
+    if undrawn.mean() > _UNDRAWN:
+        job.warn(
+            f"{100 * undrawn.mean():.1f} % of the molecule lay outside the windows in which it was "
+            "drawn: the motion is too large for the template, or the images are blurred by far "
+            "more than its atoms' own width. Take a template closer to the images."
+        )
 
 
 def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Job) -> None:

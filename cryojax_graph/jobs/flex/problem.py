@@ -122,7 +122,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     )
     moved_by = _to_centre(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, moved_by)
-    template = build_template(template_model.arrays, model)
+    template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
     return Problem(
         particles, template_model, template, reader, model, fitted, held, moved_by, truth
     )
@@ -173,7 +173,7 @@ def _explained(
 ) -> float:
     """Mean correlation of projections of the template with some images, below 10 Å."""
     quick = replace(settings, decoder=replace(settings.decoder, kind="mlp"), beads="residue")
-    template = build_template(model.arrays, quick)
+    template = build_template(model.arrays, quick, pixel_size=particles.pixel_size)
     count = min(_IMAGES_TO_PLACE_TEMPLATE, len(particles.table))
     chosen = np.linspace(0, len(particles.table) - 1, count).astype(int)
     batch = reader.read(np.unique(chosen))

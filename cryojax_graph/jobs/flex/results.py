@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, Key
 
 from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.forward.image import view
+from cryojax_graph.forward.windows import lost_mass
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.predict import decode, order_latents, position_deviation
 from cryojax_graph.models.backbone_graph.template import Template
@@ -69,6 +71,39 @@ def motion_of(
             )
         )
     return Motion(latents, axes, np.asarray(fitted, float).mean(0), deviation, c_alpha)
+
+
+def undrawn_mass(
+    c_alpha: Float[np.ndarray, "images n 3"],
+    rotation: Float[np.ndarray, "images 3 3"],
+    *,
+    template: Template,
+    extra_variance: float,
+    box: int,
+    pixel_size: float,
+) -> Float[np.ndarray, " images"]:
+    """Share of the molecule that the fit did not see because beads left their windows.
+
+    Args:
+        c_alpha: conformations, Å.
+        rotation: of their images.
+        template: the molecule, its beads and their windows.
+        extra_variance: of every bead, Å².
+        box: edge of the images in pixels.
+        pixel_size: Å.
+
+    Returns:
+        in [0, 1].
+    """
+    beads = template.beads
+    widths = jnp.sqrt(beads.variance + extra_variance)
+
+    def share(image: tuple[jax.Array, jax.Array]) -> jax.Array:
+        points = view(place_beads(beads, image[0]), image[1], jnp.zeros(2))
+        return lost_mass(points, beads.mass, widths, template.plan, box=box, pixel_size=pixel_size)
+
+    images = jnp.asarray(c_alpha, jnp.float32), jnp.asarray(rotation, jnp.float32)
+    return np.asarray(jax.lax.map(share, images, batch_size=16))
 
 
 def path_latents(

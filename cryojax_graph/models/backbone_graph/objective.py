@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Complex, Float, Key
 
 from cryojax_graph.forward.batched import sum_images
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
 from cryojax_graph.forward.image import view
-from cryojax_graph.forward.project import project_gaussians
+from cryojax_graph.forward.windows import project_groups
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import Template
@@ -125,10 +125,11 @@ def predicted_spectrum(
         coefficients as ``spectrum_of`` gives them, electrons per Å².
     """
     beads = template.beads
-    projection = project_gaussians(
+    projection = project_groups(
         view(place_beads(beads, c_alpha), rotation, shift),
         beads.mass,
         jnp.sqrt(beads.variance + extra_variance),
+        template.plan,
         box=transfer.shape[0],
         pixel_size=pixel_size,
     )
@@ -234,9 +235,7 @@ def likelihood_loss(
     for_draw, for_clash = jax.random.split(key)
     draws = jax.random.normal(for_draw, latents["mean"].shape)
     drawn = latents["mean"] + jnp.exp(latents["log_deviation"]) * draws
-    c_alpha = network.apply(
-        params["decoder"], drawn, config=config.decoder, template=scene.template
-    )
+    c_alpha = _decode(params["decoder"], drawn, config=config, scene=scene)
 
     keys = jax.random.split(for_clash, len(draws))
     restraints, closest = scene.template.restraints, objective.restraints.clash_distance
@@ -317,7 +316,7 @@ def squared_error_loss(
     objective = config.objective
     rows = params["latents"]["mean"]
     rows = rows if config.fitting.latent_rows else rows.at[batch["index"]].get(mode="clip")
-    c_alpha = network.apply(params["decoder"], rows, config=config.decoder, template=scene.template)
+    c_alpha = _decode(params["decoder"], rows, config=config, scene=scene)
 
     def error(imaging: Params, c_alpha: Array, image: Batch) -> Array:
         predicted = predicted_spectrum(
@@ -354,6 +353,25 @@ def squared_error_loss(
     centroid = mean_of(jnp.sum(offset**2, axis=-1))
     penalties = objective.bond_weight * bond + objective.centroid_weight * centroid
     return squared + penalties, {"squared_error": squared, "bond": bond}
+
+
+def _decode(
+    params: Params,
+    latents: Float[Array, "batch latent"],
+    *,
+    config: BackboneGraphConfig,
+    scene: Scene,
+) -> Float[Array, "batch n 3"]:
+    """Conformations of a batch, each device its share."""
+    decode = partial(network.apply, config=config.decoder, template=scene.template)
+    if scene.mesh is None:
+        return decode(params, latents)
+    # Left to itself the compiler gathers the whole batch for a graph convolution on every device.
+    whole, share = PartitionSpec(), PartitionSpec("data")
+    divided = jax.shard_map(
+        decode, mesh=scene.mesh, in_specs=(whole, share), out_specs=share, check_vma=False
+    )
+    return divided(params, latents)
 
 
 def _steps(c_alpha: Float[Array, "*batch n 3"]) -> Float[Array, "*batch n-1"]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cryojax_graph.forward.grouping import GroupPlan, plan_groups
 from cryojax_graph.graphs import (
     BackboneGraph,
     EdgeKind,
@@ -23,11 +24,16 @@ from cryojax_graph.protein import (
     beads_of_atoms,
     elastic_modes,
     frame_triples,
+    place_beads,
     restraints_of_template,
 )
 
 _SPRING_CUTOFF = 13.0
 _SPRING_REFERENCE = 6.0
+# What a group of beads may gain: width by the fitted variance, extent by motion.
+_EXTRA_VARIANCE = 3.0
+_SLACK = 4.0
+_REACH = 3.5
 _STIFFNESS = {EdgeKind.HYDROGEN_BOND: 3.0, EdgeKind.PEPTIDE: 10.0}
 
 
@@ -64,6 +70,7 @@ class Template(NamedTuple):
         c_alpha: positions, Å.
         bonded: 1 where a residue is joined to the next by a peptide bond, else 0.
         beads: Gaussians that its residues carry.
+        plan: which beads are drawn together.
         restraints: distances that its geometry knows.
         modes: displacement per unit of each mode of its springs, soft modes scaled up; Å.
         adjacency: of the graph decoder.
@@ -72,17 +79,21 @@ class Template(NamedTuple):
     c_alpha: Float[Array, "n 3"]
     bonded: Float[Array, " n-1"]
     beads: Beads
+    plan: GroupPlan
     restraints: Restraints
     modes: Float[Array, "modes n 3"]
     adjacency: NormalisedAdjacency | None
 
 
-def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Template:
+def build_template(
+    atoms: TemplateAtoms, config: BackboneGraphConfig, *, pixel_size: float
+) -> Template:
     """Prepare a template for one config; on the host, once.
 
     Args:
         atoms: of the template.
         config: says which beads, restraints and modes are needed.
+        pixel_size: of the images, Å.
 
     Returns:
         the template; what the config does not need is empty.
@@ -90,10 +101,18 @@ def build_template(atoms: TemplateAtoms, config: BackboneGraphConfig) -> Templat
     bonded = joined_to_next(atoms.graph)
     triples = frame_triples(atoms.chain, bonded)
     restraints = config.objective.restraints
+    beads = _beads(atoms, triples, config)
     return Template(
         c_alpha=jnp.asarray(atoms.c_alpha, jnp.float32),
         bonded=jnp.asarray(bonded[:-1], jnp.float32),
-        beads=_beads(atoms, triples, config),
+        beads=beads,
+        plan=plan_groups(
+            np.asarray(place_beads(beads, jnp.asarray(atoms.c_alpha, jnp.float32))),
+            np.sqrt(np.asarray(beads.variance) + _EXTRA_VARIANCE),
+            pixel_size=pixel_size,
+            reach=_REACH,
+            slack=_SLACK,
+        ),
         restraints=restraints_of_template(
             atoms.c_alpha,
             bonded,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.smoke
 @pytest.mark.parametrize(("preset", "published"), [(paper, 20_465), (mlp, 20_376)])
 def test_published_sizes(make_chain, preset, published):
     config = preset()
-    template = build_template(make_chain(214), config)
+    template = build_template(make_chain(214), config, pixel_size=1.5)
     params = network.init(jax.random.key(0), config.decoder, template)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == published
 
@@ -26,7 +26,7 @@ def dense(layer, x):
 
 def test_graph_decoder_follows_its_definition(make_chain):
     config, atoms = paper(), make_chain(20)
-    template = build_template(atoms, config)
+    template = build_template(atoms, config, pixel_size=1.5)
     params = network.init(jax.random.key(1), config.decoder, template)
     latent = np.random.default_rng(0).normal(size=8)
 
@@ -59,7 +59,7 @@ def test_graph_decoder_follows_its_definition(make_chain):
 
 def test_baseline_follows_its_definition(make_chain):
     config, atoms = mlp(), make_chain(12)
-    template = build_template(atoms, config)
+    template = build_template(atoms, config, pixel_size=1.5)
     params = network.init(jax.random.key(2), config.decoder, template)
     latent = np.random.default_rng(1).normal(size=8)
     x = latent
@@ -75,7 +75,7 @@ def test_baseline_follows_its_definition(make_chain):
 def test_elastic_decoder_moves_softly_and_never_as_a_rigid_body(make_chain):
     config = default()
     atoms = make_chain(16)
-    template = build_template(atoms, config)
+    template = build_template(atoms, config, pixel_size=1.5)
     params = network.init(jax.random.key(3), config.decoder, template)
     latents = jax.random.normal(jax.random.key(4), (20, 8))
     moved = np.stack(
@@ -93,7 +93,7 @@ def test_elastic_decoder_moves_softly_and_never_as_a_rigid_body(make_chain):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_has_finite_gradients_at_the_origin(make_chain, preset):
     config = PRESETS[preset]()
-    template = build_template(make_chain(10), config)
+    template = build_template(make_chain(10), config, pixel_size=1.5)
     params = network.init(jax.random.key(0), config.decoder, template)
 
     def size(params, latent):

@@ -78,7 +78,7 @@ def test_gradient_with_the_contrast_held_fixed_is_the_whole_gradient():
 
 def test_a_prediction_is_the_image_of_the_forward_model(make_chain):
     atoms = make_chain(10)
-    template = build_template(atoms, default())
+    template = build_template(atoms, default(), pixel_size=1.5)
     ctf = CTF(defocus_u=15_000.0, defocus_v=14_000.0, defocus_angle=0.4)
     rotation = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
     shift = jnp.asarray([1.0, -2.0])
@@ -126,7 +126,7 @@ def test_published_loss_sees_only_bonds_and_centroid_of_the_geometry(make_chain)
     from cryojax_graph.models.backbone_graph.objective import Scene, squared_error_loss
 
     config = paper()
-    template = build_template(make_chain(12), config)
+    template = build_template(make_chain(12), config, pixel_size=1.5)
     params = {
         "decoder": network.init(jax.random.key(0), config.decoder, template),
         "imaging": init_imaging(np.zeros((1, BOX, BOX // 2 + 1), complex), "squared_error"),

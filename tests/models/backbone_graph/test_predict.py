@@ -39,7 +39,7 @@ def test_no_motion_at_all_is_no_error():
 
 def test_decoding_in_batches_is_decoding_one_by_one(make_chain):
     config = small()
-    template = build_template(make_chain(10), config)
+    template = build_template(make_chain(10), config, pixel_size=1.5)
     params = network.init(jax.random.key(0), config.decoder, template)
     latents = jax.random.normal(jax.random.key(1), (7, config.decoder.latent_size))
     together = decode(params, latents, config=config, template=template, batch_size=3)
@@ -49,7 +49,7 @@ def test_decoding_in_batches_is_decoding_one_by_one(make_chain):
 
 def test_uncertainty_grows_with_the_posterior(make_chain):
     config = small()
-    template = build_template(make_chain(10), config)
+    template = build_template(make_chain(10), config, pixel_size=1.5)
     params = network.init(jax.random.key(0), config.decoder, template)
     mean = jnp.zeros((3, config.decoder.latent_size))
     widths = jnp.log(jnp.asarray([1e-6, 0.1, 0.5]))[:, None] + mean
