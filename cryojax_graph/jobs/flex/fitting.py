@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -18,7 +16,12 @@ from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import Run, prepare_fit
+from cryojax_graph.training.recipes.backbone_graph import (
+    Run,
+    prepare_fit,
+    score_candidates,
+    start_at_candidates,
+)
 
 _EMBEDDING_EPOCHS = 12
 
@@ -69,6 +72,14 @@ def embed_held_out(
     """Find the latents of the held-out images, and what motion explains of them."""
     if not len(problem.held) or problem.config.objective.kind != "likelihood":
         return params, None
+    candidates = score_candidates(
+        params,
+        problem.reader,
+        problem.held,
+        config=problem.config,
+        template=problem.template,
+        pixel_size=problem.particles.pixel_size,
+    )
     # Nothing is annealed: decoder and first guesses are as good as they get.
     settings = replace(
         problem.config,
@@ -83,21 +94,7 @@ def embed_held_out(
         key=key,
         mesh=data_mesh(),
         images=problem.held,
-        fitted=params,
+        fitted=start_at_candidates(params, problem.held, candidates),
     )
     embedded = fit_resumably(run, settings, job, "embedding", "Embedding held-out images")
-    latents = jax.tree.map(
-        lambda kept, new: kept.at[problem.held].set(new[problem.held]),
-        params["latents"],
-        embedded["latents"],
-    )
-    params = params | {"latents": latents}
-    gain = motion_gain(
-        params,
-        problem.reader.read(problem.held),
-        jnp.asarray(problem.held),
-        config=problem.config,
-        template=problem.template,
-        pixel_size=problem.particles.pixel_size,
-    )
-    return params, np.asarray(gain)
+    return embedded, motion_gain(candidates.log_likelihoods)

@@ -1,10 +1,10 @@
-"""First guess for the latent of an image, with the decoder frozen."""
+"""New images beside the conformations of images fitted before, with the decoder frozen."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
@@ -12,7 +12,7 @@ from cryojax_graph.models.backbone_graph.objective import predicted_spectrum, sc
 from cryojax_graph.models.backbone_graph.template import Template
 
 
-def nearest_candidates(
+def log_likelihoods(
     params: dict[str, Any],
     candidates: Float[Array, "candidates latent"],
     batch: dict[str, Any],
@@ -20,36 +20,31 @@ def nearest_candidates(
     config: BackboneGraphConfig,
     template: Template,
     pixel_size: float,
-) -> Int[Array, " images"]:
-    """The most probable of some latents for each image.
-
-    The likelihood of a latent has several peaks, and climbing from the middle of the latent space
-    ends on the wrong one for a good part of the images. Among candidates spread over the latents of
-    images that were fitted, the best one stands on the right slope.
+) -> Float[Array, "images candidates"]:
+    """How well each of some latents explains each image.
 
     Args:
         params: decoder and imaging of a fitted system.
-        candidates: latents to choose from.
+        candidates: latents.
         batch: ``spectrum``, ``transfer``, ``rotation`` and ``shift`` of the images.
         config: of the system.
         template: the molecule.
         pixel_size: Å.
 
     Returns:
-        number of the chosen candidate of each image.
+        log-likelihood at the best contrast, nats.
     """
     imaging = params["imaging"]
-    noise = jnp.exp(imaging["log_noise"])
+    noise = jnp.exp(jnp.asarray(imaging["log_noise"]))
     extra = jax.nn.softplus(imaging["extra_variance"])
     conformations = network.apply(
         params["decoder"], candidates, config=config.decoder, template=template
     )
-    log_prior = -0.5 * jnp.sum(candidates**2, axis=-1)
 
-    def best(image: tuple[Array, ...]) -> Int[Array, ""]:
+    def of_image(image: tuple[Array, ...]) -> Float[Array, " candidates"]:
         spectrum, transfer, rotation, shift = image
 
-        def log_likelihood(c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
+        def of_candidate(c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
             predicted = predicted_spectrum(
                 c_alpha,
                 rotation,
@@ -67,8 +62,7 @@ def nearest_candidates(
                 contrast_deviation=config.objective.contrast_deviation,
             ).loss
 
-        scores = jax.lax.map(log_likelihood, conformations, batch_size=16)
-        return jnp.argmax(scores + log_prior)
+        return jax.lax.map(of_candidate, conformations, batch_size=16)
 
     fields = batch["spectrum"], batch["transfer"], batch["rotation"], batch["shift"]
-    return jax.lax.map(best, fields)
+    return jax.lax.map(of_image, fields)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig, FittingConfig
-from cryojax_graph.models.backbone_graph.embed import nearest_candidates
+from cryojax_graph.models.backbone_graph.embed import log_likelihoods
 from cryojax_graph.models.backbone_graph.objective import (
     LOSSES,
     Scene,
@@ -137,8 +137,8 @@ def prepare_fit(
         key: root of the run's randomness.
         mesh: devices.
         images: numbers of the images to fit, all when not given.
-        fitted: parameters of a fitted system: decoder and imaging stay frozen, and the latents of
-            ``images`` are searched for, starting from those of its other images.
+        fitted: parameters of a fitted system: decoder and imaging stay frozen, and only the latents
+            of ``images`` move, from where they are.
 
     Returns:
         the run.
@@ -156,49 +156,89 @@ def prepare_fit(
     steps = fitting.epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
-    latents = init_latents(for_latents, len(reader), config)
     if fitted is None:
         first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
         params = {
             "decoder": network.init(for_decoder, config.decoder, template),
             "imaging": init_imaging(first, config.objective.kind),
+            "latents": init_latents(for_latents, len(reader), config),
         }
     else:
-        params = {name: fitted[name] for name in ("decoder", "imaging")}
-        latents = _first_guess(fitted, latents, reader, images, config=config, scene=scene)
+        params = fitted
     optimizer, rows = optimizers(fitting, batches.steps_per_epoch, frozen=fitted is not None)
-    state = init_state(for_steps, params | {"latents": latents}, optimizer, row_optimizers=rows)
+    state = init_state(for_steps, params, optimizer, row_optimizers=rows)
     loss = partial(LOSSES[config.objective.kind], scene=scene)
     step = make_step(loss, optimizer, config=config, row_optimizers=rows)
     return Run(replicate(state, mesh), step, batches, steps, scene)
 
 
-def _first_guess(
+class Candidates(NamedTuple):
+    """Latents of fitted images, and what they say of other images.
+
+    Attributes:
+        latents: spread over the images that were fitted.
+        log_likelihoods: of each other image under each candidate, nats.
+    """
+
+    latents: Float[np.ndarray, "candidates latent"]
+    log_likelihoods: Float[np.ndarray, "images candidates"]
+
+
+def score_candidates(
     fitted: dict[str, Any],
-    latents: dict[str, Float[Array, "images latent"]],
     reader: SpectrumReader,
     images: Int[np.ndarray, " new"],
     *,
     config: BackboneGraphConfig,
-    scene: Scene,
-) -> dict[str, Float[Array, "images latent"]]:
-    """Latents in which new images start at the best of those of the images fitted before."""
+    template: Template,
+    pixel_size: float,
+) -> Candidates:
+    """Hold the conformations of some fitted images against images that were not fitted.
+
+    Args:
+        fitted: parameters of a fitted system.
+        reader: all images.
+        images: numbers of those that were not fitted.
+        config: of the system.
+        template: the molecule.
+        pixel_size: Å.
+
+    Returns:
+        candidates and scores.
+    """
     others = np.setdiff1d(np.arange(len(reader)), images)
     chosen = others[np.linspace(0, len(others) - 1, min(_CANDIDATES, len(others))).astype(int)]
     candidates = fitted["latents"]["mean"][chosen]
-    search = jax.jit(
-        partial(
-            nearest_candidates,
-            config=config,
-            template=scene.template,
-            pixel_size=scene.pixel_size,
-        )
+    score = jax.jit(
+        partial(log_likelihoods, config=config, template=template, pixel_size=pixel_size)
     )
-    mean = latents["mean"]
-    for part in np.array_split(images, -(-len(images) // _IMAGES_TO_START_FROM)):
-        best = search(fitted, candidates, reader.read(part))
-        mean = mean.at[part].set(candidates[best])
-    return latents | {"mean": mean}
+    parts = np.array_split(images, -(-len(images) // _IMAGES_TO_START_FROM))
+    scores = [np.asarray(score(fitted, candidates, reader.read(part))) for part in parts]
+    return Candidates(np.asarray(candidates), np.concatenate(scores))
+
+
+def start_at_candidates(
+    fitted: dict[str, Any], images: Int[np.ndarray, " new"], candidates: Candidates
+) -> dict[str, Any]:
+    """Put the latents of new images where the most probable candidate of each is.
+
+    The likelihood of a latent has several peaks, and climbing from the middle of the latent space
+    ends on the wrong one for a good part of the images. Among candidates spread over the latents of
+    images that were fitted, the best one stands on the right slope.
+
+    Args:
+        fitted: parameters of a fitted system.
+        images: numbers of the new images.
+        candidates: from ``score_candidates`` of the same images.
+
+    Returns:
+        the parameters, with new rows in the table of latents.
+    """
+    log_prior = -0.5 * np.sum(candidates.latents**2, axis=-1)
+    best = (candidates.log_likelihoods + log_prior).argmax(axis=-1)
+    latents = fitted["latents"]
+    mean = latents["mean"].at[images].set(candidates.latents[best])
+    return fitted | {"latents": latents | {"mean": mean}}
 
 
 def init_latents(
