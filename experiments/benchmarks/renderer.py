@@ -9,7 +9,6 @@ a busy machine is busy for all. Peers are first timed in every mode, and their f
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import gemmi
 import numpy as np
+from record import record
 from scipy.spatial.transform import Rotation
 
 HERE = Path(__file__).parent
@@ -52,9 +52,8 @@ def main() -> None:
             write_inputs(Path(folder) / f"{task}.npz", task, chosen.model, chosen.images)
         figures = {task: compare(task, Path(folder), chosen) for task in chosen.tasks}
     if chosen.out:
-        machine = f"{platform.machine()}, {os.cpu_count()} processors"
-        report = {"machine": machine, "images": chosen.images, "repeats": chosen.repeats}
-        chosen.out.write_text(json.dumps({**report, "tasks": figures}, indent=1) + "\n")
+        report = {"images": chosen.images, "repeats": chosen.repeats, "tasks": figures}
+        record(chosen.out, "renderer", report)
 
 
 def write_inputs(path: Path, task: str, model: Path, images: int) -> None:

@@ -9,7 +9,6 @@ time. PyTorch is timed with one thread, as its authors' code was, and with two.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import mrcfile
 import numpy as np
+from record import record
 
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.jobs.flex.inputs import read_template, read_views
@@ -32,6 +32,11 @@ class Worker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
     def epoch(self, model: str) -> tuple[float, float]:
         assert self._process.stdin is not None
@@ -93,6 +98,8 @@ def main() -> None:
         for _ in range(chosen.repeats):
             for name, model in cases:
                 seconds.setdefault(f"{model}_{name}", []).append(workers[name].epoch(model))
+    for worker in workers.values():
+        worker.close()
     figures = {
         case: {
             "wall_median": round(statistics.median(wall for wall, _ in values), 3),
@@ -106,10 +113,9 @@ def main() -> None:
             turns = zip(seconds[f"{model}_{peer}"], seconds[f"{model}_ours_2_devices"], strict=True)
             ratio = statistics.median(theirs / mine for (theirs, _), (mine, _) in turns)
             figures[f"{model}_ratio_to_{peer}"] = {"wall_median": round(ratio, 2)}
-    text = json.dumps({"processors": os.cpu_count(), "epoch_seconds": figures}, indent=1)
-    print(text)
+    print(json.dumps(figures, indent=1))
     if chosen.out:
-        chosen.out.write_text(text + "\n")
+        record(chosen.out, "training", {"repeats": chosen.repeats, "epoch_seconds": figures})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from cryojax_graph.training.recipes.backbone_graph import (  # noqa: E402
 )
 
 
-def epochs(model: str) -> Callable[[], None]:
+def epochs(model: str, stack: ExitStack) -> Callable[[], None]:
     """A function that does one epoch."""
     config = PRESETS[model]()
     config = replace(config, fitting=replace(config.fitting, epochs=1000))
@@ -52,7 +53,7 @@ def epochs(model: str) -> Callable[[], None]:
         mesh=data_mesh(),
     )
     per_epoch = run.batches.steps_per_epoch
-    feeds = run.batches.stream(0, run.steps)
+    feeds = stack.enter_context(closing(run.batches.stream(0, run.steps)))
     state = run.state
 
     def one() -> None:
@@ -68,11 +69,13 @@ def epochs(model: str) -> Callable[[], None]:
 
 
 models: dict[str, Callable[[], None]] = {}
-for line in sys.stdin:
-    name = line.strip()
-    if name not in models:
-        models[name] = epochs(name)
+with ExitStack() as stack:
+    for line in sys.stdin:
+        name = line.strip()
+        if name not in models:
+            models[name] = epochs(name, stack)
+            models[name]()
+        wall, cpu = time.perf_counter(), time.process_time()
         models[name]()
-    wall, cpu = time.perf_counter(), time.process_time()
-    models[name]()
-    print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+        seconds = [time.perf_counter() - wall, time.process_time() - cpu]
+        print(json.dumps(seconds), flush=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -134,6 +135,59 @@ def test_arrays_agree_with_each_other(solved):
     assert np.isfinite(arrays["c_alpha"]).all()
     assert arrays["latents"].shape[0] == len(arrays["c_alpha"])
     assert arrays["residue_number"].tolist() == list(range(1, 33))
+
+
+def test_new_images_find_their_conformations_with_the_decoder_of_an_earlier_job(
+    solved, images, tmp_path
+):
+    job = flex(
+        settings(images, fitted=str(solved), preset="default", epochs=None),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    metrics = json.loads((job / "metrics.json").read_text())
+    before = json.loads((solved / "metrics.json").read_text())
+    found = metrics["rmsd_superposed_mean_angstrom"]
+    assert found < 1.2 * before["rmsd_superposed_mean_angstrom"]
+    old, new = read_npz(solved / "model.npz"), read_npz(job / "model.npz")
+    assert set(old) == set(new)
+    for name in old:
+        np.testing.assert_array_equal(old[name], new[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"preset": "small"}, "finished model"),
+        ({"preset": "default", "epochs": 3}, "finished model"),
+    ],
+)
+def test_a_fitted_model_takes_no_settings_of_a_fit(solved, images, tmp_path, changes, cause):
+    with pytest.raises(InputError, match=cause):
+        flex(
+            settings(images, fitted=str(solved), **changes),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
+
+
+def test_a_fitted_model_of_another_template_is_refused(solved, images, tmp_path):
+    atoms, positions = hinge()
+    bent = AtomTable(**{**vars(atoms), "positions": positions[-1]})
+    write_atoms(tmp_path / "bent.cif", bent)
+    config = settings(images, fitted=str(solved), preset="default", epochs=None)
+    config = replace(config, template=str(tmp_path / "bent.cif"), truth=None)
+    with pytest.raises(InputError, match="another template"):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+
+
+def test_halves_of_the_images_tell_the_same_motion(images, tmp_path):
+    job = flex(
+        settings(images, half_sets=True, held_out=0.2),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    metrics = json.loads((job / "metrics.json").read_text())
+    agreement = metrics["half_set_rmsd_median_angstrom"]
+    assert 0 < agreement < 0.7 * metrics["half_set_rmsd_by_chance_median_angstrom"]
+    assert "Is it real?" in (job / "report.html").read_text()
 
 
 def test_a_template_in_the_frame_of_the_map_is_recognised(solved, images, tmp_path):

@@ -1,6 +1,6 @@
 """Settings of ``flex``."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import tyro
@@ -25,6 +25,10 @@ class FlexConfig:
         held_out: Share of the images kept for judging the model.
         points: Conformations along the path.
         subsets: Regions of the leading latent that get a particle table of their own.
+        half_sets: Fit two halves of the images as well, each on its own, and say how far their
+            conformations of held-out images agree; doubles the time.
+        fitted: Folder of an earlier flex job (or its model.npz): its decoder is taken as it is and
+            only the conformations of these images are sought.
         truth: truth.npz of a simulation, to show errors in the report.
         model: All settings of the model, for the preset default.
     """
@@ -39,6 +43,8 @@ class FlexConfig:
     held_out: float = 0.05
     points: int = 20
     subsets: int = 5
+    half_sets: bool = False
+    fitted: str | None = None
     truth: str | None = None
     model: BackboneGraphConfig = field(default_factory=BackboneGraphConfig)
 
@@ -47,13 +53,13 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
     """Settings of the model after the preset and the number of epochs.
 
     Args:
-        config: of the verb.
+        config: of the verb, without an earlier fit.
 
     Returns:
         settings of the model.
 
     Raises:
-        InputError: settings of the model and another preset were both given.
+        InputError: the options contradict each other.
     """
     model = config.model
     if config.preset != "default":
@@ -71,4 +77,36 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
                 "command line", "--epochs", f"{config.epochs} epochs", "give at least 1"
             )
         model = replace(model, fitting=replace(model.fitting, epochs=config.epochs))
+    if not 0 <= config.held_out < 0.5:
+        raise InputError(
+            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
+        )
+    if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
+        raise InputError(
+            "command line",
+            "--half-sets",
+            "two fits are compared on held-out images, which need a likelihood",
+            "use the preset default or small, and --held-out above 0",
+        )
     return model
+
+
+def check_fitted_alone(config: FlexConfig) -> None:
+    """Refuse options that mean nothing when the decoder comes from an earlier job.
+
+    Args:
+        config: of the verb, with an earlier fit.
+
+    Raises:
+        InputError: there is such an option.
+    """
+    for name in ("preset", "epochs", "half_sets", "model"):
+        default = next(f for f in fields(FlexConfig) if f.name == name)
+        plain = BackboneGraphConfig() if name == "model" else default.default
+        if getattr(config, name) != plain:
+            raise InputError(
+                "command line",
+                f"--{name.replace('_', '-')}",
+                "it was given together with --fitted, which brings a finished model",
+                "leave one of them out",
+            )

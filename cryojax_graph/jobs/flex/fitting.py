@@ -1,16 +1,15 @@
-"""The fit itself: resumable, logged, with the held-out images embedded after it."""
+"""The fit itself, resumable and logged, and the embedding of new images."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.configs import to_dict
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.training.callbacks import abort_when, every_steps, save_every
 from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.history import History
@@ -24,6 +23,9 @@ from cryojax_graph.training.recipes.backbone_graph import (
 )
 
 _EMBEDDING_EPOCHS = 12
+_CANDIDATES = 256
+# Drawing a candidate costs about a third of a step with its gradient.
+EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
 
 
 def fit_resumably(
@@ -66,16 +68,65 @@ def fit_resumably(
     return state.params
 
 
-def embed_held_out(
-    params: dict[str, Any], problem: Problem, key: Key[Array, ""], job: Job
-) -> tuple[dict[str, Any], Float[np.ndarray, " held"] | None]:
-    """Find the latents of the held-out images, and what motion explains of them."""
-    if not len(problem.held) or problem.config.objective.kind != "likelihood":
-        return params, None
-    candidates = score_candidates(
+class Embedded(NamedTuple):
+    """Images that a fitted decoder has not seen before.
+
+    Attributes:
+        params: the fitted ones, with the latents of these images.
+        log_likelihoods: of each of these images under each candidate, nats.
+    """
+
+    params: dict[str, Any]
+    log_likelihoods: Float[np.ndarray, "images candidates"]
+
+
+def candidates_of(
+    params: dict[str, Any], fitted: Int[np.ndarray, " fitted"]
+) -> Float[np.ndarray, "candidates latent"]:
+    """Latents spread over the images of a fit.
+
+    Args:
+        params: after the fit.
+        fitted: its images.
+
+    Returns:
+        some hundred latents.
+    """
+    count = min(_CANDIDATES, len(fitted))
+    chosen = fitted[np.linspace(0, len(fitted) - 1, count).astype(int)]
+    return np.asarray(params["latents"]["mean"])[chosen]
+
+
+def embed(
+    params: dict[str, Any],
+    problem: Problem,
+    images: Int[np.ndarray, " new"],
+    candidates: Float[np.ndarray, "candidates latent"],
+    *,
+    key: Key[Array, ""],
+    job: Job,
+    name: str,
+) -> Embedded:
+    """Find the latents of new images, the decoder frozen.
+
+    Args:
+        params: of a fitted likelihood model, with a table of latents for all images.
+        problem: images, template and settings of the fit.
+        images: numbers of the new ones.
+        candidates: latents to start from.
+        key: randomness.
+        job: for checkpoints and messages.
+        name: of what is kept for resuming.
+
+    Returns:
+        the new latents.
+    """
+    job.log(f"Comparing {len(images):,} images with {len(candidates)} conformations", echo=False)
+    scores = score_candidates(
         params,
+        candidates,
         problem.reader,
-        problem.held,
+        images,
         config=problem.config,
         template=problem.template,
         pixel_size=problem.particles.pixel_size,
@@ -86,6 +137,7 @@ def embed_held_out(
         fitting=replace(problem.config.fitting, epochs=_EMBEDDING_EPOCHS, latent_rate=0.05),
         objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
     )
+    latents = start_at_candidates(params["latents"], images, candidates, scores)
     run = prepare_fit(
         problem.reader,
         problem.template,
@@ -93,8 +145,8 @@ def embed_held_out(
         config=settings,
         key=key,
         mesh=data_mesh(),
-        images=problem.held,
-        fitted=start_at_candidates(params, problem.held, candidates),
+        images=images,
+        fitted=params | {"latents": latents},
     )
-    embedded = fit_resumably(run, settings, job, "embedding", "Embedding held-out images")
-    return embedded, motion_gain(candidates.log_likelihoods)
+    embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
+    return Embedded(embedded, scores)

@@ -13,8 +13,9 @@ from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.problem import Problem
-from cryojax_graph.jobs.flex.report import FlexFindings, flex_report
+from cryojax_graph.jobs.flex.report import MotionPath, flex_report
 from cryojax_graph.jobs.flex.results import (
+    Found,
     Motion,
     carry_atoms,
     decode_ordered,
@@ -23,6 +24,7 @@ from cryojax_graph.jobs.flex.results import (
     region_of,
     undrawn_mass,
 )
+from cryojax_graph.jobs.flex.saved import MODEL_FILE, SavedModel, write_saved
 from cryojax_graph.jobs.flex.truth import errors_against_truth
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.template import joined_to_next
@@ -37,9 +39,7 @@ _LARGEST_CONFORMATIONS = 8 * 2**30
 def write_outputs(
     config: FlexConfig,
     problem: Problem,
-    params: dict[str, Any],
-    motion: Motion,
-    gain: Float[np.ndarray, " held"] | None,
+    found: Found,
     job: Job,
 ) -> None:
     """Write everything that ``flex`` leaves behind.
@@ -47,34 +47,33 @@ def write_outputs(
     Args:
         config: of the verb.
         problem: what was fitted to what.
-        params: of the fitted system.
-        motion: conformation of every image.
-        gain: evidence for motion in the held-out images, nats.
+        found: what came of it.
         job: whose folder is meant.
     """
-    template = problem.template
+    template, params, motion = problem.template, found.params, found.motion
     positions, ordered = path_latents(motion.latents, config.points)
     path = decode_ordered(params, motion, ordered, config=problem.config, template=template)
-    _write_arrays(problem, params, motion, job)
+    _write_arrays(problem, found, job)
     with job.output("motion.cif", "the path through the conformations, as a movie") as file:
         frames = carry_atoms(template, problem.model.arrays.atoms, problem.model.residue, path)
         by = problem.moved_by.astype(np.float32)
         write_models(file, problem.model.atoms, frames - by)
     _write_maps(problem, params, path, job)
     _write_subsets(config, problem, motion, job)
-    _measure(problem, motion, path, gain, job)
+    _measure(problem, motion, path, job)
+    _measure_evidence(found, job)
     _check_windows(problem, params, motion, job)
     errors = None
     if problem.truth is not None:
         errors = errors_against_truth(
             problem.truth, motion.c_alpha, np.asarray(template.c_alpha), job
         )
-    findings = FlexFindings(positions, path, gain, errors)
-    job.write_text("report.html", flex_report(problem, params, motion, findings, job), "this page")
+    page = flex_report(problem, found, MotionPath(positions, path), errors, job)
+    job.write_text("report.html", page, "this page")
 
 
-def _write_arrays(problem: Problem, params: dict[str, Any], motion: Motion, job: Job) -> None:
-    residues = problem.model.residues
+def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
+    motion, residues = found.motion, problem.model.residues
     identity = {
         "template": np.asarray(problem.template.c_alpha),
         "chain": residues.chain.astype(str),
@@ -89,16 +88,16 @@ def _write_arrays(problem: Problem, params: dict[str, Any], motion: Motion, job:
             "position_deviation_angstrom": motion.deviation.astype(np.float32),
         }
         write_npz(file, arrays)
-    with job.output("model.npz", "parameters of the fitted model, for embedding more") as file:
-        shared = {name: params[name] for name in ("decoder", "imaging")}
-        leaves = jax.tree_util.tree_leaves_with_path(shared)
-        write_npz(
-            file,
-            {
-                jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf)
-                for where, leaf in leaves
-            },
+    with job.output(MODEL_FILE, "the fitted model, for finding conformations of more images") as f:
+        saved = SavedModel(
+            params=found.params,
+            config=problem.config,
+            candidates=found.candidates,
+            template=np.asarray(problem.template.c_alpha),
+            box=problem.particles.box,
+            pixel_size=problem.particles.pixel_size,
         )
+        write_saved(f, saved)
     if motion.c_alpha.nbytes > _LARGEST_CONFORMATIONS:
         job.warn("conformations.npz was left out: it would be larger than 8 GiB")
         return
@@ -172,7 +171,6 @@ def _measure(
     problem: Problem,
     motion: Motion,
     path: Float[np.ndarray, "points n 3"],
-    gain: Float[np.ndarray, " held"] | None,
     job: Job,
 ) -> None:
     template = np.asarray(problem.template.c_alpha)
@@ -191,6 +189,10 @@ def _measure(
     job.metric("path_ends_rmsd_angstrom", length)
     job.metric("c_alpha_step_deviation_rms_angstrom", off)
     job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
+
+
+def _measure_evidence(found: Found, job: Job) -> None:
+    gain, halves = found.gain, found.halves
     if gain is not None:
         error = gain.std() / np.sqrt(len(gain))
         job.metric("held_out_motion_gain_mean_nats", gain.mean(), "nats")
@@ -200,3 +202,6 @@ def _measure(
                 "No motion was found that images outside the fit confirm: differences between "
                 "conformations are not evidence."
             )
+    if halves is not None:
+        job.metric("half_set_rmsd_median_angstrom", float(np.median(halves.agreement)))
+        job.metric("half_set_rmsd_by_chance_median_angstrom", float(np.median(halves.by_chance)))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.flex.config import FlexConfig, model_config
+from cryojax_graph.jobs.flex.config import FlexConfig, check_fitted_alone, model_config
 from cryojax_graph.jobs.flex.inputs import (
     Particles,
     TemplateModel,
@@ -18,6 +18,7 @@ from cryojax_graph.jobs.flex.inputs import (
     read_template,
     read_views,
 )
+from cryojax_graph.jobs.flex.saved import SavedModel, check_saved, read_saved
 from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.truth import Truth
@@ -39,8 +40,9 @@ class Problem(NamedTuple):
         template: the same as arrays of the model of motion.
         reader: of the images.
         config: of the model of motion.
-        fitted: images to fit.
-        held: images held out.
+        fitted: images to fit; none when the model comes from an earlier job.
+        held: images whose conformations are found with the decoder frozen.
+        saved: model of an earlier job.
         moved_by: what was added to the coordinates of the template's file, Å.
         truth: of a simulation, when it is at hand.
     """
@@ -52,6 +54,7 @@ class Problem(NamedTuple):
     config: BackboneGraphConfig
     fitted: Int[np.ndarray, " fitted"]
     held: Int[np.ndarray, " held"]
+    saved: SavedModel | None
     moved_by: Float[np.ndarray, "3"]
     truth: Truth | None
 
@@ -62,6 +65,7 @@ class Inputs(NamedTuple):
     particles: Particles
     template: TemplateModel
     truth: Truth | None
+    saved: SavedModel | None
     model: BackboneGraphConfig
 
 
@@ -77,11 +81,11 @@ def read_inputs(config: FlexConfig) -> Inputs:
     Raises:
         InputError: an input or an option cannot be used.
     """
-    model = model_config(config)
-    if not 0 <= config.held_out < 0.5:
-        raise InputError(
-            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
-        )
+    saved = None
+    if config.fitted:
+        check_fitted_alone(config)
+        saved = read_saved(config.fitted)
+    model = saved.config if saved else model_config(config)
     particles = read_views(config.particles, image_root=config.image_root)
     template = read_template(config.template)
     truth = None
@@ -89,7 +93,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
         truth = read_truth_of(
             config.truth, images=len(particles.table), residues=len(template.arrays.c_alpha)
         )
-    return Inputs(particles, template, truth, model)
+    return Inputs(particles, template, truth, saved, model)
 
 
 def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
@@ -107,13 +111,15 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     Raises:
         InputError: the template does not fit the box, or an image cannot be used.
     """
-    particles, template_model, truth, model = inputs
+    particles, template_model, truth, saved, model = inputs
     count, residues = len(particles.table), len(template_model.arrays.c_alpha)
     job.log(
         f"{count:,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"template of {residues:,} residues"
     )
     fitted, held = held_out(key, count, config.held_out)
+    if saved is not None:
+        fitted, held = np.zeros(0, np.int64), np.arange(count)
     reader = SpectrumReader(
         particles.images.read,
         particles.views,
@@ -123,8 +129,16 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     moved_by = _to_centre(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, moved_by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
+    if saved is not None and config.fitted:
+        check_saved(
+            saved,
+            config.fitted,
+            template=np.asarray(template.c_alpha),
+            box=particles.box,
+            pixel_size=particles.pixel_size,
+        )
     return Problem(
-        particles, template_model, template, reader, model, fitted, held, moved_by, truth
+        particles, template_model, template, reader, model, fitted, held, saved, moved_by, truth
     )
 
 

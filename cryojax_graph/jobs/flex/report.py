@@ -16,7 +16,7 @@ from cryojax_graph.jobs.figures import (
     scatter_figure,
 )
 from cryojax_graph.jobs.flex.problem import Problem
-from cryojax_graph.jobs.flex.results import Motion
+from cryojax_graph.jobs.flex.results import Found, Motion
 from cryojax_graph.jobs.flex.truth import Errors
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
@@ -32,56 +32,54 @@ _CITATIONS = (
 )
 
 
-class FlexFindings(NamedTuple):
-    """What the page shows beside the motion itself.
+class MotionPath(NamedTuple):
+    """Conformations along the leading latent axis.
 
     Attributes:
-        positions: points of the path on the leading latent axis.
-        path: their C-alpha positions, Å.
-        gain: evidence for motion in the held-out images, nats.
-        errors: against the truth, when it is known.
+        positions: points on the axis.
+        c_alpha: their C-alpha positions, Å.
     """
 
     positions: Float[np.ndarray, " points"]
-    path: Float[np.ndarray, "points n 3"]
-    gain: Float[np.ndarray, " held"] | None
-    errors: Errors | None
+    c_alpha: Float[np.ndarray, "points n 3"]
 
 
 def flex_report(
-    problem: Problem, params: dict[str, Any], motion: Motion, findings: FlexFindings, job: Job
+    problem: Problem, found: Found, path: MotionPath, errors: Errors | None, job: Job
 ) -> str:
     """Write the page.
 
     Args:
         problem: what was fitted to what.
-        params: of the fitted system.
-        motion: conformation of every image.
-        findings: what else was found.
+        found: what came of it.
+        path: through the conformations.
+        errors: against the truth, when it is known.
         job: its folder holds the history.
 
     Returns:
         HTML.
     """
-    ends = np.sqrt(((findings.path[-1] - findings.path[0]) ** 2).sum(-1).mean())
+    motion = found.motion
+    ends = np.sqrt(((path.c_alpha[-1] - path.c_alpha[0]) ** 2).sum(-1).mean())
     highlights = [
         Highlight(f"{len(motion.latents):,}", "images"),
         Highlight(f"{ends:.1f} Å", "C-alpha RMSD between the ends of the motion"),
         Highlight(f"{np.median(motion.deviation):.2f} Å", "median uncertainty of a conformation"),
     ]
-    if findings.gain is not None:
+    if found.gain is not None:
         highlights.append(
-            Highlight(f"{findings.gain.mean():.2f} nats", "motion explains per held-out image")
+            Highlight(f"{found.gain.mean():.2f} nats", "motion explains per unseen image")
         )
-    if findings.errors:
-        mean, template = findings.errors.recovered.mean(), findings.errors.template.mean()
+    if errors:
+        mean, template = errors.recovered.mean(), errors.template.mean()
         highlights.append(
             Highlight(f"{mean:.2f} Å", f"mean RMSD to the truth (template: {template:.2f} Å)")
         )
     sections = [
-        _motion_section(problem, motion, findings),
-        *([_truth_section(motion, findings.errors)] if findings.errors else []),
-        _fit_section(problem, params, findings, job),
+        _motion_section(problem, motion, path),
+        *([_truth_section(motion, errors)] if errors else []),
+        _evidence_section(found),
+        *([_fit_section(problem, found.params, job)] if problem.saved is None else []),
         _images_section(problem),
     ]
     return job_page(
@@ -99,20 +97,20 @@ def flex_report(
     )
 
 
-def _motion_section(problem: Problem, motion: Motion, findings: FlexFindings) -> Section:
+def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Section:
     residues = problem.model.residues
     chosen = np.linspace(
         0, len(motion.latents) - 1, min(len(motion.latents), _POINTS_IN_SCATTER)
     ).astype(int)
     leading = motion.latents[chosen]
     second = leading[:, 1] if leading.shape[1] > 1 else np.zeros(len(chosen))
-    shift = np.sqrt(((findings.path[-1] - findings.path[0]) ** 2).sum(-1))
+    shift = np.sqrt(((path.c_alpha[-1] - path.c_alpha[0]) ** 2).sum(-1))
     chains = list(dict.fromkeys(residues.chain.tolist()))
     blocks = (
         backbone_figure(
-            findings.path.astype(np.float32),
+            path.c_alpha.astype(np.float32),
             residues.chain_index,
-            frame_labels=[f"{p:+.2f}" for p in findings.positions],
+            frame_labels=[f"{p:+.2f}" for p in path.positions],
             values=shift,
             value_title="moves (Å)",
             chain_names=[str(name) for name in chains],
@@ -165,9 +163,36 @@ def _truth_section(motion: Motion, errors: Errors) -> Section:
     return Section("Against the truth", blocks)
 
 
-def _fit_section(
-    problem: Problem, params: dict[str, Any], findings: FlexFindings, job: Job
-) -> Section:
+def _evidence_section(found: Found) -> Section:
+    blocks = []
+    if found.gain is not None:
+        error = found.gain.std() / np.sqrt(len(found.gain))
+        blocks.append(
+            table(
+                ["unseen images", "motion gain (nats per image)", "standard error"],
+                [[len(found.gain), float(found.gain.mean()), float(error)]],
+                caption="How much better an image that the decoder never saw is explained when it "
+                "may show any of the fitted conformations than when all show the same one, the "
+                "choice paid for. Not above 0: no motion is confirmed.",
+            )
+        )
+    if found.halves is not None:
+        blocks.append(
+            histogram_figure(
+                {"same image": found.halves.agreement, "another image": found.halves.by_chance},
+                Axis("C-alpha RMSD between two models (Å)"),
+                caption="Two models fitted to two halves of the images, shown the same held-out "
+                "images. What both tell of an image, the images say; where two models of the same "
+                "image agree no better than those of different images, the motion is not to be "
+                "believed. Errors that both make alike do not show.",
+            )
+        )
+    if not blocks:
+        blocks.append(paragraph("No image was held out: nothing says whether the motion is real."))
+    return Section("Is it real?", tuple(blocks))
+
+
+def _fit_section(problem: Problem, params: dict[str, Any], job: Job) -> Section:
     history = read_history(job.working("fit.csv"))
     # One value per step is too many to draw: means over short runs of steps.
     length = max(1, len(history["step"]) // 400)
@@ -200,16 +225,6 @@ def _fit_section(
                 Axis("frequency (1/Å)"),
                 Axis("standard deviation per pixel"),
                 caption="Noise as fitted, shell by shell; what the model cannot explain is in it.",
-            )
-        )
-    if findings.gain is not None:
-        error = findings.gain.std() / np.sqrt(len(findings.gain))
-        blocks.append(
-            table(
-                ["held-out images", "motion gain (nats per image)", "standard error"],
-                [[len(findings.gain), float(findings.gain.mean()), float(error)]],
-                caption="How much better a conformation of its own explains an image that the "
-                "decoder never saw, its latent paid for. Near 0: no motion is confirmed.",
             )
         )
     return Section("Fit", tuple(blocks))

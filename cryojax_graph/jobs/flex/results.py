@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Key
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.forward.image import view
 from cryojax_graph.forward.windows import lost_mass
+from cryojax_graph.jobs.flex.half_sets import HalfSets
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.predict import decode, order_latents, position_deviation
 from cryojax_graph.models.backbone_graph.template import Template
@@ -35,6 +36,24 @@ class Motion(NamedTuple):
     centre: Float[np.ndarray, " latent"]
     deviation: Float[np.ndarray, " images"]
     c_alpha: Float[np.ndarray, "images n 3"]
+
+
+class Found(NamedTuple):
+    """All that came of a job.
+
+    Attributes:
+        params: of the fitted system.
+        candidates: latents spread over the images of the fit.
+        motion: conformation of every image.
+        gain: evidence for motion in images that the decoder has not seen, nats.
+        halves: how far two fits to halves of the images agree.
+    """
+
+    params: dict[str, Any]
+    candidates: Float[np.ndarray, "candidates latent"]
+    motion: Motion
+    gain: Float[np.ndarray, " held"] | None
+    halves: HalfSets | None
 
 
 def motion_of(

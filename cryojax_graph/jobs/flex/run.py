@@ -1,19 +1,31 @@
 """``flex`` from end to end."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
 
 from cryojax_graph.jobs.flex.config import FlexConfig
-from cryojax_graph.jobs.flex.fitting import embed_held_out, fit_resumably
+from cryojax_graph.jobs.flex.fitting import (
+    EMBEDDING_PASSES,
+    candidates_of,
+    embed,
+    fit_resumably,
+)
+from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
-from cryojax_graph.jobs.flex.problem import place_problem, read_inputs
-from cryojax_graph.jobs.flex.results import motion_of
+from cryojax_graph.jobs.flex.problem import Problem, place_problem, read_inputs
+from cryojax_graph.jobs.flex.results import Found, motion_of
+from cryojax_graph.jobs.flex.saved import saved_path
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import prepare_fit
+from cryojax_graph.training.recipes.backbone_graph import init_latents, prepare_fit
 
 
 def flex(config: FlexConfig, *, options: JobOptions) -> Path:
@@ -32,25 +44,51 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     inputs = {"particles": config.particles, "template": config.template}
     if config.truth:
         inputs["truth"] = config.truth
+    if config.fitted:
+        inputs["fitted"] = str(saved_path(config.fitted))
     key = jax.random.key(options.seed)
-    for_split, for_fit, for_embedding, for_draws = jax.random.split(key, 4)
+    for_split, for_fit, for_embedding, for_draws, for_halves = jax.random.split(key, 5)
     files = read_inputs(config)
     with open_job(config, verb="flex", options=options, inputs=inputs) as job:
         problem = place_problem(files, config, for_split, job)
-        run = prepare_fit(
-            problem.reader,
-            problem.template,
-            pixel_size=problem.particles.pixel_size,
-            config=problem.config,
-            key=for_fit,
-            mesh=data_mesh(),
-            images=problem.fitted,
-        )
-        params = fit_resumably(run, problem.config, job, "fit", "Fitting")
-        params, gain = embed_held_out(params, problem, for_embedding, job)
+        params, candidates = _fitted(problem, for_fit, job)
+        gain = None
+        if len(problem.held) and problem.config.objective.kind == "likelihood":
+            embedded = embed(
+                params,
+                problem,
+                problem.held,
+                candidates,
+                key=for_embedding,
+                job=job,
+                name="embedding",
+            )
+            params, gain = embedded.params, motion_gain(embedded.log_likelihoods)
+        halves = fit_half_sets(problem, for_halves, job) if config.half_sets else None
         motion = motion_of(for_draws, params, config=problem.config, template=problem.template)
-        write_outputs(config, problem, params, motion, gain, job)
+        found = Found(params, candidates, motion, gain, halves)
+        write_outputs(config, problem, found, job)
     return job.folder
+
+
+def _fitted(
+    problem: Problem, key: Key[Array, ""], job: Job
+) -> tuple[dict[str, Any], Float[np.ndarray, "candidates latent"]]:
+    """Parameters of the model, fitted now or by an earlier job, and latents of its images."""
+    if problem.saved is not None:
+        latents = init_latents(key, len(problem.reader), problem.config)
+        return problem.saved.params | {"latents": latents}, problem.saved.candidates
+    run = prepare_fit(
+        problem.reader,
+        problem.template,
+        pixel_size=problem.particles.pixel_size,
+        config=problem.config,
+        key=key,
+        mesh=data_mesh(),
+        images=problem.fitted,
+    )
+    params = fit_resumably(run, problem.config, job, "fit", "Fitting")
+    return params, candidates_of(params, problem.fitted)
 
 
 def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
@@ -63,19 +101,26 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     Returns:
         the plan; time is a rough estimate for two cores.
     """
-    particles, template, _, model = read_inputs(config)
+    files = read_inputs(config)
+    particles, template, model = files.particles, files.template, files.model
     images, box = len(particles.table), particles.box
     residues = len(template.arrays.c_alpha)
     beads = residues if model.beads == "residue" else 2.2 * residues
-    seconds = model.fitting.epochs * images * (beads * box * (box + 40) * 1.2e-10 + 5e-5)
+    passes = EMBEDDING_PASSES if config.fitted else model.fitting.epochs * (1 + config.half_sets)
+    seconds = passes * images * (beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5)
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformations = images * residues * 12
     return Plan(
         actions=(
             f"read {images:,} images of {box} px at {particles.pixel_size:g} Å and a template of "
             f"{residues:,} residues",
-            f"fit {model.decoder.kind} decoder for {model.fitting.epochs} epochs",
-            "embed the held-out images, decode every image, write path, maps and subsets",
+            *(
+                ["find the conformation of every image with the decoder of the earlier job"]
+                if config.fitted
+                else [f"fit {model.decoder.kind} decoder for {model.fitting.epochs} epochs"]
+            ),
+            *(["fit two halves of the images and compare"] if config.half_sets else []),
+            "decode every image, write path, maps and subsets",
         ),
         outputs=(
             "conformations.npz",

@@ -29,7 +29,6 @@ from cryojax_graph.training.step import Step, make_step
 
 _IMAGES_TO_START_FROM = 512
 _IMAGES_IN_CACHE = 8
-_CANDIDATES = 256
 
 
 class Views(NamedTuple):
@@ -172,31 +171,21 @@ def prepare_fit(
     return Run(replicate(state, mesh), step, batches, steps, scene)
 
 
-class Candidates(NamedTuple):
-    """Latents of fitted images, and what they say of other images.
-
-    Attributes:
-        latents: spread over the images that were fitted.
-        log_likelihoods: of each other image under each candidate, nats.
-    """
-
-    latents: Float[np.ndarray, "candidates latent"]
-    log_likelihoods: Float[np.ndarray, "images candidates"]
-
-
 def score_candidates(
     fitted: dict[str, Any],
+    candidates: Float[np.ndarray, "candidates latent"],
     reader: SpectrumReader,
     images: Int[np.ndarray, " new"],
     *,
     config: BackboneGraphConfig,
     template: Template,
     pixel_size: float,
-) -> Candidates:
-    """Hold the conformations of some fitted images against images that were not fitted.
+) -> Float[np.ndarray, "new candidates"]:
+    """Hold some conformations against images that were not fitted.
 
     Args:
-        fitted: parameters of a fitted system.
+        fitted: decoder and imaging of a fitted system.
+        candidates: latents, spread over the images that were fitted.
         reader: all images.
         images: numbers of those that were not fitted.
         config: of the system.
@@ -204,22 +193,25 @@ def score_candidates(
         pixel_size: Å.
 
     Returns:
-        candidates and scores.
+        log-likelihood of each image under each candidate, nats.
     """
-    others = np.setdiff1d(np.arange(len(reader)), images)
-    chosen = others[np.linspace(0, len(others) - 1, min(_CANDIDATES, len(others))).astype(int)]
-    candidates = fitted["latents"]["mean"][chosen]
     score = jax.jit(
         partial(log_likelihoods, config=config, template=template, pixel_size=pixel_size)
     )
+    shared = {name: fitted[name] for name in ("decoder", "imaging")}
     parts = np.array_split(images, -(-len(images) // _IMAGES_TO_START_FROM))
-    scores = [np.asarray(score(fitted, candidates, reader.read(part))) for part in parts]
-    return Candidates(np.asarray(candidates), np.concatenate(scores))
+    scores = [
+        np.asarray(score(shared, jnp.asarray(candidates), reader.read(part))) for part in parts
+    ]
+    return np.concatenate(scores)
 
 
 def start_at_candidates(
-    fitted: dict[str, Any], images: Int[np.ndarray, " new"], candidates: Candidates
-) -> dict[str, Any]:
+    latents: dict[str, Float[Array, "images latent"]],
+    images: Int[np.ndarray, " new"],
+    candidates: Float[np.ndarray, "candidates latent"],
+    scores: Float[np.ndarray, "new candidates"],
+) -> dict[str, Float[Array, "images latent"]]:
     """Put the latents of new images where the most probable candidate of each is.
 
     The likelihood of a latent has several peaks, and climbing from the middle of the latent space
@@ -227,18 +219,16 @@ def start_at_candidates(
     images that were fitted, the best one stands on the right slope.
 
     Args:
-        fitted: parameters of a fitted system.
+        latents: table of all images.
         images: numbers of the new images.
-        candidates: from ``score_candidates`` of the same images.
+        candidates: latents.
+        scores: from ``score_candidates``.
 
     Returns:
-        the parameters, with new rows in the table of latents.
+        the table with new rows.
     """
-    log_prior = -0.5 * np.sum(candidates.latents**2, axis=-1)
-    best = (candidates.log_likelihoods + log_prior).argmax(axis=-1)
-    latents = fitted["latents"]
-    mean = latents["mean"].at[images].set(candidates.latents[best])
-    return fitted | {"latents": latents | {"mean": mean}}
+    best = (scores - 0.5 * np.sum(candidates**2, axis=-1)).argmax(axis=-1)
+    return latents | {"mean": latents["mean"].at[images].set(candidates[best])}
 
 
 def init_latents(

@@ -1,0 +1,90 @@
+"""Two fits to two halves of the images: what of the motion is found twice."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from cryojax_graph.jobs.flex.fitting import candidates_of, embed, fit_resumably
+from cryojax_graph.jobs.flex.problem import Problem
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.predict import decode
+from cryojax_graph.training.mesh import data_mesh
+from cryojax_graph.training.recipes.backbone_graph import prepare_fit
+from cryojax_graph.training.splits import half_sets
+
+
+class HalfSets(NamedTuple):
+    """Held-out images as two independent models see them.
+
+    Attributes:
+        agreement: RMSD between the two conformations of each image, Å.
+        by_chance: the same with the images of the second model shuffled.
+    """
+
+    agreement: Float[np.ndarray, " held"]
+    by_chance: Float[np.ndarray, " held"]
+
+
+def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
+    """Fit two models that share no image, and give both the same held-out images.
+
+    Args:
+        problem: whose fitted images are divided, by the half-sets of the table where it has them.
+        key: randomness.
+        job: for checkpoints and messages.
+
+    Returns:
+        how far the two agree.
+    """
+    for_halves, for_shuffle, *keys = jax.random.split(key, 4)
+    seen = []
+    for number, (images, own) in enumerate(zip(_halves(problem, for_halves), keys, strict=True), 1):
+        for_fit, for_embedding = jax.random.split(own)
+        run = prepare_fit(
+            problem.reader,
+            problem.template,
+            pixel_size=problem.particles.pixel_size,
+            config=problem.config,
+            key=for_fit,
+            mesh=data_mesh(),
+            images=images,
+        )
+        name = f"half_{number}"
+        params = fit_resumably(run, problem.config, job, name, f"Fitting half {number}")
+        embedded = embed(
+            params,
+            problem,
+            problem.held,
+            candidates_of(params, images),
+            key=for_embedding,
+            job=job,
+            name=f"{name}_embedding",
+        )
+        latents = embedded.params["latents"]["mean"][problem.held]
+        conformations = decode(
+            params["decoder"], latents, config=problem.config, template=problem.template
+        )
+        seen.append(np.asarray(conformations))
+    first, second = seen
+    # A shift by some images leaves none with its own.
+    by = int(jax.random.randint(for_shuffle, (), 1, len(second)))
+    return HalfSets(_rmsd(first, second), _rmsd(first, np.roll(second, by, axis=0)))
+
+
+def _halves(
+    problem: Problem, key: Key[Array, ""]
+) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]]:
+    given = problem.particles.table.half_set
+    if given is not None:
+        first, second = (problem.fitted[given[problem.fitted] == half] for half in (1, 2))
+        if min(len(first), len(second)) > 0.25 * len(problem.fitted):
+            return first, second
+    return half_sets(key, problem.fitted)
+
+
+def _rmsd(
+    first: Float[np.ndarray, "images n 3"], second: Float[np.ndarray, "images n 3"]
+) -> Float[np.ndarray, " images"]:
+    return np.sqrt(((first - second) ** 2).sum(-1).mean(-1))

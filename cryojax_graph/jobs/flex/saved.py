@@ -1,0 +1,148 @@
+"""A fitted model as one file: enough to find the conformations of new images."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.configs import from_dict, to_dict
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.npz import read_npz, write_npz
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+
+MODEL_FILE = "model.npz"
+_REMEDY = "name the folder of a finished flex job, or its model.npz"
+_SHARED = ("decoder", "imaging")
+
+
+class SavedModel(NamedTuple):
+    """What is left of a fit when its images are gone.
+
+    Attributes:
+        params: ``decoder`` and ``imaging``.
+        config: of the model.
+        candidates: latents spread over the images of the fit.
+        template: C-alpha positions from the centre of the box, Å.
+        box: edge of the images in pixels.
+        pixel_size: Å.
+    """
+
+    params: dict[str, Any]
+    config: BackboneGraphConfig
+    candidates: Float[np.ndarray, "candidates latent"]
+    template: Float[np.ndarray, "n 3"]
+    box: int
+    pixel_size: float
+
+
+def write_saved(path: Path, saved: SavedModel) -> None:
+    """Write ``model.npz``.
+
+    Args:
+        path: of the file.
+        saved: the model.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path({k: saved.params[k] for k in _SHARED})
+    named = {
+        jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf)
+        for where, leaf in leaves
+    }
+    write_npz(
+        path,
+        named
+        | {
+            "config": np.array(json.dumps(to_dict(saved.config))),
+            "candidates": np.asarray(saved.candidates, np.float32),
+            "template": np.asarray(saved.template, np.float32),
+            "box": np.array(saved.box),
+            "pixel_size": np.array(saved.pixel_size),
+        },
+    )
+
+
+def saved_path(path: str | Path) -> Path:
+    """The file that is meant.
+
+    Args:
+        path: folder of a flex job, or its ``model.npz``.
+
+    Returns:
+        path of the file.
+    """
+    path = Path(path)
+    return path / MODEL_FILE if path.is_dir() else path
+
+
+def read_saved(path: str | Path) -> SavedModel:
+    """Read the model of an earlier job.
+
+    Args:
+        path: folder of a finished flex job, or its ``model.npz``.
+
+    Returns:
+        the model.
+
+    Raises:
+        InputError: there is no such file, or it holds no model.
+    """
+    path = saved_path(path)
+    arrays = read_npz(path)
+    params: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if name.split("/")[0] in _SHARED:
+            *folders, leaf = name.split("/")
+            place = params
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[leaf] = value
+    try:
+        return SavedModel(
+            params={name: params[name] for name in _SHARED},
+            config=from_dict(BackboneGraphConfig, json.loads(str(arrays["config"]))),
+            candidates=arrays["candidates"],
+            template=arrays["template"],
+            box=int(arrays["box"]),
+            pixel_size=float(arrays["pixel_size"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(path, "its arrays", f"no fitted model ({error})", _REMEDY) from None
+
+
+def check_saved(
+    saved: SavedModel,
+    path: str | Path,
+    *,
+    template: Float[np.ndarray, "n 3"],
+    box: int,
+    pixel_size: float,
+) -> None:
+    """Refuse a model of another molecule or of other images.
+
+    Args:
+        saved: the model.
+        path: as the user gave it.
+        template: of now, from the centre of the box, Å.
+        box: of the new images, pixels.
+        pixel_size: of the new images, Å.
+
+    Raises:
+        InputError: they differ.
+    """
+    if saved.box != box or abs(saved.pixel_size / pixel_size - 1.0) > 1e-4:
+        raise InputError(
+            path,
+            "box and pixel size",
+            f"fitted to images of {saved.box} px at {saved.pixel_size:g} Å, these have {box} px "
+            f"at {pixel_size:g} Å",
+            "bring the images to the same box and pixel size",
+        )
+    if saved.template.shape != template.shape or np.abs(saved.template - template).max() > 0.01:
+        raise InputError(
+            path,
+            "template",
+            "the model was fitted with another template",
+            "give the template of that job",
+        )
