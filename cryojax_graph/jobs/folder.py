@@ -76,7 +76,13 @@ def open_job(
         manifest["attempts"].append(attempt)
         text = json.dumps(request, indent=2) + "\n"
         write_atomically(folder / "job.json", text.encode())
-        job = Job(folder, manifest, resumed=earlier is not None, abort_reason=abort_reason)
+        job = Job(
+            folder,
+            manifest,
+            resumed=earlier is not None,
+            abort_reason=abort_reason,
+            save_seconds=options.pipeline.save_seconds,
+        )
         job.save_manifest()
         job.log(f"{'Continuing' if job.resumed else 'Starting'} {verb} in {folder}")
         if earlier and earlier["version"] != manifest["version"]:

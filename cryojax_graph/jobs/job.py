@@ -40,6 +40,7 @@ class Job:
         seed: of all randomness.
         resumed: an earlier run of the same job was interrupted here.
         manifest: facts about the run, as JSON values; what is in ``manifest.json``.
+        save_seconds: of work that a crash may cost.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Job:
         *,
         resumed: bool,
         abort_reason: Callable[[], str | None],
+        save_seconds: float,
     ) -> None:
         """Begin in a claimed folder."""
         self.folder = folder
@@ -56,6 +58,7 @@ class Job:
         self.resumed = resumed
         self.seed: int = manifest["request"]["seed"]
         self.abort_reason = abort_reason
+        self.save_seconds = save_seconds
         self._metrics: dict[str, float] = {}
         self._units: dict[str, str] = {}
         self._partial = folder / ".partial"

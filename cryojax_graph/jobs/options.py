@@ -19,9 +19,11 @@ class PipelineOptions:
     Args:
         relion_marks: Write RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED in the folder and stop
             when RELION_JOB_ABORT_NOW appears there.
+        save_seconds: Seconds of work that a crash may cost: long work is saved this often.
     """
 
     relion_marks: bool = False
+    save_seconds: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def fit_resumably(
                     show,
                     every_steps(per_epoch, line),
                     abort_when(job.abort_reason, checkpoints),
-                    save_every(checkpoints),
+                    save_every(checkpoints, seconds=job.save_seconds),
                 ],
             )
         if int(state.skipped):

@@ -174,8 +174,6 @@ def _measure(
     job: Job,
 ) -> None:
     template = np.asarray(problem.template.c_alpha)
-    mean = motion.c_alpha.mean(0)
-    spread = np.sqrt(((motion.c_alpha - mean) ** 2).sum(-1).mean())
     bonded = joined_to_next(problem.model.arrays.graph)[:-1] > 0
 
     def steps(c_alpha: np.ndarray) -> np.ndarray:
@@ -185,7 +183,7 @@ def _measure(
     length = np.sqrt(((path[-1] - path[0]) ** 2).sum(-1).mean())
     job.metric("images", len(motion.latents), "1")
     job.metric("residues", len(template), "1")
-    job.metric("spread_rms_angstrom", spread)
+    job.metric("spread_rms_angstrom", motion.spread)
     job.metric("path_ends_rmsd_angstrom", length)
     job.metric("c_alpha_step_deviation_rms_angstrom", off)
     job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
@@ -201,6 +199,11 @@ def _measure_evidence(found: Found, job: Job) -> None:
             job.warn(
                 "No motion was found that images outside the fit confirm: differences between "
                 "conformations are not evidence."
+            )
+        elif found.motion.spread < np.median(found.motion.deviation):
+            job.warn(
+                f"Conformations differ by {found.motion.spread:.2f} Å (rms), less than the "
+                "uncertainty of a single one: small errors of model or poses can look like this."
             )
     if halves is not None:
         job.metric("half_set_rmsd_median_angstrom", float(np.median(halves.agreement)))

@@ -37,6 +37,12 @@ class Motion(NamedTuple):
     deviation: Float[np.ndarray, " images"]
     c_alpha: Float[np.ndarray, "images n 3"]
 
+    @property
+    def spread(self) -> float:
+        """Root mean square distance of the conformations from their mean, Å."""
+        mean = self.c_alpha.mean(0)
+        return float(np.sqrt(((self.c_alpha - mean) ** 2).sum(-1).mean()))
+
 
 class Found(NamedTuple):
     """All that came of a job.
