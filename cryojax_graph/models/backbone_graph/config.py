@@ -41,6 +41,9 @@ class RestraintConfig:
         clash_distance: closest approach that costs nothing.
         conformations: how many independent conformations the set of images is taken to hold; the
             energy of all images together counts as that of so many.
+        stiff_at_first: how many times stronger all of this is at the start of the run; it falls to
+            once by the time that all frequencies count. Domains then move as wholes before details
+            may, and do not settle on their neighbours' density.
     """
 
     bond_deviation: float = 0.06
@@ -49,6 +52,7 @@ class RestraintConfig:
     contact_cutoff: float = 10.0
     clash_distance: float = 4.0
     conformations: float = 20.0
+    stiff_at_first: float = 100.0
 
 
 @dataclass(frozen=True)

@@ -136,20 +136,32 @@ def predicted_spectrum(
     return spectrum_of(projection) * transfer
 
 
-def sharpest(step: Array, steps: int, config: BackboneGraphConfig, pixel_size: float) -> Array:
-    """Resolution of the fit at a step, marching from coarse to the Nyquist limit.
+def sharpened(step: Array, steps: int, config: BackboneGraphConfig) -> Array:
+    """How far the way from coarse to fine has been gone at a step.
 
     Args:
         step: number of the step.
         steps: length of the run.
+        config: of the system.
+
+    Returns:
+        from 0 to 1, where all frequencies count and restraints have their final strength.
+    """
+    share = config.objective.sharpening_share
+    return jnp.minimum(step / (share * steps), 1.0) if share else jnp.ones(())
+
+
+def sharpest(done: Array, config: BackboneGraphConfig, pixel_size: float) -> Array:
+    """Resolution of the fit, marching from coarse to the Nyquist limit.
+
+    Args:
+        done: from ``sharpened``.
         config: of the system.
         pixel_size: Å.
 
     Returns:
         resolution in Å.
     """
-    share = config.objective.sharpening_share
-    done = jnp.minimum(step / (share * steps), 1.0) if share else jnp.ones(())
     start, end = 1.0 / config.objective.coarsest, 0.5 / pixel_size
     return 1.0 / (start + (end - start) * done)
 
@@ -244,9 +256,10 @@ def likelihood_loss(
     width = 2.0 * latents["log_deviation"]
     surprise = 0.5 * jnp.sum(latents["mean"] ** 2 + jnp.exp(width) - 1.0 - width, axis=-1)
 
-    resolution = sharpest(step, scene.steps, config, scene.pixel_size)
+    done = sharpened(step, scene.steps, config)
+    resolution = sharpest(done, config, scene.pixel_size)
     band = low_pass(resolution, box=batch["spectrum"].shape[1], pixel_size=scene.pixel_size)
-    band = jnp.where(step >= objective.sharpening_share * scene.steps, 1.0, band)
+    band = jnp.where(done < 1.0, band, 1.0)
 
     def score(shared: Params, c_alpha: Array, image: Batch) -> tuple[Array, ImageScore]:
         imaging = shared["imaging"]
@@ -282,7 +295,8 @@ def likelihood_loss(
     # repay the cost of a latent, and all latents would fall asleep.
     waited = step / (objective.prior_share * scene.steps) if objective.prior_share else 1.0
     prior = 10.0 ** jnp.minimum(-2.0 + 2.0 * waited, 0.0)
-    share = min(1.0, objective.restraints.conformations / scene.images)
+    stiffness = objective.restraints.stiff_at_first ** (1.0 - done)
+    share = stiffness * min(1.0, objective.restraints.conformations / scene.images)
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
     return mean_loss + mean_of(prior * surprise + share * energy), {
         "likelihood_gain": mean_of(scores.gain),

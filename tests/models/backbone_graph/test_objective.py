@@ -10,6 +10,7 @@ from cryojax_graph.models.backbone_graph.objective import (
     init_imaging,
     predicted_spectrum,
     score_image,
+    sharpened,
     sharpest,
     shell_of_coefficients,
     spectrum_of,
@@ -115,7 +116,10 @@ def test_shells_reach_nyquist_and_corners_join_the_last():
 
 def test_resolution_marches_from_coarse_to_nyquist():
     config = default()
-    march = [float(sharpest(jnp.asarray(s), 100, config, 1.5)) for s in range(0, 101, 10)]
+    march = [
+        float(sharpest(sharpened(jnp.asarray(s), 100, config), config, 1.5))
+        for s in range(0, 101, 10)
+    ]
     assert march[0] == pytest.approx(config.objective.coarsest)
     assert march[-1] == pytest.approx(3.0)
     assert (np.diff(march) <= 1e-6).all()
