@@ -149,4 +149,4 @@ def embed(
         fitted=params | {"latents": latents},
     )
     embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
-    return Embedded(embedded, scores)
+    return Embedded(params | embedded, scores)

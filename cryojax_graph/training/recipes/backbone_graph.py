@@ -136,8 +136,8 @@ def prepare_fit(
         key: root of the run's randomness.
         mesh: devices.
         images: numbers of the images to fit, all when not given.
-        fitted: parameters of a fitted system: decoder and imaging stay frozen, and only the latents
-            of ``images`` move, from where they are.
+        fitted: parameters of a fitted system: decoder and imaging stay as they are and outside the
+            run's parameters; the latents of ``images`` move, from where they are.
 
     Returns:
         the run.
@@ -155,6 +155,7 @@ def prepare_fit(
     steps = fitting.epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
+    loss = partial(LOSSES[config.objective.kind], scene=scene)
     if fitted is None:
         first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
         params = {
@@ -163,12 +164,21 @@ def prepare_fit(
             "latents": init_latents(for_latents, len(reader), config),
         }
     else:
-        params = fitted
-    optimizer, rows = optimizers(fitting, batches.steps_per_epoch, frozen=fitted is not None)
+        params = {"latents": fitted["latents"]}
+        loss = _with_frozen(loss, {name: fitted[name] for name in ("decoder", "imaging")})
+    optimizer, rows = optimizers(fitting, batches.steps_per_epoch)
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)
-    loss = partial(LOSSES[config.objective.kind], scene=scene)
     step = make_step(loss, optimizer, config=config, row_optimizers=rows)
     return Run(replicate(state, mesh), step, batches, steps, scene)
+
+
+def _with_frozen(loss: Callable[..., Any], frozen: dict[str, Any]) -> Callable[..., Any]:
+    """A loss that is a function of the latents alone."""
+
+    def of_latents(params: dict[str, Any], batch: Any, **settings: Any) -> Any:
+        return loss(params | frozen, batch, **settings)
+
+    return of_latents
 
 
 def score_candidates(
@@ -251,14 +261,13 @@ def init_latents(
 
 
 def optimizers(
-    fitting: FittingConfig, steps_per_epoch: int, *, frozen: bool = False
+    fitting: FittingConfig, steps_per_epoch: int
 ) -> tuple[optax.GradientTransformation, RowOptimizers]:
     """Adam for what all images share, and for the latents.
 
     Args:
         fitting: rates and schedule.
         steps_per_epoch: of the batches.
-        frozen: decoder and imaging do not move.
 
     Returns:
         the optimiser of the shared parameters and those of the tables.
@@ -277,8 +286,6 @@ def optimizers(
         "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
         "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
     }
-    if frozen:
-        groups |= {"decoder": optax.set_to_zero(), "imaging": optax.set_to_zero()}
     shared = optax.multi_transform(groups, lambda params: {name: name for name in params})
     if not fitting.latent_rows:
         return shared, {}
