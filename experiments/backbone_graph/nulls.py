@@ -86,7 +86,7 @@ def main() -> None:
         metrics = json.loads((job / "metrics.json").read_text())
         figures[name] = {key: round(metrics[key], 4) for key in KEPT if key in metrics}
         warnings = json.loads((job / "manifest.json").read_text())["warnings"]
-        figures[name]["warned_of_no_motion"] = any(
+        figures[name]["warned"] = any(
             "No motion" in line or "less than the uncertainty" in line for line in warnings
         )
         print(name, figures[name], flush=True)
