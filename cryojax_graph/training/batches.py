@@ -113,7 +113,8 @@ class Batches:
             mesh: from ``data_mesh``; its size divides ``batch_size``.
             images: the subset to use, all when not given.
             steps_per_dispatch: most batches per feed; one host round trip is paid per feed.
-            device_budget_bytes: a set of at most this size is kept whole on each device.
+            device_budget_bytes: a set of at most this size is kept whole on each device; processors
+                of one machine share the budget.
             prefetch: feeds read ahead by a thread; host memory holds ``prefetch + 1`` of them.
 
         Raises:
@@ -129,7 +130,9 @@ class Batches:
         self._per_dispatch = steps_per_dispatch
         self._cached_order: tuple[int, np.ndarray] = (-1, self._images)
         bytes_per_image = sum(a.nbytes for a in reader.read(self._images[:1]).values())
-        self.on_device = bytes_per_image * len(self._images) <= device_budget_bytes
+        # Processors seen as several devices share one memory, and each keeps a whole copy.
+        copies = mesh.size if mesh.devices.flat[0].platform == "cpu" else 1
+        self.on_device = copies * bytes_per_image * len(self._images) <= device_budget_bytes
         self._fetch = self._load_all() if self.on_device else self._read_from_disk
 
     @property
