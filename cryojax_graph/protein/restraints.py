@@ -111,8 +111,9 @@ def clash_energy(
         offsets: number of distances along the numbering to look at.
 
     Returns:
-        unbiased estimate of the sum over pairs of half the squared overlap over ``deviation``²; 0
-        for fewer than six residues.
+        unbiased estimate of the sum over pairs of half the squared overlap over ``deviation``²,
+        without pairs within two places of each other on a ring that joins the last residue to the
+        first; 0 for fewer than six residues.
     """
     count = len(c_alpha)
     if count < 6:

@@ -18,7 +18,7 @@ import numpy as np
 
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.claim import read_manifest
-from cryojax_graph.jobs.flex import FlexConfig, flex
+from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex
 from cryojax_graph.jobs.flex.inputs import read_template
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
@@ -109,8 +109,7 @@ def cell(
             preset=model,
             epochs=epochs,
             held_out=0.05 if model == "default" else 0.0,
-            points=8,
-            subsets=2,
+            outputs=FlexOutputs(points=8, subsets=2),
         )
         flex(config, options=JobOptions(output=str(folder / "flex"), seed=seed))
     if not finished(folder / "score"):

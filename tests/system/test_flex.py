@@ -20,7 +20,7 @@ from cryojax_graph.io.atoms import write_atoms, write_models
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
-from cryojax_graph.jobs.flex import FlexConfig, flex, plan_flex
+from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import spearman
@@ -86,8 +86,7 @@ def settings(images: Path, **changes) -> FlexConfig:
         "template": str(images / "reference.cif"),
         "preset": "small",
         "epochs": 40,
-        "points": 5,
-        "subsets": 3,
+        "outputs": FlexOutputs(points=5, subsets=3),
         "truth": str(images / "truth.npz"),
     }
     return FlexConfig(**(given | changes))
@@ -226,6 +225,62 @@ def test_pure_noise_shows_no_motion(images, tmp_path):
     assert metrics["held_out_motion_gain_mean_nats"] < 2 * error
     warnings = json.loads((job / "manifest.json").read_text())["warnings"]
     assert any("No motion was found" in warning for warning in warnings)
+
+
+def with_images(images: Path, folder: Path, change) -> str:
+    """A table whose images are changed copies."""
+    from cryojax_graph.io.stacks import open_stack, write_stack
+
+    table = read_particles(images / "particles.star")
+    stack = open_stack(images / "particles.mrcs").read(np.arange(240))
+    write_stack(folder / "changed.mrcs", change(stack).astype(np.float32), pixel_size=2.2)
+    table = with_columns(table, {"image_path": np.full(240, "changed.mrcs")})
+    write_particles(table, folder / "changed.star")
+    return str(folder / "changed.star")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [(lambda x: -x, "images are dark"), (lambda x: 0 * x + 3, "is blank")],
+)
+def test_images_that_cannot_be_right_are_refused(images, tmp_path, change, cause):
+    particles = with_images(images, tmp_path, change)
+    with pytest.raises(InputError, match=cause):
+        flex(
+            settings(images, particles=particles, truth=None),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
+
+
+def test_images_in_another_unit_give_the_same_motion(solved, images, tmp_path):
+    particles = with_images(images, tmp_path, lambda x: 1000 * x)
+    job = flex(
+        settings(images, particles=particles), options=JobOptions(output=str(tmp_path / "job"))
+    )
+    found, before = (
+        json.loads((folder / "metrics.json").read_text())["rmsd_superposed_mean_angstrom"]
+        for folder in (job, solved)
+    )
+    assert found == pytest.approx(before, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "outputs", [FlexOutputs(points=0), FlexOutputs(points=-3), FlexOutputs(subsets=0)]
+)
+def test_numbers_out_of_range_are_refused_before_the_fit(images, tmp_path, outputs):
+    with pytest.raises(InputError, match="at least"):
+        flex(settings(images, outputs=outputs), options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_template_without_coordinates_is_refused(images, tmp_path):
+    atoms, positions = hinge()
+    write_atoms(tmp_path / "zero.cif", AtomTable(**{**vars(atoms), "positions": 0 * positions[0]}))
+    with pytest.raises(InputError, match="in one place"):
+        flex(
+            settings(images, template=str(tmp_path / "zero.cif"), truth=None),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
 
 
 def test_the_plan_names_what_will_be_done(images):

@@ -10,6 +10,19 @@ from cryojax_graph.models.backbone_graph.config import PRESETS, BackboneGraphCon
 
 
 @dataclass(frozen=True)
+class FlexOutputs:
+    """How much to write.
+
+    Args:
+        points: Conformations along the path.
+        subsets: Regions of the leading latent that get a particle table of their own.
+    """
+
+    points: int = 20
+    subsets: int = 5
+
+
+@dataclass(frozen=True)
 class FlexConfig:
     """Settings of the verb.
 
@@ -23,13 +36,12 @@ class FlexConfig:
         origin: Where the template's coordinates have their zero: the centre or the first voxel of
             the box; auto tries both.
         held_out: Share of the images kept for judging the model.
-        points: Conformations along the path.
-        subsets: Regions of the leading latent that get a particle table of their own.
         half_sets: Fit two halves of the images as well, each on its own, and say how far their
             conformations of held-out images agree; doubles the time.
         fitted: Folder of an earlier flex job (or its model.npz): its decoder is taken as it is and
             only the conformations of these images are sought.
         truth: truth.npz of a simulation, to show errors in the report.
+        outputs: How much to write.
         model: All settings of the model, for the preset default.
     """
 
@@ -41,11 +53,10 @@ class FlexConfig:
     image_root: str | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
     held_out: float = 0.05
-    points: int = 20
-    subsets: int = 5
     half_sets: bool = False
     fitted: str | None = None
     truth: str | None = None
+    outputs: FlexOutputs = field(default_factory=FlexOutputs)
     model: BackboneGraphConfig = field(default_factory=BackboneGraphConfig)
 
 
@@ -89,6 +100,23 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
             "use the preset default or small, and --held-out above 0",
         )
     return model
+
+
+def check_ranges(config: FlexConfig) -> None:
+    """Refuse numbers that make no sense, before anything is computed.
+
+    Args:
+        config: of the verb.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    for name, least in (("points", 2), ("subsets", 1)):
+        value = getattr(config.outputs, name)
+        if value < least:
+            raise InputError(
+                "command line", f"--outputs.{name}", f"{value}", f"give at least {least}"
+            )
 
 
 def check_fitted_alone(config: FlexConfig) -> None:

@@ -137,6 +137,14 @@ def read_template(path: str | Path) -> TemplateModel:
             f"{int(usable.sum())} protein residues with a C-alpha atom, need {FEWEST_RESIDUES}",
             "give a model of the protein seen in the images",
         )
+    c_alpha = residues.backbone[usable, _C_ALPHA]
+    if np.linalg.norm(np.ptp(c_alpha, axis=0)) < 1.0:
+        raise InputError(
+            path,
+            "its coordinates",
+            "all C-alpha atoms stand in one place",
+            "give a model with coordinates",
+        )
     owner = np.repeat(np.arange(len(residues)), residues.atom_count)
     atoms = select_atoms(atoms, usable[owner])
     residues = find_residues(atoms)

@@ -51,7 +51,7 @@ def write_outputs(
         job: whose folder is meant.
     """
     template, params, motion = problem.template, found.params, found.motion
-    positions, ordered = path_latents(motion.latents, config.points)
+    positions, ordered = path_latents(motion.latents, config.outputs.points)
     path = decode_ordered(params, motion, ordered, config=problem.config, template=template)
     _write_arrays(problem, found, job)
     with job.output("motion.cif", "the path through the conformations, as a movie") as file:
@@ -151,7 +151,7 @@ def _check_windows(problem: Problem, params: dict[str, Any], motion: Motion, job
 
 def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Job) -> None:
     table = problem.particles.table
-    region = region_of(motion.latents[:, 0], config.subsets)
+    region = region_of(motion.latents[:, 0], config.outputs.subsets)
     suffix = ".cs" if table.kind == "cs" else ".star"
     latent_columns = {
         "cryojaxLatent1": motion.latents[:, 0],
@@ -159,10 +159,10 @@ def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Jo
     }
     if table.kind == "star":
         table = with_columns(table, latent_columns)
-    for number in range(config.subsets):
+    for number in range(config.outputs.subsets):
         with job.output(
             f"subsets/region_{number}{suffix}",
-            f"particles of region {number} of {config.subsets} along the motion",
+            f"particles of region {number} of {config.outputs.subsets} along the motion",
         ) as file:
             write_particles(subset(table, np.flatnonzero(region == number)), file)
 

@@ -10,7 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.flex.config import FlexConfig, check_fitted_alone, model_config
+from cryojax_graph.jobs.flex.config import (
+    FlexConfig,
+    check_fitted_alone,
+    check_ranges,
+    model_config,
+)
 from cryojax_graph.jobs.flex.inputs import (
     Particles,
     TemplateModel,
@@ -28,7 +33,9 @@ from cryojax_graph.models.backbone_graph.template import Template, build_templat
 from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 from cryojax_graph.training.splits import held_out
 
-_IMAGES_TO_PLACE_TEMPLATE = 128
+_IMAGES_TO_LOOK_AT = 128
+_FEWEST_TO_COMPARE = 20
+_CLEAR_CORRELATION = 0.05
 
 
 class Problem(NamedTuple):
@@ -81,6 +88,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
     Raises:
         InputError: an input or an option cannot be used.
     """
+    check_ranges(config)
     saved = None
     if config.fitted:
         check_fitted_alone(config)
@@ -118,6 +126,13 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         f"template of {residues:,} residues"
     )
     fitted, held = held_out(key, count, config.held_out)
+    if config.half_sets and len(held) < _FEWEST_TO_COMPARE:
+        raise InputError(
+            "command line",
+            "--half-sets",
+            f"{len(held)} held-out images are too few to compare two fits on",
+            f"raise --held-out until there are {_FEWEST_TO_COMPARE}",
+        )
     if saved is not None:
         fitted, held = np.zeros(0, np.int64), np.arange(count)
     reader = SpectrumReader(
@@ -126,6 +141,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         pixel_size=particles.pixel_size,
         standardise=model.objective.kind == "squared_error",
     )
+    _refuse_blank(particles)
     moved_by = _to_centre(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, moved_by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
@@ -140,6 +156,20 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     return Problem(
         particles, template_model, template, reader, model, fitted, held, saved, moved_by, truth
     )
+
+
+def _refuse_blank(particles: Particles) -> None:
+    count = len(particles.table)
+    chosen = np.unique(np.linspace(0, count - 1, _IMAGES_TO_LOOK_AT).astype(int))
+    images = particles.images.read(chosen)
+    blank = chosen[np.ptp(images, axis=(1, 2)) == 0.0]
+    if len(blank):
+        raise InputError(
+            particles.table.source,
+            f"particle {blank[0] + 1}",
+            "its image is blank: all pixels are equal",
+            "remove such particles, or extract them again",
+        )
 
 
 def _to_centre(
@@ -158,8 +188,17 @@ def _to_centre(
         scores = {
             name: _explained(moved(model, by), particles, reader, settings)
             for name, by in candidates.items()
-        }
-        origin = max(scores, key=lambda name: scores[name])
+            if np.abs(model.arrays.c_alpha + by).max() <= half_box
+        } or {"centre": 0.0}
+        origin = max(scores, key=lambda name: abs(scores[name]))
+        if scores[origin] < -_CLEAR_CORRELATION:
+            raise InputError(
+                particles.table.source,
+                "contrast",
+                f"images are dark where the template has mass (correlation "
+                f"{100 * scores[origin]:.0f} %)",
+                "invert the images: protein must be white, as RELION and cryoSPARC keep it",
+            )
         listed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
         job.log(f"Zero of the template's coordinates: {origin} (correlation: {listed})")
         if scores[origin] < 0.02:
@@ -188,7 +227,7 @@ def _explained(
     """Mean correlation of projections of the template with some images, below 10 Å."""
     quick = replace(settings, decoder=replace(settings.decoder, kind="mlp"), beads="residue")
     template = build_template(model.arrays, quick, pixel_size=particles.pixel_size)
-    count = min(_IMAGES_TO_PLACE_TEMPLATE, len(particles.table))
+    count = min(_IMAGES_TO_LOOK_AT, len(particles.table))
     chosen = np.linspace(0, len(particles.table) - 1, count).astype(int)
     batch = reader.read(np.unique(chosen))
     frequency = np.hypot(

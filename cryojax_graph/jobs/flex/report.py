@@ -64,7 +64,10 @@ def flex_report(
     highlights = [
         Highlight(f"{len(motion.latents):,}", "images"),
         Highlight(f"{ends:.1f} Å", "C-alpha RMSD between the ends of the motion"),
-        Highlight(f"{np.median(motion.deviation):.2f} Å", "median uncertainty of a conformation"),
+        Highlight(
+            f"{np.median(motion.deviation):.2f} Å",
+            "median width of an image's posterior (not the decoder's own error)",
+        ),
     ]
     if found.gain is not None:
         highlights.append(
@@ -209,7 +212,11 @@ def _fit_section(problem: Problem, params: dict[str, Any], job: Job) -> Section:
             caption=caption,
         )
         for name, caption in (
-            ("likelihood_gain", "What the model explains of an image, in nats above an empty one."),
+            (
+                "likelihood_gain",
+                "What the model explains of an image, in nats above an empty one. It grows with "
+                "the band of frequencies, which is full halfway through the run.",
+            ),
             ("latent_information", "Information in the latent of an image, in nats."),
             ("restraint_energy", "Deviation from the template's geometry, in kT per image."),
             ("squared_error", "Squared error per pixel of standardised images."),

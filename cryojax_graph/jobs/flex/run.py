@@ -107,7 +107,9 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     residues = len(template.arrays.c_alpha)
     beads = residues if model.beads == "residue" else 2.2 * residues
     passes = EMBEDDING_PASSES if config.fitted else model.fitting.epochs * (1 + config.half_sets)
-    seconds = passes * images * (beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5)
+    per_image = beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5
+    held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
+    seconds = 25.0 + (passes * images + held) * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformations = images * residues * 12
     return Plan(

@@ -11,7 +11,9 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
+from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
+from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig, FittingConfig
 from cryojax_graph.models.backbone_graph.embed import log_likelihoods
@@ -19,6 +21,7 @@ from cryojax_graph.models.backbone_graph.objective import (
     LOSSES,
     Scene,
     init_imaging,
+    predicted_spectrum,
     spectrum_of,
 )
 from cryojax_graph.models.backbone_graph.template import Template
@@ -157,10 +160,13 @@ def prepare_fit(
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
     loss = partial(LOSSES[config.objective.kind], scene=scene)
     if fitted is None:
-        first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))["spectrum"]
+        first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))
+        imaging = init_imaging(first["spectrum"], config.objective.kind)
+        if config.objective.kind == "likelihood":
+            imaging["log_scale"] = jnp.log(_scale_of_images(first, scene, config))
         params = {
             "decoder": network.init(for_decoder, config.decoder, template),
-            "imaging": init_imaging(first, config.objective.kind),
+            "imaging": imaging,
             "latents": init_latents(for_latents, len(reader), config),
         }
     else:
@@ -170,6 +176,32 @@ def prepare_fit(
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)
     step = make_step(loss, optimizer, config=config, row_optimizers=rows)
     return Run(replicate(state, mesh), step, batches, steps, scene)
+
+
+def _scale_of_images(
+    batch: dict[str, np.ndarray], scene: Scene, config: BackboneGraphConfig
+) -> Float[Array, ""]:
+    """What the template has to be multiplied by to look like the images, below the coarsest limit.
+
+    Images come in any unit; left to the optimiser, the scale would be a walk of thousands of steps.
+    """
+    template, size = scene.template, scene.pixel_size
+    box = batch["spectrum"].shape[1]
+    band = low_pass(config.objective.coarsest, box=box, pixel_size=size).at[0, 0].set(0.0)
+
+    def of_image(image: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        observed, rotation, shift, transfer = image
+        predicted = predicted_spectrum(
+            template.c_alpha, rotation, shift, transfer, 1.0, template=template, pixel_size=size
+        )
+        overlap = jnp.sum(band * (predicted.conj() * observed).real)
+        energy = jnp.sum(band * jnp.abs(predicted) ** 2)
+        return overlap, energy, jnp.sum(band * jnp.abs(observed) ** 2)
+
+    fields = tuple(batch[name] for name in ("spectrum", "rotation", "shift", "transfer"))
+    overlap, energy, power = map(jnp.sum, jax.jit(partial(map_images, of_image))(fields))
+    # Where the template does not resemble the images at all, a tenth of their own strength.
+    return jnp.maximum(overlap / energy, 0.1 * jnp.sqrt(power / energy))
 
 
 def _with_frozen(loss: Callable[..., Any], frozen: dict[str, Any]) -> Callable[..., Any]:
