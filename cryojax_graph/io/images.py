@@ -151,5 +151,5 @@ def _check_pixel_sizes(
             row_place(row, table=table.table_name),
             f"pixel size {table.pixel_size[row]:g} Å, but {stacks[number[row]].path} states "
             f"{stated[number[row]]:g} Å",
-            "correct the wrong one, or choose to trust the table's",
+            "correct the wrong one; relion_image_handler --force_header_angpix mends a header",
         )

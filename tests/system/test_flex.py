@@ -283,6 +283,27 @@ def test_a_template_without_coordinates_is_refused(images, tmp_path):
         )
 
 
+def test_swapped_files_are_named_as_what_they_are(images, tmp_path):
+    options = JobOptions(output=str(tmp_path / "job"))
+    table, model = str(images / "particles.star"), str(images / "reference.cif")
+    with pytest.raises(InputError, match="an atomic model, not a table of particles"):
+        flex(settings(images, particles=model), options=options)
+    with pytest.raises(InputError, match="a table of particles, not an atomic model"):
+        flex(settings(images, template=table), options=options)
+
+
+def test_a_template_that_lists_a_residue_twice_is_refused(images, tmp_path):
+    lines = (images / "reference.cif").read_text().splitlines(keepends=True)
+    atoms = [line for line in lines if line.startswith("ATOM")]
+    last = max(i for i, line in enumerate(lines) if line.startswith("ATOM"))
+    (tmp_path / "twice.cif").write_text("".join(lines[: last + 1] + atoms + lines[last + 1 :]))
+    with pytest.raises(InputError, match="listed twice"):
+        flex(
+            settings(images, template=str(tmp_path / "twice.cif"), truth=None),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
+
+
 def test_the_plan_names_what_will_be_done(images):
     plan = plan_flex(settings(images), options=JobOptions(output="unused"))
     assert "240 images of 36 px" in plan.actions[0]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.geometry import matrix_from_euler_degrees
@@ -137,6 +137,7 @@ def read_template(path: str | Path) -> TemplateModel:
             f"{int(usable.sum())} protein residues with a C-alpha atom, need {FEWEST_RESIDUES}",
             "give a model of the protein seen in the images",
         )
+    _refuse_repeated(residues, usable, path)
     c_alpha = residues.backbone[usable, _C_ALPHA]
     if np.linalg.norm(np.ptp(c_alpha, axis=0)) < 1.0:
         raise InputError(
@@ -162,6 +163,23 @@ def read_template(path: str | Path) -> TemplateModel:
         atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
     )
     return TemplateModel(arrays, atoms, owner, residues)
+
+
+def _refuse_repeated(
+    residues: ResidueTable, usable: Bool[np.ndarray, " n"], path: str | Path
+) -> None:
+    seen = set()
+    parts = residues.chain, residues.number, residues.insertion_code
+    names = (part[usable].tolist() for part in parts)
+    for chain, number, code in zip(*names, strict=True):
+        if (chain, number, code) in seen:
+            raise InputError(
+                path,
+                f"residue {number}{code} of chain {chain}",
+                "it is listed twice",
+                "remove one of the two, or give it a chain name of its own",
+            )
+        seen.add((chain, number, code))
 
 
 def _graph(residues: ResidueTable) -> BackboneGraph:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from cryojax_graph.io.describe import FileKind, file_kind
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import (
     FlexConfig,
@@ -36,6 +37,13 @@ from cryojax_graph.training.splits import held_out
 _IMAGES_TO_LOOK_AT = 128
 _FEWEST_TO_COMPARE = 20
 _CLEAR_CORRELATION = 0.05
+_NAMES: dict[FileKind, str] = {
+    "map": "a map",
+    "stack": "a stack of images",
+    "particles": "a table of particles",
+    "model": "an atomic model",
+    "sequences": "sequences",
+}
 
 
 class Problem(NamedTuple):
@@ -94,6 +102,8 @@ def read_inputs(config: FlexConfig) -> Inputs:
         check_fitted_alone(config)
         saved = read_saved(config.fitted)
     model = saved.config if saved else model_config(config)
+    _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
+    _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
     particles = read_views(config.particles, image_root=config.image_root)
     template = read_template(config.template)
     truth = None
@@ -156,6 +166,16 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     return Problem(
         particles, template_model, template, reader, model, fitted, held, saved, moved_by, truth
     )
+
+
+def _refuse_other_kind(path: str, wanted: FileKind, remedy: str) -> None:
+    """Say what a file is when it is sound but the wrong one; its reader says what is damaged."""
+    try:
+        kind = file_kind(path)
+    except InputError:
+        return
+    if kind != wanted:
+        raise InputError(path, "its contents", f"{_NAMES[kind]}, not {_NAMES[wanted]}", remedy)
 
 
 def _refuse_blank(particles: Particles) -> None:
