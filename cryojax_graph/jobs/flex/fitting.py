@@ -68,6 +68,40 @@ def fit_resumably(
     return state.params
 
 
+def fit_images(
+    problem: Problem,
+    images: Int[np.ndarray, " fitted"],
+    *,
+    key: Key[Array, ""],
+    job: Job,
+    name: str,
+    label: str,
+) -> dict[str, Any]:
+    """Fit decoder, imaging and latents to images.
+
+    Args:
+        problem: images, template and settings of the fit.
+        images: numbers of those to fit.
+        key: randomness.
+        job: for checkpoints and messages.
+        name: of what is kept for resuming.
+        label: of the progress.
+
+    Returns:
+        the parameters.
+    """
+    run = prepare_fit(
+        problem.reader,
+        problem.template,
+        pixel_size=problem.particles.pixel_size,
+        config=problem.config,
+        key=key,
+        mesh=data_mesh(),
+        images=images,
+    )
+    return fit_resumably(run, problem.config, job, name, label)
+
+
 class Embedded(NamedTuple):
     """Images that a fitted decoder has not seen before.
 

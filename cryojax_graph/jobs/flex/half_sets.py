@@ -6,12 +6,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from cryojax_graph.jobs.flex.fitting import candidates_of, embed, fit_resumably
+from cryojax_graph.jobs.flex.fitting import candidates_of, embed, fit_images
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.predict import decode
-from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import prepare_fit
 from cryojax_graph.training.splits import half_sets
 
 
@@ -42,17 +40,10 @@ def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
     seen = []
     for number, (images, own) in enumerate(zip(_halves(problem, for_halves), keys, strict=True), 1):
         for_fit, for_embedding = jax.random.split(own)
-        run = prepare_fit(
-            problem.reader,
-            problem.template,
-            pixel_size=problem.particles.pixel_size,
-            config=problem.config,
-            key=for_fit,
-            mesh=data_mesh(),
-            images=images,
-        )
         name = f"half_{number}"
-        params = fit_resumably(run, problem.config, job, name, f"Fitting half {number}")
+        params = fit_images(
+            problem, images, key=for_fit, job=job, name=name, label=f"Fitting half {number}"
+        )
         embedded = embed(
             params,
             problem,

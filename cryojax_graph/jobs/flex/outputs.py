@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -27,6 +26,7 @@ from cryojax_graph.jobs.flex.results import (
 from cryojax_graph.jobs.flex.saved import MODEL_FILE, SavedModel, write_saved
 from cryojax_graph.jobs.flex.truth import errors_against_truth
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.imaging import extra_variance
 from cryojax_graph.models.backbone_graph.template import joined_to_next
 
 _MAPS = 5
@@ -115,18 +115,13 @@ def _write_maps(
         density = map_of(
             path[point],
             template=problem.template,
-            extra_variance=_extra_variance(params),
+            extra_variance=float(extra_variance(params["imaging"])),
             box=box,
             voxel_size=size,
         )
         corner = np.full(3, -(box // 2) * size) - problem.moved_by
         with job.output(f"maps/point_{number}.mrc", f"density at point {point} of the path") as f:
             write_map(f, Map(density, np.full(3, size), corner))
-
-
-def _extra_variance(params: dict[str, Any]) -> float:
-    fitted = params["imaging"].get("extra_variance")
-    return 0.0 if fitted is None else float(jax.nn.softplus(fitted))
 
 
 def _check_windows(problem: Problem, params: dict[str, Any], motion: Motion, job: Job) -> None:
@@ -136,7 +131,7 @@ def _check_windows(problem: Problem, params: dict[str, Any], motion: Motion, job
         motion.c_alpha[some],
         problem.particles.views.rotation[some],
         template=problem.template,
-        extra_variance=_extra_variance(params),
+        extra_variance=float(extra_variance(params["imaging"])),
         box=problem.particles.box,
         pixel_size=problem.particles.pixel_size,
     )

@@ -29,7 +29,7 @@ from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.truth import Truth
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.objective import predicted_spectrum
+from cryojax_graph.models.backbone_graph.imaging import predicted_spectrum
 from cryojax_graph.models.backbone_graph.template import Template, build_template
 from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 from cryojax_graph.training.splits import held_out

@@ -12,7 +12,7 @@ from cryojax_graph.jobs.flex.fitting import (
     EMBEDDING_PASSES,
     candidates_of,
     embed,
-    fit_resumably,
+    fit_images,
 )
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
@@ -24,8 +24,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
-from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import init_latents, prepare_fit
+from cryojax_graph.training.recipes.backbone_graph import init_latents
 
 
 def flex(config: FlexConfig, *, options: JobOptions) -> Path:
@@ -78,16 +77,7 @@ def _fitted(
     if problem.saved is not None:
         latents = init_latents(key, len(problem.reader), problem.config)
         return problem.saved.params | {"latents": latents}, problem.saved.candidates
-    run = prepare_fit(
-        problem.reader,
-        problem.template,
-        pixel_size=problem.particles.pixel_size,
-        config=problem.config,
-        key=key,
-        mesh=data_mesh(),
-        images=problem.fitted,
-    )
-    params = fit_resumably(run, problem.config, job, "fit", "Fitting")
+    params = fit_images(problem, problem.fitted, key=key, job=job, name="fit", label="Fitting")
     return params, candidates_of(params, problem.fitted)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.objective import predicted_spectrum, score_image
+from cryojax_graph.models.backbone_graph.imaging import score_conformation
 from cryojax_graph.models.backbone_graph.template import Template
 
 
@@ -34,35 +34,24 @@ def log_likelihoods(
     Returns:
         log-likelihood at the best contrast, nats.
     """
-    imaging = params["imaging"]
-    noise = jnp.exp(jnp.asarray(imaging["log_noise"]))
-    extra = jax.nn.softplus(imaging["extra_variance"])
     conformations = network.apply(
         params["decoder"], candidates, config=config.decoder, template=template
     )
 
-    def of_image(image: tuple[Array, ...]) -> Float[Array, " candidates"]:
-        spectrum, transfer, rotation, shift = image
-
+    def of_image(image: dict[str, Array]) -> Float[Array, " candidates"]:
         def of_candidate(c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
-            predicted = predicted_spectrum(
+            score = score_conformation(
+                params["imaging"],
                 c_alpha,
-                rotation,
-                shift,
-                transfer,
-                extra,
+                image,
+                jnp.ones(image["spectrum"].shape),
                 template=template,
                 pixel_size=pixel_size,
-            )
-            return -score_image(
-                jnp.exp(imaging["log_scale"]) * predicted,
-                spectrum,
-                noise,
-                jnp.ones(spectrum.shape),
                 contrast_deviation=config.objective.contrast_deviation,
-            ).loss
+            )
+            return -score.loss
 
         return jax.lax.map(of_candidate, conformations, batch_size=16)
 
-    fields = batch["spectrum"], batch["transfer"], batch["rotation"], batch["shift"]
-    return jax.lax.map(of_image, fields)
+    fields = ("spectrum", "transfer", "rotation", "shift")
+    return jax.lax.map(of_image, {name: batch[name] for name in fields})

@@ -1,23 +1,25 @@
-"""How well conformations explain images: the published squared error, and a likelihood."""
+"""What is minimised: the published squared error, or a variational bound of the likelihood."""
 
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Complex, Float, Key
+from jaxtyping import Array, Float, Key
 
 from cryojax_graph.forward.batched import sum_images
 from cryojax_graph.forward.fourier import low_pass
-from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
-from cryojax_graph.forward.image import view
-from cryojax_graph.forward.windows import project_groups
+from cryojax_graph.forward.grids import spectrum_multiplicity
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.imaging import (
+    ImageScore,
+    predicted_spectrum,
+    score_conformation,
+)
 from cryojax_graph.models.backbone_graph.template import Template
-from cryojax_graph.protein import clash_energy, distance_energy, place_beads
+from cryojax_graph.protein import clash_energy, distance_energy
 
 Params = dict[str, Any]
 Batch = dict[str, Any]
@@ -41,99 +43,6 @@ class Scene(NamedTuple):
     steps: int
     mesh: Mesh | None = None
     chunk: int = 16
-
-
-def spectrum_of(image: Float[Array, "box box"]) -> Complex[Array, "box half"]:
-    """Half spectrum in which images and predictions are compared.
-
-    The phase origin is the corner: both sides of the comparison have it, and a shift of origin is
-    saved.
-
-    Args:
-        image: observed or predicted.
-
-    Returns:
-        coefficients, shape (box, box // 2 + 1).
-    """
-    return jnp.fft.rfft2(image)
-
-
-def shell_of_coefficients(box: int) -> Array:
-    """Number of the resolution shell of each coefficient of a half spectrum.
-
-    Args:
-        box: edge of the image in pixels.
-
-    Returns:
-        int32 of shape (box, box // 2 + 1), at most ``box // 2``: corners join the last shell.
-    """
-    full, half = np.fft.fftfreq(box) * box, np.fft.rfftfreq(box) * box
-    radius = np.sqrt(full[:, None] ** 2 + half**2)
-    return jnp.asarray(np.minimum(np.rint(radius), box // 2), jnp.int32)
-
-
-def init_imaging(
-    spectra: Complex[np.ndarray, "images box half"], kind: str
-) -> dict[str, Float[Array, "..."]]:
-    """Parameters of the imaging model before the first step.
-
-    Args:
-        spectra: some hundred observed images, from ``spectrum_of``.
-        kind: of the objective.
-
-    Returns:
-        likelihood: logarithm of the scale, of the extra variance of the beads (through softplus),
-        and of the noise power in each shell, which starts at the power of the images themselves;
-        squared_error: scale and bias as published.
-    """
-    if kind == "squared_error":
-        return {"scale": jnp.asarray(10.0), "bias": jnp.asarray(-0.1)}
-    box = spectra.shape[1]
-    shell = np.asarray(shell_of_coefficients(box)).ravel()
-    weight = np.broadcast_to(np.asarray(spectrum_multiplicity(box)), spectra.shape[1:]).ravel()
-    power = np.mean(np.abs(spectra) ** 2, axis=0).ravel() / box**2
-    total = np.bincount(shell, weight * power) / np.bincount(shell, weight)
-    return {
-        "log_scale": jnp.zeros(()),
-        "extra_variance": jnp.asarray(1.0),
-        "log_noise": jnp.asarray(np.log(np.maximum(total, 1e-12)), jnp.float32),
-    }
-
-
-def predicted_spectrum(
-    c_alpha: Float[Array, "n 3"],
-    rotation: Float[Array, "3 3"],
-    shift: Float[Array, "2"],
-    transfer: Float[Array, "box half"],
-    extra_variance: Scalar,
-    *,
-    template: Template,
-    pixel_size: float,
-) -> Complex[Array, "box half"]:
-    """Noise-free half spectrum of one conformation.
-
-    Args:
-        c_alpha: of the conformation, Å.
-        rotation: takes object to image coordinates.
-        shift: of the image in Å; the particle stands at ``-shift``.
-        transfer: CTF of the image.
-        extra_variance: of every bead, for atoms' own width and motion, Å².
-        template: the molecule.
-        pixel_size: Å.
-
-    Returns:
-        coefficients as ``spectrum_of`` gives them, electrons per Å².
-    """
-    beads = template.beads
-    projection = project_groups(
-        view(place_beads(beads, c_alpha), rotation, shift),
-        beads.mass,
-        jnp.sqrt(beads.variance + extra_variance),
-        template.plan,
-        box=transfer.shape[0],
-        pixel_size=pixel_size,
-    )
-    return spectrum_of(projection) * transfer
 
 
 def sharpened(step: Array, steps: int, config: BackboneGraphConfig) -> Array:
@@ -164,58 +73,6 @@ def sharpest(done: Array, config: BackboneGraphConfig, pixel_size: float) -> Arr
     """
     start, end = 1.0 / config.objective.coarsest, 0.5 / pixel_size
     return 1.0 / (start + (end - start) * done)
-
-
-class ImageScore(NamedTuple):
-    """How well one image is explained.
-
-    Attributes:
-        loss: minus log-likelihood at the best contrast, and minus its log-prior; nats.
-        gain: log-likelihood above that of an empty image.
-        contrast: the best contrast, relative to the set's scale.
-    """
-
-    loss: Float[Array, ""]
-    gain: Float[Array, ""]
-    contrast: Float[Array, ""]
-
-
-def score_image(
-    predicted: Complex[Array, "box half"],
-    observed: Complex[Array, "box half"],
-    noise: Float[Array, " shells"],
-    band: Float[Array, "box half"],
-    *,
-    contrast_deviation: float,
-) -> ImageScore:
-    """Likelihood of one image, its contrast optimised under a prior.
-
-    The contrast is a closed form and held fixed for the gradient: at an optimum that is exact
-    (envelope theorem).
-
-    Args:
-        predicted: at contrast 1.
-        observed: from ``spectrum_of``.
-        noise: power per pixel in each shell.
-        band: share of each coefficient that counts; the mean of the image never does.
-        contrast_deviation: standard deviation of the contrast; 0 fixes it at 1.
-
-    Returns:
-        score of the image.
-    """
-    box = predicted.shape[0]
-    power = noise[shell_of_coefficients(box)]
-    count = spectrum_multiplicity(box) * band.at[0, 0].set(0.0)
-    weight = count / (box**2 * power)
-    overlap = jnp.sum(weight * (predicted.real * observed.real + predicted.imag * observed.imag))
-    energy = jnp.sum(weight * (predicted.real**2 + predicted.imag**2))
-    prior = contrast_deviation**-2 if contrast_deviation else 0.0
-    best = (overlap + prior) / (energy + prior) if contrast_deviation else jnp.ones(())
-    best = jax.lax.stop_gradient(jnp.maximum(best, 0.0))
-    gain = best * overlap - 0.5 * best**2 * energy
-    of_noise = jnp.sum(weight * (observed.real**2 + observed.imag**2) + count * jnp.log(power))
-    loss = 0.5 * of_noise - gain + 0.5 * prior * (best - 1.0) ** 2
-    return ImageScore(loss, gain, best)
 
 
 def likelihood_loss(
@@ -262,21 +119,13 @@ def likelihood_loss(
     band = jnp.where(done < 1.0, band, 1.0)
 
     def score(shared: Params, c_alpha: Array, image: Batch) -> tuple[Array, ImageScore]:
-        imaging = shared["imaging"]
-        predicted = predicted_spectrum(
+        score = score_conformation(
+            shared["imaging"],
             c_alpha,
-            image["rotation"],
-            image["shift"],
-            image["transfer"],
-            jax.nn.softplus(imaging["extra_variance"]),
+            image,
+            shared["band"],
             template=scene.template,
             pixel_size=scene.pixel_size,
-        )
-        score = score_image(
-            jnp.exp(imaging["log_scale"]) * predicted,
-            image["spectrum"],
-            jnp.exp(imaging["log_noise"]),
-            shared["band"],
             contrast_deviation=objective.contrast_deviation,
         )
         return image["weight"] * score.loss, score

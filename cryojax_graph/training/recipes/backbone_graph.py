@@ -17,13 +17,12 @@ from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig, FittingConfig
 from cryojax_graph.models.backbone_graph.embed import log_likelihoods
-from cryojax_graph.models.backbone_graph.objective import (
-    LOSSES,
-    Scene,
+from cryojax_graph.models.backbone_graph.imaging import (
     init_imaging,
     predicted_spectrum,
     spectrum_of,
 )
+from cryojax_graph.models.backbone_graph.objective import LOSSES, Scene
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.training.batches import Batches
 from cryojax_graph.training.mesh import replicate

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,15 +8,14 @@ import pytest
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.forward.image import gaussian_image
 from cryojax_graph.models.backbone_graph.config import default, paper
-from cryojax_graph.models.backbone_graph.objective import (
+from cryojax_graph.models.backbone_graph.imaging import (
     init_imaging,
     predicted_spectrum,
     score_image,
-    sharpened,
-    sharpest,
     shell_of_coefficients,
     spectrum_of,
 )
+from cryojax_graph.models.backbone_graph.objective import sharpened, sharpest
 from cryojax_graph.models.backbone_graph.template import build_template
 from cryojax_graph.protein import place_beads
 
@@ -170,3 +171,63 @@ def test_published_loss_sees_only_bonds_and_centroid_of_the_geometry(make_chain)
     np.testing.assert_allclose(terms["squared_error"], np.mean(expected), rtol=1e-4)
     total = np.mean(expected) + 5e-4 * np.mean(bonds) + 0.01 * np.mean(centroids)
     np.testing.assert_allclose(value, total, rtol=1e-4)
+
+
+def test_restraints_start_stiff_and_end_as_they_are(make_chain):
+    from cryojax_graph.models.backbone_graph import network
+    from cryojax_graph.models.backbone_graph.objective import Scene, likelihood_loss
+
+    config = default()
+    template = build_template(make_chain(24), config, pixel_size=3.0)
+    decoder = network.init(jax.random.key(0), config.decoder, template)
+    # Far from the template, so that there is an energy to be weighted.
+    decoder["mean"] = 3.0 * jax.random.normal(jax.random.key(1), decoder["mean"].shape)
+    params = {
+        "decoder": decoder,
+        "imaging": init_imaging(np.ones((4, BOX, BOX // 2 + 1), np.complex64), "likelihood"),
+        "latents": {"mean": jnp.zeros((2, 8)), "log_deviation": jnp.full((2, 8), -5.0)},
+    }
+    batch = {
+        "spectrum": jnp.zeros((2, BOX, BOX // 2 + 1), jnp.complex64),
+        "transfer": jnp.zeros((2, BOX, BOX // 2 + 1)),
+        "rotation": jnp.broadcast_to(jnp.eye(3), (2, 3, 3)),
+        "shift": jnp.zeros((2, 2)),
+        "weight": jnp.ones(2),
+    }
+    scene = Scene(template, 3.0, 2000, 100, None, 2)
+
+    def loss(step: int, stiff: float) -> tuple[float, float]:
+        restraints = replace(config.objective.restraints, stiff_at_first=stiff)
+        changed = replace(config, objective=replace(config.objective, restraints=restraints))
+        value, terms = likelihood_loss(
+            params,
+            batch | {"step": jnp.asarray(step)},
+            config=changed,
+            key=jax.random.key(2),
+            scene=scene,
+        )
+        return float(value), float(terms["restraint_energy"])
+
+    # 20 conformations among 2,000 images: a hundredth of the energy counts, at first all of it.
+    (stiff, energy), (soft, _) = loss(0, 100.0), loss(0, 1.0)
+    assert energy > 10
+    assert stiff - soft == pytest.approx(0.99 * energy, rel=1e-3)
+    assert loss(100, 100.0)[0] == pytest.approx(loss(100, 1.0)[0], rel=1e-6)
+
+
+def test_mass_that_leaves_its_window_is_told(make_chain):
+    from cryojax_graph.jobs.flex.results import undrawn_mass
+
+    template = build_template(make_chain(64), paper(), pixel_size=2.0)
+    still = np.asarray(template.c_alpha)
+    torn = still + 40.0 * np.random.default_rng(0).normal(size=still.shape)
+    share = undrawn_mass(
+        np.stack([still, torn]).astype(np.float32),
+        np.broadcast_to(np.eye(3, dtype=np.float32), (2, 3, 3)),
+        template=template,
+        extra_variance=0.0,
+        box=128,
+        pixel_size=2.0,
+    )
+    assert share[0] < 1e-3
+    assert share[1] > 0.1
