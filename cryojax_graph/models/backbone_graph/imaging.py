@@ -55,10 +55,10 @@ def init_imaging(
     Returns:
         likelihood: logarithm of the scale, of the extra variance of the beads (through softplus),
         and of the noise power in each shell, which starts at the power of the images themselves;
-        squared_error: scale and bias as published.
+        squared_error: scale and bias, relative to the published ones.
     """
     if kind == "squared_error":
-        return {"scale": jnp.asarray(10.0), "bias": jnp.asarray(-0.1)}
+        return {"scale": jnp.asarray(1.0), "bias": jnp.asarray(0.0)}
     box = spectra.shape[1]
     shell = np.asarray(shell_of_coefficients(box)).ravel()
     weight = np.broadcast_to(np.asarray(spectrum_multiplicity(box)), spectra.shape[1:]).ravel()
