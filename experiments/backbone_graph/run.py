@@ -12,13 +12,14 @@ beads, so no model is fitted to images of its own making.
 
 import argparse
 import json
+import os
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.claim import read_manifest
-from cryojax_graph.jobs.device import select_device
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex
 from cryojax_graph.jobs.flex.inputs import read_template
 from cryojax_graph.jobs.options import JobOptions
@@ -169,7 +170,7 @@ def main() -> None:
     parser.add_argument("--published-epochs", type=int, help="instead of 200, 100, 50 by size")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "expected.json")
     arguments = parser.parse_args()
-    select_device("auto")
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     arguments.work.mkdir(parents=True, exist_ok=True)
     done = (
         json.loads(arguments.results.read_text()) if arguments.results.exists() else {"cells": []}
