@@ -10,6 +10,7 @@ from cryojax_graph.protein.beads import (
 )
 from cryojax_graph.protein.elastic import elastic_modes
 from cryojax_graph.protein.frames import frame_triples, residue_frames
+from cryojax_graph.protein.pairs import pairs_within
 from cryojax_graph.protein.residues import residue_electrons, residue_width
 from cryojax_graph.protein.restraints import (
     Restraints,
@@ -29,6 +30,7 @@ __all__ = [
     "elastic_modes",
     "frame_triples",
     "local_positions",
+    "pairs_within",
     "place_beads",
     "residue_electrons",
     "residue_frames",

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from cryojax_graph.protein.pairs import pairs_within
+
 
 class Restraints(NamedTuple):
     """Pairs of C-alpha atoms whose distance the template knows.
@@ -53,16 +55,16 @@ def restraints_of_template(
     bonds = np.stack([first, first + 1], axis=1)
     second = np.flatnonzero(joined[:-1] & joined[1:])
     angles = np.stack([second, second + 2], axis=1)
-    distance = np.linalg.norm(c_alpha[:, None] - c_alpha, axis=-1)
-    near = np.argwhere(np.triu(distance < contact_cutoff, 1))
+    near = pairs_within(c_alpha, contact_cutoff)
     known = {tuple(pair) for pair in np.concatenate([bonds, angles]).tolist()}
     contacts = np.array([pair for pair in near.tolist() if tuple(pair) not in known]).reshape(-1, 2)
     kinds = (bonds, bond_deviation, np.inf), (angles, angle_deviation, np.inf)
     kinds += ((contacts, contact_deviation, 1.0),)
     pairs = np.concatenate([kind for kind, _, _ in kinds]).astype(int)
+    length = np.linalg.norm(c_alpha[pairs[:, 0]] - c_alpha[pairs[:, 1]], axis=-1)
     return Restraints(
         pairs=jnp.asarray(pairs, jnp.int32),
-        length=jnp.asarray(distance[pairs[:, 0], pairs[:, 1]], jnp.float32),
+        length=jnp.asarray(length, jnp.float32),
         weight=jnp.asarray(
             np.concatenate([np.full(len(kind), deviation**-2) for kind, deviation, _ in kinds]),
             jnp.float32,

@@ -102,6 +102,8 @@ def test_the_motion_is_found(solved):
     metrics = json.loads((solved / "metrics.json").read_text())
     found = metrics["rmsd_superposed_mean_angstrom"]
     assert found < 0.6 * metrics["template_rmsd_superposed_mean_angstrom"]
+    assert found < metrics["constant_structure_rmsd_superposed_mean_angstrom"]
+    assert found > metrics["pca_rank8_rmsd_superposed_mean_angstrom"]
     assert metrics["held_out_motion_gain_mean_nats"] > 0
     assert metrics["c_alpha_step_deviation_rms_angstrom"] < 0.3
 
@@ -338,7 +340,7 @@ def broken(images: Path, folder: Path, case: str) -> FlexConfig:
         return settings(images, template=str(folder / "far.cif"))
     elif case == "NaN in an image":
         stack = bytearray((images / "particles.mrcs").read_bytes())
-        stack[1024 + 4 * 36 * 36 * 3 : 1028 + 4 * 36 * 36 * 3] = np.float32(np.nan).tobytes()
+        stack[1024 + 4 * 36 * 36 * 187 : 1028 + 4 * 36 * 36 * 187] = np.float32(np.nan).tobytes()
         (images / "nan.mrcs").write_bytes(stack)
         write_particles(with_columns(table, {"image_path": np.full(240, "nan.mrcs")}), star)
     elif case == "wrong truth":
@@ -360,7 +362,7 @@ def broken(images: Path, folder: Path, case: str) -> FlexConfig:
         ("few images", "too few"),
         ("short template", "residues"),
         ("far template", "box"),
-        ("NaN in an image", "image 4"),
+        ("NaN in an image", "image 188"),
         ("wrong truth", "truth"),
     ],
 )

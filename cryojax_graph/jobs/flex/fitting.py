@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.configs import to_dict
+from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
@@ -16,6 +17,7 @@ from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.backbone_graph import (
+    IMAGES_SCORED_AT_ONCE,
     Run,
     prepare_fit,
     score_candidates,
@@ -155,16 +157,7 @@ def embed(
     Returns:
         the new latents.
     """
-    job.log(f"Comparing {len(images):,} images with {len(candidates)} conformations", echo=False)
-    scores = score_candidates(
-        params,
-        candidates,
-        problem.reader,
-        images,
-        config=problem.config,
-        template=problem.template,
-        pixel_size=problem.particles.pixel_size,
-    )
+    scores = _scores(params, problem, images, candidates, job=job, name=name)
     # Nothing is annealed: decoder and first guesses are as good as they get.
     settings = replace(
         problem.config,
@@ -184,3 +177,36 @@ def embed(
     )
     embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
     return Embedded(params | embedded, scores)
+
+
+def _scores(
+    params: dict[str, Any],
+    problem: Problem,
+    images: Int[np.ndarray, " new"],
+    candidates: Float[np.ndarray, "candidates latent"],
+    *,
+    job: Job,
+    name: str,
+) -> Float[np.ndarray, "new candidates"]:
+    """Log-likelihoods of images under candidates, a file for each part that is done."""
+    folder = job.working(f"{name}_scores")
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{start}.npz" for start in range(0, len(images), IMAGES_SCORED_AT_ONCE)]
+    done = sum(file.exists() for file in files)
+    parts = score_candidates(
+        params,
+        candidates,
+        problem.reader,
+        images[done * IMAGES_SCORED_AT_ONCE :],
+        config=problem.config,
+        template=problem.template,
+        pixel_size=problem.particles.pixel_size,
+        mesh=data_mesh(),
+    )
+    label = f"Comparing {len(images):,} images with {len(candidates)} conformations"
+    with job.progress(label, len(files), start=done) as advance:
+        for number, (file, part) in enumerate(zip(files[done:], parts, strict=True), done + 1):
+            write_npz(file, {"log_likelihoods": part})
+            advance(number, "")
+            job.check_abort()
+    return np.concatenate([read_npz(file)["log_likelihoods"] for file in files])

@@ -1,5 +1,6 @@
 """What ``flex`` fits to what, read and checked, with the template placed in the box."""
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 from cryojax_graph.training.splits import held_out
 
 _IMAGES_TO_LOOK_AT = 128
+_SECONDS_TO_LOOK = 5.0
 _FEWEST_TO_COMPARE = 20
 _CLEAR_CORRELATION = 0.05
 _NAMES: dict[FileKind, str] = {
@@ -151,7 +153,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         pixel_size=particles.pixel_size,
         standardise=model.objective.kind == "squared_error",
     )
-    _refuse_blank(particles)
+    _look_through(particles, job)
     moved_by = _to_centre(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, moved_by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
@@ -178,18 +180,27 @@ def _refuse_other_kind(path: str, wanted: FileKind, remedy: str) -> None:
         raise InputError(path, "its contents", f"{_NAMES[kind]}, not {_NAMES[wanted]}", remedy)
 
 
-def _refuse_blank(particles: Particles) -> None:
-    count = len(particles.table)
-    chosen = np.unique(np.linspace(0, count - 1, _IMAGES_TO_LOOK_AT).astype(int))
-    images = particles.images.read(chosen)
-    blank = chosen[np.ptp(images, axis=(1, 2)) == 0.0]
-    if len(blank):
-        raise InputError(
-            particles.table.source,
-            f"particle {blank[0] + 1}",
-            "its image is blank: all pixels are equal",
-            "remove such particles, or extract them again",
-        )
+def _look_through(particles: Particles, job: Job) -> None:
+    """Read images in some seconds' worth of places: a bad one is refused now, not hours later."""
+    count, began = len(particles.table), time.monotonic()
+    stretches = np.array_split(np.arange(count), -(-count // _IMAGES_TO_LOOK_AT))
+    seen = 0
+    # In an order that spreads over the whole set, however early it ends.
+    for number in np.random.default_rng(0).permutation(len(stretches)):
+        images = particles.images.read(stretches[number])
+        blank = stretches[number][np.ptp(images, axis=(1, 2)) == 0.0]
+        if len(blank):
+            raise InputError(
+                particles.table.source,
+                f"particle {blank[0] + 1}",
+                "its image is blank: all pixels are equal",
+                "remove such particles, or extract them again",
+            )
+        seen += len(images)
+        if time.monotonic() - began > _SECONDS_TO_LOOK:
+            break
+    if seen < count:
+        job.log(f"{seen:,} images are sound; the other {count - seen:,} are checked when read")
 
 
 def _to_centre(

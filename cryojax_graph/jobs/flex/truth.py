@@ -12,6 +12,10 @@ from cryojax_graph.geometry import superposed_rmsd
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.truth import Truth, read_truth
+from cryojax_graph.metrics import principal_floor
+
+_RANK = 8
+_IMAGES_FOR_FLOORS = 500
 
 
 class Errors(NamedTuple):
@@ -21,11 +25,15 @@ class Errors(NamedTuple):
         recovered: of the recovered conformations, Å.
         template: of the template, Å.
         frame: true frame of each image.
+        constant: mean of the best single structure, Å.
+        floor: mean of the best linear model with eight coordinates, Å.
     """
 
     recovered: Float[np.ndarray, " images"]
     template: Float[np.ndarray, " images"]
     frame: Float[np.ndarray, " images"]
+    constant: float
+    floor: float
 
 
 def read_truth_of(path: str | Path, *, images: int, residues: int) -> Truth:
@@ -84,4 +92,11 @@ def errors_against_truth(
     job.metric("rmsd_superposed_mean_angstrom", recovered.mean())
     job.metric("rmsd_superposed_median_angstrom", np.median(recovered))
     job.metric("template_rmsd_superposed_mean_angstrom", to_template[frame].mean())
-    return Errors(recovered, to_template[frame], frame.astype(float))
+    some = frame[np.unique(np.linspace(0, len(frame) - 1, _IMAGES_FOR_FLOORS).astype(int))]
+    constant, floor = (
+        float(principal_floor(frames[some].astype(np.float32), rank=rank).mean())
+        for rank in (0, _RANK)
+    )
+    job.metric("constant_structure_rmsd_superposed_mean_angstrom", constant)
+    job.metric(f"pca_rank{_RANK}_rmsd_superposed_mean_angstrom", floor)
+    return Errors(recovered, to_template[frame], frame.astype(float), constant, floor)

@@ -24,6 +24,7 @@ from cryojax_graph.protein import (
     beads_of_atoms,
     elastic_modes,
     frame_triples,
+    pairs_within,
     place_beads,
     restraints_of_template,
 )
@@ -169,14 +170,18 @@ def springs(
     Returns:
         ends and stiffness of each spring, each listed once.
     """
-    distance = np.linalg.norm(atoms.c_alpha[:, None] - atoms.c_alpha, axis=-1)
-    near = np.where(distance > 0, distance, np.inf)
-    stiffness = np.where(near < _SPRING_CUTOFF, (_SPRING_REFERENCE / near) ** 2, 0.0)
+    near = pairs_within(atoms.c_alpha, _SPRING_CUTOFF)
+    distance = np.linalg.norm(atoms.c_alpha[near[:, 0]] - atoms.c_alpha[near[:, 1]], axis=-1)
+    near, distance = near[distance > 0], distance[distance > 0]
+    pairs, stiffness = [near], [(_SPRING_REFERENCE / distance) ** 2]
     for kind, value in _STIFFNESS.items():
-        first, second = edges_of_kind(atoms.graph, kind)
-        stiffness[first, second] = value
-    senders, receivers = np.nonzero(np.triu(stiffness, 1))
-    return senders, receivers, stiffness[senders, receivers]
+        ends = np.stack(edges_of_kind(atoms.graph, kind), axis=1)
+        pairs.append(ends[ends[:, 0] < ends[:, 1]])
+        stiffness.append(np.full(len(pairs[-1]), value))
+    every, values = np.concatenate(pairs), np.concatenate(stiffness)
+    # The last word on a pair is that of the stiffest kind.
+    found, last = np.unique(every[::-1], axis=0, return_index=True)
+    return found[:, 0], found[:, 1], values[::-1][last]
 
 
 def joined_to_next(graph: BackboneGraph) -> Int[np.ndarray, " n"]:

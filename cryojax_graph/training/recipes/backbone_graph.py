@@ -1,6 +1,6 @@
 """Backbone motion: images + template + objective → fit, and new images with the decoder frozen."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.forward.batched import map_images
@@ -29,6 +29,7 @@ from cryojax_graph.training.mesh import replicate
 from cryojax_graph.training.state import RowOptimizers, TrainState, init_state
 from cryojax_graph.training.step import Step, make_step
 
+IMAGES_SCORED_AT_ONCE = 512
 _IMAGES_TO_START_FROM = 512
 _IMAGES_IN_CACHE = 8
 
@@ -221,7 +222,8 @@ def score_candidates(
     config: BackboneGraphConfig,
     template: Template,
     pixel_size: float,
-) -> Float[np.ndarray, "new candidates"]:
+    mesh: Mesh,
+) -> Iterator[Float[np.ndarray, "part candidates"]]:
     """Hold some conformations against images that were not fitted.
 
     Args:
@@ -232,19 +234,29 @@ def score_candidates(
         config: of the system.
         template: the molecule.
         pixel_size: Å.
+        mesh: devices.
 
-    Returns:
-        log-likelihood of each image under each candidate, nats.
+    Yields:
+        log-likelihoods of the next ``IMAGES_SCORED_AT_ONCE`` images, or of those that are left,
+        under each candidate; nats.
     """
+    whole, share = PartitionSpec(), PartitionSpec("data")
     score = jax.jit(
-        partial(log_likelihoods, config=config, template=template, pixel_size=pixel_size)
+        jax.shard_map(
+            partial(log_likelihoods, config=config, template=template, pixel_size=pixel_size),
+            mesh=mesh,
+            in_specs=(whole, whole, share),
+            out_specs=share,
+            check_vma=False,
+        )
     )
     shared = {name: fitted[name] for name in ("decoder", "imaging")}
-    parts = np.array_split(images, -(-len(images) // _IMAGES_TO_START_FROM))
-    scores = [
-        np.asarray(score(shared, jnp.asarray(candidates), reader.read(part))) for part in parts
-    ]
-    return np.concatenate(scores)
+    for start in range(0, len(images), IMAGES_SCORED_AT_ONCE):
+        part = images[start : start + IMAGES_SCORED_AT_ONCE]
+        # Filled up to what the devices share evenly, and to one size for all that is compiled.
+        size = len(part) if len(images) < IMAGES_SCORED_AT_ONCE else IMAGES_SCORED_AT_ONCE
+        filled = np.resize(part, -(-size // mesh.size) * mesh.size)
+        yield np.asarray(score(shared, candidates, reader.read(filled)))[: len(part)]
 
 
 def start_at_candidates(
