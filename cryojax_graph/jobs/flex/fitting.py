@@ -25,7 +25,7 @@ from cryojax_graph.training.recipes.backbone_graph import (
 )
 
 _EMBEDDING_EPOCHS = 12
-_CANDIDATES = 256
+_CANDIDATES = 64
 # Drawing a candidate costs about a third of a step with its gradient.
 EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
 
