@@ -6,6 +6,7 @@ from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.chimerax import write_bild, write_cxc, write_defattr
 from cryojax_graph.io.cs import read_cs, write_cs
 from cryojax_graph.io.describe import Facts, FileKind, describe, file_kind
+from cryojax_graph.io.describe_arrays import ArrayFacts, describe_arrays
 from cryojax_graph.io.describe_images import MapFacts, StackFacts, describe_map, describe_stack
 from cryojax_graph.io.describe_models import (
     ModelFacts,
@@ -47,6 +48,7 @@ from cryojax_graph.io.trajectories import (
 __all__ = [
     "DEFAULT_LIMITS",
     "AllowedRoots",
+    "ArrayFacts",
     "AtomTable",
     "Facts",
     "FileKind",
@@ -70,6 +72,7 @@ __all__ = [
     "atomic_file",
     "chain_sequences",
     "describe",
+    "describe_arrays",
     "describe_map",
     "describe_model",
     "describe_particles",

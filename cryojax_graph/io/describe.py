@@ -1,8 +1,10 @@
 """Tell by its contents what kind of file a user named, and describe it."""
 
+import zipfile
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from cryojax_graph.io.describe_arrays import ArrayFacts, describe_arrays
 from cryojax_graph.io.describe_images import MapFacts, StackFacts, describe_map, describe_stack
 from cryojax_graph.io.describe_models import (
     ModelFacts,
@@ -17,8 +19,8 @@ from cryojax_graph.io.mrc_header import HEADER_BYTES, parse_header
 from cryojax_graph.io.npy import CSDAT, MAGIC
 from cryojax_graph.io.unpack import open_unpacked
 
-FileKind: TypeAlias = Literal["map", "stack", "particles", "model", "sequences"]
-Facts: TypeAlias = MapFacts | StackFacts | ParticleFacts | ModelFacts | SequenceFacts
+FileKind: TypeAlias = Literal["map", "stack", "particles", "model", "sequences", "arrays"]
+Facts: TypeAlias = MapFacts | StackFacts | ParticleFacts | ModelFacts | SequenceFacts | ArrayFacts
 _LOOK = 1 << 18
 
 
@@ -30,7 +32,8 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
         limits: cap on headers.
 
     Returns:
-        ``map``, ``stack``, ``particles``, ``model`` (also a trajectory) or ``sequences``.
+        ``map``, ``stack``, ``particles``, ``model`` (also a trajectory), ``sequences`` or
+        ``arrays`` (an archive of numbers that is no trajectory).
 
     Raises:
         InputError: it cannot be read, or is none of these.
@@ -40,7 +43,7 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
     if start[:6] in (MAGIC, CSDAT):
         return "particles"
     if start[:4] == b"PK\x03\x04":
-        return "model"
+        return "model" if _is_trajectory(path) else "arrays"
     suffixes = {suffix.lower() for suffix in Path(path).suffixes}
     if start[208:212] == b"MAP " or suffixes & {".mrc", ".mrcs", ".map", ".ccp4", ".st"}:
         header = parse_header(start[:HEADER_BYTES], file=path, limits=limits)
@@ -51,6 +54,15 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
         remedy = "name a map, a stack, a STAR or .cs table, a model, a trajectory or a FASTA file"
         raise InputError(path, "its contents", "it is of no kind that is read here", remedy)
     return kind
+
+
+def _is_trajectory(path: str | Path) -> bool:
+    """Whether an archive holds coordinates with atoms; of a damaged one, its reader will tell."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "coords.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return True
 
 
 def _text_kind(text: str) -> FileKind | None:
@@ -90,5 +102,6 @@ def describe(
         "stack": describe_stack,
         "model": describe_model,
         "sequences": describe_sequences,
+        "arrays": describe_arrays,
     }
     return describers[kind](path, limits=limits)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cryojax_graph.io import (
+    ArrayFacts,
     InputError,
     Map,
     MapFacts,
@@ -17,6 +18,7 @@ from cryojax_graph.io import (
     new_particles,
     with_columns,
     write_map,
+    write_npz,
     write_particles,
     write_stack,
 )
@@ -85,6 +87,20 @@ def test_kinds_are_told_by_contents(name, files):
     packed = folder / f"{name}.gz"
     packed.write_bytes(gzip.compress((folder / name).read_bytes()))
     assert file_kind(packed) == kind
+
+
+def test_an_archive_that_is_no_trajectory_is_described_as_arrays(tmp_path):
+    path = tmp_path / "latents.npz"
+    write_npz(path, {"latents": np.array([[1.0, np.nan]], np.float32), "name": np.array(["a"])})
+    assert file_kind(path) == "arrays"
+    facts = describe(path)
+    assert isinstance(facts, ArrayFacts)
+    assert facts.shapes == {"latents": (1, 2), "name": (1,)}
+    assert facts.types == {"latents": "float32", "name": "text"}
+    assert facts.warnings == ("array latents: 1 of 2 numbers are not finite",)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="not an undamaged"):
+        describe(path)
 
 
 @pytest.mark.parametrize("contents", [b"", b"hello\n", b"a,b\n1,2\n", b"\x89PNG\r\n\x1a\n" * 200])

@@ -5,6 +5,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from cryojax_graph.io.describe import Facts, describe
+from cryojax_graph.io.describe_arrays import ArrayFacts
 from cryojax_graph.io.describe_images import MapFacts, StackFacts
 from cryojax_graph.io.describe_models import ModelFacts, SequenceFacts
 from cryojax_graph.io.describe_particles import ParticleFacts
@@ -130,6 +131,14 @@ def _(facts: SequenceFacts) -> tuple[str, tuple[tuple[str, str], ...]]:
     return "sequences", (
         ("records", f"{facts.count:,}, {facts.proteins:,} of them proteins"),
         ("letters", f"{facts.shortest:,} to {facts.longest:,}"),
+    )
+
+
+@_told_by.register
+def _(facts: ArrayFacts) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return "arrays", tuple(
+        (name, f"{' × '.join(map(str, shape)) or 'one'}, {facts.types[name]}")
+        for name, shape in facts.shapes.items()
     )
 
 

@@ -45,6 +45,7 @@ def pictures(finding: Finding, *, image_root: str | None) -> list[str]:
         "atomic model": _model,
         "trajectory": _model,
         "sequences": _sequences,
+        "arrays": lambda path: [],
     }
     if finding.kind in draw:
         return draw[finding.kind](finding.path)

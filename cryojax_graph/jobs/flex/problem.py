@@ -45,6 +45,7 @@ _NAMES: dict[FileKind, str] = {
     "particles": "a table of particles",
     "model": "an atomic model",
     "sequences": "sequences",
+    "arrays": "an archive of arrays",
 }
 
 
