@@ -129,7 +129,15 @@ def _absences(table: ParticleTable) -> list[str]:
     return warnings
 
 
-def _value_warnings(table: ParticleTable) -> list[str]:
+def optics_warnings(table: ParticleTable) -> list[str]:
+    """Optics that no microscope has, as after a mistake of unit.
+
+    Args:
+        table: particles.
+
+    Returns:
+        one sentence for each column.
+    """
     warnings = []
     for name, (low, high) in {
         "voltage_kv": (60, 1000),
@@ -141,6 +149,11 @@ def _value_warnings(table: ParticleTable) -> list[str]:
         if values is not None and ((values < low) | (values > high)).any():
             count = int(((values < low) | (values > high)).sum())
             warnings.append(f"{name} of {count} particles is not between {low} and {high}")
+    return warnings
+
+
+def _value_warnings(table: ParticleTable) -> list[str]:
+    warnings = optics_warnings(table)
     if table.pixel_size is not None:
         sizes = np.unique(table.pixel_size)
         warnings += [text for size in sizes.tolist() for text in pixel_warnings(size)][:3]

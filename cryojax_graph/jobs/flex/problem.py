@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.io.describe import FileKind, file_kind
+from cryojax_graph.io.describe_particles import optics_warnings
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import (
     FlexConfig,
@@ -138,6 +139,8 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         f"{count:,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"template of {residues:,} residues"
     )
+    for text in optics_warnings(particles.table):
+        job.warn(f"{particles.table.source}: {text}: check its unit")
     fitted, held = held_out(key, count, config.held_out)
     if config.half_sets and len(held) < _FEWEST_TO_COMPARE:
         raise InputError(
