@@ -345,7 +345,7 @@ def _levels(levels: Mapping[str, Number], direction: str, log: bool) -> dict[str
     """Dotted lines across the figure, horizontal (h) or vertical (v), with their labels."""
     across, along = ("x", "y") if direction == "h" else ("y", "x")
     shapes, notes = [], []
-    for label, value in levels.items():
+    for number, (label, value) in enumerate(levels.items()):
         ends = {f"{across}0": 0, f"{across}1": 1, f"{across}ref": "paper"}
         place = {f"{along}0": value, f"{along}1": value, f"{along}ref": along}
         shapes.append({"type": "line", **ends, **place, "line": {"dash": "dot", "width": 1.2}})
@@ -355,6 +355,8 @@ def _levels(levels: Mapping[str, Number], direction: str, log: bool) -> dict[str
             if direction == "h"
             else {"xanchor": "left", "yanchor": "top"}
         )
-        position = {across: 1, f"{across}ref": "paper", along: at, f"{along}ref": along}
+        # Lines that stand close together would have their labels on top of each other.
+        height = 1 if direction == "h" else 1 - 0.07 * number
+        position = {across: height, f"{across}ref": "paper", along: at, f"{along}ref": along}
         notes.append({"text": label, "showarrow": False, **position, **anchor})
     return {"shapes": shapes, "annotations": notes}

@@ -194,6 +194,8 @@ def inputs_section(inputs: Mapping[str, Mapping[str, Any]]) -> Section:
         [name, file["path"], _size(file["bytes"]), (file.get("sha256") or "")[:16]]
         for name, file in inputs.items()
     ]
+    if not rows:
+        return Section("Inputs", (paragraph("None: everything comes with the program."),))
     return Section("Inputs", (table(["option", "file", "size", "SHA-256 begins"], rows),))
 
 
