@@ -56,7 +56,7 @@ def write_outputs(
     _write_arrays(problem, found, job)
     with job.output("motion.cif", "the path through the conformations, as a movie") as file:
         frames = carry_atoms(template, problem.model.arrays.atoms, problem.model.residue, path)
-        by = problem.moved_by.astype(np.float32)
+        by = problem.placement.by.astype(np.float32)
         write_models(file, problem.model.atoms, frames - by)
     _write_maps(problem, params, path, job)
     _write_subsets(config, problem, motion, job)
@@ -119,7 +119,7 @@ def _write_maps(
             box=box,
             voxel_size=size,
         )
-        corner = np.full(3, -(box // 2) * size) - problem.moved_by
+        corner = np.full(3, -(box // 2) * size) - problem.placement.by
         with job.output(f"maps/point_{number}.mrc", f"density at point {point} of the path") as f:
             write_map(f, Map(density, np.full(3, size), corner))
 

@@ -81,7 +81,7 @@ def flex_report(
     sections = [
         _motion_section(problem, motion, path),
         *([_truth_section(motion, errors)] if errors else []),
-        _evidence_section(found),
+        _evidence_section(problem, found),
         *([_fit_section(problem, found.params, job)] if problem.saved is None else []),
         _images_section(problem),
     ]
@@ -176,7 +176,7 @@ def _truth_section(motion: Motion, errors: Errors) -> Section:
     return Section("Against the truth", blocks)
 
 
-def _evidence_section(found: Found) -> Section:
+def _evidence_section(problem: Problem, found: Found) -> Section:
     blocks = []
     if found.gain is not None:
         error = found.gain.std() / np.sqrt(len(found.gain))
@@ -202,6 +202,19 @@ def _evidence_section(found: Found) -> Section:
         )
     if not blocks:
         blocks.append(paragraph("No image was held out: nothing says whether the motion is real."))
+    agreement = problem.placement.agreement
+    blocks.append(
+        curves_figure(
+            [
+                Curve("template and images", agreement.frequency[1:], agreement.correlation[1:]),
+                Curve("chance", agreement.frequency[1:], agreement.chance[1:], dashed=True),
+            ],
+            Axis("frequency (1/Å)"),
+            Axis("correlation"),
+            caption="Projections of the template, before any fit, beside the images in their "
+            "poses. The wrong protein in the right outline agrees at low frequencies only.",
+        )
+    )
     return Section("Is it real?", tuple(blocks))
 
 
