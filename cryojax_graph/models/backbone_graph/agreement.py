@@ -85,7 +85,7 @@ def shell_agreement(
     """Hold one conformation against images.
 
     A molecule of another kind in the same outline correlates with the images at low resolution, and
-    stops to between 8 and 16 Å in our trials; so does a mirror image.
+    stops to between 7 and 16 Å in our trials; so does a mirror image.
 
     Args:
         c_alpha: of the conformation, Å.
