@@ -1,4 +1,4 @@
-"""Which devices JAX may use, settled before JAX is imported."""
+"""Which devices JAX may use, settled before it looks for any."""
 
 import os
 import re
@@ -7,6 +7,15 @@ from cryojax_graph.io.errors import InputError
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _INSTALL = "use --device cpu, or install JAX for the device, such as cryojax-graph[cuda13]"
+
+
+def share_cores() -> None:
+    """Make one device of every core, unless the user said how many; before JAX is imported.
+
+    As far as a batch divides: XLA leaves most of a second core idle when the matrices are small. It
+    has no effect where an accelerator is found.
+    """
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores_to_share()))
 
 
 def select_device(device: str) -> None:
@@ -19,9 +28,6 @@ def select_device(device: str) -> None:
     Raises:
         InputError: the name is none of these, or a number is not among the visible GPUs.
     """
-    # One device per core, as far as a batch divides: XLA leaves most of a second core idle when the
-    # matrices are small. It has no effect where an accelerator is found.
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores_to_share()))
     if device == "auto":
         return
     match = re.fullmatch(r"(cpu|gpu|tpu)(?::(\d+(?:,\d+)*))?", device)
@@ -31,9 +37,10 @@ def select_device(device: str) -> None:
         )
     if match[2]:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(match[2].split(","))
-    os.environ["JAX_PLATFORMS"] = _PLATFORMS[match[1]]
     import jax
 
+    # Not by the environment: JAX reads that when it is imported, and a verb's module has done so.
+    jax.config.update("jax_platforms", _PLATFORMS[match[1]])
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:

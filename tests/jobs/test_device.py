@@ -1,17 +1,20 @@
 import os
 
+import jax
 import pytest
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.device import describe_devices, select_device
+from cryojax_graph.jobs.device import describe_devices, select_device, share_cores
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     # Set first, so that whatever the function sets is undone after the test.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    before = jax.config.jax_platforms
+    yield
+    jax.config.update("jax_platforms", before)
 
 
 def test_auto_changes_nothing():
@@ -21,10 +24,10 @@ def test_auto_changes_nothing():
 
 
 def test_cores_become_devices_unless_the_user_chose(monkeypatch):
-    select_device("auto")
+    share_cores()
     assert os.environ["JAX_NUM_CPU_DEVICES"] == "1"
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
-    select_device("auto")
+    share_cores()
     devices = int(os.environ["JAX_NUM_CPU_DEVICES"])
     assert devices in (1, 2, 4, 8, 16)
     assert devices <= (os.cpu_count() or 1)
@@ -32,14 +35,14 @@ def test_cores_become_devices_unless_the_user_chose(monkeypatch):
 
 def test_a_processor_is_always_there():
     select_device("cpu")
-    assert os.environ["JAX_PLATFORMS"] == "cpu"
+    assert jax.config.jax_platforms == "cpu"
     assert "cpu:0" in describe_devices()
 
 
 def test_numbers_count_among_the_visible_devices():
     select_device("gpu:0,2")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"
-    assert os.environ["JAX_PLATFORMS"] == "cuda"
+    assert jax.config.jax_platforms == "cuda"
 
 
 def test_a_number_beyond_them_is_refused():

@@ -225,3 +225,41 @@ def test_the_tiny_verb_is_a_plan_too(numbers):
 
     plan = count_job.plan_count(count_job.CountConfig(str(numbers)), options=JobOptions("x"))
     assert isinstance(plan, Plan)
+
+
+REAL_VERB = """
+import os, sys
+import cryojax_graph.cli as cli
+code = cli.main(sys.argv[1:])
+import jax
+print(code, jax.default_backend(), len(jax.devices()))
+"""
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_devices_are_settled_before_any_verb_looks_for_them(verb, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    # A missing input ends the verb early; by then it has had every chance to wake JAX.
+    needed = {
+        "check": ["none.mrc"],
+        "simulate": ["none.npz"],
+        "flex": ["none.star", "--template", "none.pdb"],
+        "validate motion": ["none", "--truth", "none.npz"],
+        "validate model": ["none.pdb", "--truth", "none.pdb"],
+        "demo": ["--dry-run"],
+    }[verb]
+    arguments = [*verb.split(), *needed, "-o", str(tmp_path / "job"), "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", REAL_VERB, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment | {"JAX_NUM_CPU_DEVICES": "3"},
+    )
+    assert done.stdout.split()[-3:] in (["0", "cpu", "3"], ["2", "cpu", "3"]), done.stderr
+    refused = subprocess.run(
+        [sys.executable, "-c", REAL_VERB, *arguments[:-1], "tpu"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert "install JAX for the device" in refused.stderr
