@@ -1,5 +1,7 @@
 """The images of a particle table, read from their stacks when asked for."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from cryojax_graph.io.stacks import ImageStack, open_stack
 
 # Headers of stacks hold rounded pixel sizes; a wrong binning is off by far more.
 _PIXEL_TOLERANCE = 0.02
+_ENDS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class ParticleImages:
         stack_number: stack of each particle.
         image_index: number of the image in its stack, from 0.
         box: edge of every image in pixels.
+        sign: 1, or -1 for images that are dark on light; ``read`` returns them light on dark.
     """
 
     stacks: tuple[ImageStack, ...]
     stack_number: Int64[np.ndarray, " n"]
     image_index: Int64[np.ndarray, " n"]
     box: int
+    sign: Float32[np.ndarray, " n"]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -53,7 +58,24 @@ class ParticleImages:
         for number in np.unique(numbers).tolist():
             rows = np.flatnonzero(numbers == number)
             images[rows] = self.stacks[number].read(self.image_index[indices][rows])
+        images *= self.sign[indices][:, None, None]
         return images
+
+    def fingerprint(self) -> str:
+        """Equal for stacks of the same sizes, headers, beginnings and ends, whatever their names.
+
+        Returns:
+            SHA-256 in hexadecimal digits.
+        """
+        digest = hashlib.sha256()
+        for stack in self.stacks:
+            with Path(stack.path).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                digest.update(size.to_bytes(8, "little"))
+                for start in (0, max(0, size - _ENDS)):
+                    file.seek(start)
+                    digest.update(file.read(_ENDS))
+        return digest.hexdigest()
 
 
 def open_images(
@@ -90,7 +112,15 @@ def open_images(
     box = _check_boxes(table, stacks)
     if not trust_table_pixel_size:
         _check_pixel_sizes(table, stacks, number)
-    return ParticleImages(stacks, number, table.image_index, box)
+    return ParticleImages(stacks, number, table.image_index, box, _signs(table))
+
+
+def _signs(table: ParticleTable) -> Float32[np.ndarray, " n"]:
+    """What cryoSPARC says of the contrast, in its own table or carried along in a STAR file."""
+    stated = table.columns.get("blob/sign", table.columns.get("cs/blob/sign"))
+    if stated is None:
+        return np.ones(len(table), np.float32)
+    return np.where(stated.astype(np.float32) < 0, -1, 1).astype(np.float32)
 
 
 def _check_indices(

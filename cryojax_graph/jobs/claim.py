@@ -60,7 +60,8 @@ def claim(
         overwrite: remove what an earlier job left.
 
     Returns:
-        the manifest of the unfinished job to be continued, or None for a new one.
+        the manifest of the unfinished job to be continued, or None for a new one, also in place of
+        one that failed before it began to work.
 
     Raises:
         InputError: the folder holds a finished job, or one with another config or other inputs.
@@ -73,7 +74,13 @@ def claim(
         return None
     if manifest["status"] == "done":
         raise InputError(folder, "output folder", "it holds a finished job", _FRESH)
-    if differences := differing_fields(manifest["request"], request):
+    differences = differing_fields(manifest["request"], request)
+    begun = manifest["outputs"] or manifest["working"]
+    if differences and manifest["status"] == "failed" and not begun:
+        # It was refused before it did anything: no work can be lost.
+        remove_job(folder, manifest)
+        return None
+    if differences:
         cause = f"it holds an unfinished job of another config: {'; '.join(differences)}"
         raise InputError(folder, "output folder", cause, f"repeat that config, {_FRESH}")
     for name, described in inputs.items():

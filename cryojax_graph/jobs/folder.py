@@ -94,8 +94,11 @@ def open_job(
 def _carried_over(earlier: dict[str, Any] | None) -> dict[str, Any]:
     """What a continued job keeps of its earlier manifest."""
     if earlier is None:
-        return {"attempts": [], "outputs": {}, "working": [], "warnings": []}
-    return {name: earlier[name] for name in ("attempts", "outputs", "working", "warnings")}
+        return {"attempts": [], "outputs": {}, "working": [], "warnings": [], "fingerprints": {}}
+    kept = ("attempts", "outputs", "working", "warnings")
+    return {name: earlier[name] for name in kept} | {
+        "fingerprints": earlier.get("fingerprints", {})
+    }
 
 
 @contextmanager

@@ -104,6 +104,25 @@ class Job:
             self.save_manifest()
         return self.folder / name
 
+    def require_unchanged(self, name: str, fingerprint: str) -> None:
+        """Refuse to continue with other data than the job began with.
+
+        Args:
+            name: of the data, for the message.
+            fingerprint: equal for equal data.
+
+        Raises:
+            InputError: an earlier attempt saw another fingerprint.
+        """
+        if self.manifest["fingerprints"].setdefault(name, fingerprint) != fingerprint:
+            raise InputError(
+                self.folder,
+                name,
+                f"the {name} are not those with which the job began",
+                "put them back, use another folder, or --overwrite to start again",
+            )
+        self.save_manifest()
+
     @contextmanager
     def output(self, name: str, description: str = "") -> Iterator[Path]:
         """Give a temporary path of the same name; it becomes the output when the block ends well.

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, Shaped
+from jaxtyping import Float, Float32, Int32, Int64, Shaped
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 
 _REMEDY = "give the truth.npz that cryojax-graph simulate wrote beside the particles"
+# Tables keep angles to some decimals.
+_SAME_DEGREES = 0.01
 # Kind of values of every array.
 _IDENTITY = {"chain": "U", "residue_number": "iu", "insertion_code": "U", "residue_name": "U"}
 
@@ -26,6 +28,7 @@ class Truth:
         insertion_code: of each residue.
         residue_name: of each residue.
         frame_index: frame of each image, from 0.
+        euler_degrees: pose of each image, where the file tells.
     """
 
     path: str
@@ -35,6 +38,28 @@ class Truth:
     insertion_code: Shaped[np.ndarray, " n"]
     residue_name: Shaped[np.ndarray, " n"]
     frame_index: Int64[np.ndarray, " images"]
+    euler_degrees: Float[np.ndarray, "images 3"] | None = None
+
+    def require_poses(self, euler_degrees: Float[np.ndarray, "images 3"]) -> None:
+        """Refuse poses of other images.
+
+        Args:
+            euler_degrees: of as many images, degrees.
+
+        Raises:
+            InputError: they are not those of the simulation.
+        """
+        known = self.euler_degrees
+        if known is None:
+            return
+        turn = np.abs((known - euler_degrees + 180.0) % 360.0 - 180.0).max(axis=1)
+        if (turn > _SAME_DEGREES).any():
+            raise InputError(
+                self.path,
+                f"image {int((turn > _SAME_DEGREES).argmax()) + 1}",
+                "its pose is not that of the particle: this is the truth of other images",
+                "give the truth of the very images, in their order",
+            )
 
 
 def read_truth(path: str | Path) -> Truth:
@@ -85,4 +110,15 @@ def read_truth(path: str | Path) -> Truth:
         insertion_code=arrays["insertion_code"],
         residue_name=arrays["residue_name"],
         frame_index=frame_index.astype(np.int64),
+        euler_degrees=_poses(arrays, path),
     )
+
+
+def _poses(arrays: dict[str, np.ndarray], path: str | Path) -> Float[np.ndarray, "images 3"] | None:
+    poses = arrays.get("euler_degrees")
+    if poses is None:
+        return None
+    if poses.shape != (len(arrays["frame_index"]), 3) or not np.isfinite(poses).all():
+        cause = f"type {poses.dtype}, shape {poses.shape}, or not finite"
+        raise InputError(path, "array 'euler_degrees'", cause, _REMEDY)
+    return poses.astype(np.float64)

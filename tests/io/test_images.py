@@ -1,9 +1,11 @@
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cryojax_graph.io import InputError, new_particles, open_images, write_stack
+from cryojax_graph.io import InputError, new_particles, open_images, with_columns, write_stack
 
 TEXT = np.dtypes.StringDType()
 STACKS = {
@@ -39,6 +41,26 @@ def test_images_of_several_stacks_come_in_the_order_asked_for(rows, folder):
     assert read.shape == (len(rows), 6, 6)
     for row, image in zip(rows, read, strict=True):
         np.testing.assert_array_equal(image, STACKS[PATHS[row]][INDICES[row]])
+
+
+def test_images_that_cryosparc_marks_as_dark_come_light_on_dark(folder):
+    light = table(folder)
+    signs = np.where(np.arange(len(PATHS)) % 2, -1.0, 1.0)
+    marked = with_columns(light, {"cs/blob/sign": signs})
+    every = np.arange(len(PATHS))
+    read = open_images(marked).read(every)
+    np.testing.assert_array_equal(
+        read, signs[:, None, None].astype(np.float32) * open_images(light).read(every)
+    )
+
+
+def test_a_fingerprint_is_of_the_pixels(folder, tmp_path_factory):
+    first = open_images(table(folder)).fingerprint()
+    elsewhere = tmp_path_factory.mktemp("copy")
+    shutil.copytree(folder, elsewhere, dirs_exist_ok=True)
+    assert open_images(table(elsewhere)).fingerprint() == first
+    write_stack(elsewhere / "a.mrcs", STACKS["a.mrcs"][::-1].copy(), pixel_size=1.5)
+    assert open_images(table(elsewhere)).fingerprint() != first
 
 
 def test_images_are_found_under_an_image_root(folder, tmp_path_factory):

@@ -171,6 +171,28 @@ def test_an_interrupted_job_of_another_config_is_refused(source, options, change
     assert difference in refused.value.cause
 
 
+def test_a_job_refused_before_it_worked_does_not_block_its_folder(source, options):
+    def refuse(job):
+        raise InputError("template.pdb", "its residues", "too few", "give more")
+
+    with pytest.raises(InputError, match="too few"):
+        run(source, options, work=refuse)
+    job = run(source, options, Config(preset="paper"))
+    assert not job.resumed
+    assert manifest_of(options)["request"]["config"]["preset"] == "paper"
+
+
+def test_data_that_changed_between_attempts_are_refused(source, options):
+    def work(job):
+        job.require_unchanged("images", "a")
+        job.require_unchanged("images", "a")
+
+    interrupted(source, options, work=work)
+    with pytest.raises(InputError, match="the images are not those with which the job began"):
+        run(source, options, work=lambda job: job.require_unchanged("images", "b"))
+    assert run(source, options, work=work).resumed
+
+
 def test_an_interrupted_job_whose_input_changed_is_refused(source, options):
     interrupted(source, options)
     source.write_text("data_particles\n")

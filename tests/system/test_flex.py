@@ -18,12 +18,13 @@ import pytest
 from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.atoms import write_atoms, write_models
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.npz import read_npz
+from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import spearman
+from cryojax_graph.models.backbone_graph.config import default
 
 # One process: others would fit the same images again.
 pytestmark = pytest.mark.xdist_group("flex")
@@ -181,6 +182,37 @@ def test_a_fitted_model_of_another_template_is_refused(solved, images, tmp_path)
         flex(config, options=JobOptions(output=str(tmp_path / "job")))
 
 
+def test_the_published_preset_fits_every_image_and_claims_no_more_than_it_knows(images, tmp_path):
+    config = settings(images, preset="paper", epochs=1)
+    folder = flex(config, options=JobOptions(output=str(tmp_path / "paper")))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert not {"position_deviation_median_angstrom", "held_out_motion_gain_mean_nats"} & set(
+        metrics
+    )
+    assert "No image is held out" in (folder / "run.log").read_text()
+    assert "posterior" not in (folder / "report.html").read_text()
+    with pytest.raises(InputError, match="no way to find conformations of new images"):
+        flex(
+            FlexConfig(particles=config.particles, template=config.template, fitted=str(folder)),
+            options=JobOptions(output=str(tmp_path / "new")),
+        )
+
+
+def test_a_short_run_is_not_taken_for_evidence_against_motion(images, tmp_path):
+    config = settings(images, epochs=1, truth=None)
+    folder = flex(config, options=JobOptions(output=str(tmp_path / "short")))
+    warnings = " ".join(json.loads((folder / "manifest.json").read_text())["warnings"])
+    assert "the fit is not finished" in warnings
+    assert "No motion" not in warnings
+
+
+def test_few_images_are_passed_more_often():
+    fitting = default().fitting
+    assert fitting.epochs_for(5100) == (25, 1000)
+    epochs, steps = fitting.epochs_for(300)
+    assert (epochs, steps) == (300, 900)
+
+
 def test_halves_of_the_images_tell_the_same_motion(images, tmp_path):
     job = flex(
         settings(images, half_sets=True, held_out=0.2),
@@ -218,7 +250,7 @@ def test_pure_noise_shows_no_motion(images, tmp_path):
     write_particles(table, tmp_path / "noise.star")
     job = flex(
         settings(
-            images, particles=str(tmp_path / "noise.star"), truth=None, held_out=0.2, epochs=20
+            images, particles=str(tmp_path / "noise.star"), truth=None, held_out=0.2, epochs=90
         ),
         options=JobOptions(output=str(tmp_path / "job")),
     )
@@ -345,10 +377,14 @@ def broken(images: Path, folder: Path, case: str) -> FlexConfig:
         write_particles(with_columns(table, {"image_path": np.full(240, "nan.mrcs")}), star)
     elif case == "wrong truth":
         truth = read_npz(images / "truth.npz")
-        from cryojax_graph.io.npz import write_npz
-
         short = {**truth, "frame_index": truth["frame_index"][:7]}
+        del short["euler_degrees"]
         write_npz(folder / "truth.npz", short)
+        return settings(images, truth=str(folder / "truth.npz"), epochs=1)
+    elif case == "truth of other images":
+        truth = read_npz(images / "truth.npz")
+        other = {**truth, "euler_degrees": truth["euler_degrees"][::-1]}
+        write_npz(folder / "truth.npz", other)
         return settings(images, truth=str(folder / "truth.npz"), epochs=1)
     return settings(images, particles=str(star))
 
@@ -364,6 +400,7 @@ def broken(images: Path, folder: Path, case: str) -> FlexConfig:
         ("far template", "box"),
         ("NaN in an image", "image 188"),
         ("wrong truth", "truth"),
+        ("truth of other images", "truth of other images"),
     ],
 )
 def test_bad_input_is_refused_in_one_message(images, tmp_path, case, place):

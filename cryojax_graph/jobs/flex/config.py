@@ -31,7 +31,8 @@ class FlexConfig:
         template: Model of the protein in the frame of its map: PDB or mmCIF.
         preset: default, small (a first look), or the published paper and mlp.
         poses: Where the poses come from; known takes those of the table.
-        epochs: Passes over the images; that of the preset when not given.
+        epochs: Passes over the images; when not given, those of the preset, and more where images
+            are few.
         image_root: Folder that image names of the table are relative to.
         origin: Where the template's coordinates have their zero: the centre or the first voxel of
             the box; auto tries both.
@@ -87,7 +88,7 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
             raise InputError(
                 "command line", "--epochs", f"{config.epochs} epochs", "give at least 1"
             )
-        model = replace(model, fitting=replace(model.fitting, epochs=config.epochs))
+        model = replace(model, fitting=replace(model.fitting, epochs=config.epochs, least_steps=0))
     if not 0 <= config.held_out < 0.5:
         raise InputError(
             "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"

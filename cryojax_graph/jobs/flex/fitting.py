@@ -161,7 +161,9 @@ def embed(
     # Nothing is annealed: decoder and first guesses are as good as they get.
     settings = replace(
         problem.config,
-        fitting=replace(problem.config.fitting, epochs=_EMBEDDING_EPOCHS, latent_rate=0.05),
+        fitting=replace(
+            problem.config.fitting, epochs=_EMBEDDING_EPOCHS, least_steps=0, latent_rate=0.05
+        ),
         objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
     )
     latents = start_at_candidates(params["latents"], images, candidates, scores)

@@ -53,6 +53,7 @@ class Particles(NamedTuple):
         views: poses and CTF.
         pixel_size: Å.
         box: pixels.
+        image_root: folder that the image names of the table are relative to.
     """
 
     table: ParticleTable
@@ -60,14 +61,18 @@ class Particles(NamedTuple):
     views: Views
     pixel_size: float
     box: int
+    image_root: Path
 
 
-def read_views(path: str | Path, *, image_root: str | None) -> Particles:
+def read_views(
+    path: str | Path, *, image_root: str | None, fewest: int = FEWEST_IMAGES
+) -> Particles:
     """Particles with poses and CTF.
 
     Args:
         path: STAR or .cs table.
         image_root: folder for relative image names.
+        fewest: images that will do.
 
     Returns:
         the particles; no pixel has been read.
@@ -76,14 +81,14 @@ def read_views(path: str | Path, *, image_root: str | None) -> Particles:
         InputError: poses, CTF or pixel size are missing, boxes or pixel sizes are mixed, images are
             missing, or there are too few.
     """
-    table = read_particles(path)
+    table = _with_passthrough(read_particles(path))
     table.require("poses", "ctf", "pixel_size")
-    if len(table) < FEWEST_IMAGES:
+    if len(table) < fewest:
         raise InputError(
             path,
             "table",
             f"{len(table)} particles are too few to tell motion from noise",
-            f"give at least {FEWEST_IMAGES}; thousands are usual",
+            f"give at least {fewest}; thousands are usual",
         )
     images = open_images(table, image_root=image_root)
     euler, shift, sizes = table.euler_degrees, table.shift_angstrom, table.pixel_size
@@ -111,7 +116,16 @@ def read_views(path: str | Path, *, image_root: str | None) -> Particles:
             b_factor=np.float32(table.b_factor),
         ),
     )
-    return Particles(table, images, views, float(sizes[0]), images.box)
+    root = Path(image_root or Path(path).parent).resolve()
+    return Particles(table, images, views, float(sizes[0]), images.box, root)
+
+
+def _with_passthrough(table: ParticleTable) -> ParticleTable:
+    """The table with what cryoSPARC keeps of the same particles in a file beside it."""
+    if table.kind != "cs" or all(table.has(piece) for piece in ("poses", "ctf", "pixel_size")):
+        return table
+    beside = sorted(Path(table.source).parent.glob("*passthrough*particles*.cs"))
+    return read_particles(table.source, passthrough=beside) if beside else table
 
 
 def read_template(path: str | Path) -> TemplateModel:

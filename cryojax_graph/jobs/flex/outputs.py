@@ -32,6 +32,7 @@ from cryojax_graph.models.backbone_graph.template import joined_to_next
 _MAPS = 5
 _IMAGES_TO_CHECK_WINDOWS = 256
 _UNDRAWN = 0.01
+_FEW_STEPS = 250
 # A million images of a large complex would fill the disk; latents decode to the same.
 _LARGEST_CONFORMATIONS = 8 * 2**30
 
@@ -61,7 +62,8 @@ def write_outputs(
     _write_maps(problem, params, path, job)
     _write_subsets(config, problem, motion, job)
     _measure(problem, motion, path, job)
-    _measure_evidence(found, job)
+    fitting = problem.config.fitting
+    _measure_evidence(found, fitting.epochs_for(len(problem.fitted))[1], job)
     _check_windows(problem, params, motion, job)
     errors = None
     if problem.truth is not None:
@@ -85,8 +87,9 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             "latents": motion.latents.astype(np.float32),
             "axes": motion.axes.astype(np.float32),
             "centre": motion.centre.astype(np.float32),
-            "position_deviation_angstrom": motion.deviation.astype(np.float32),
         }
+        if motion.deviation is not None:
+            arrays["position_deviation_angstrom"] = motion.deviation.astype(np.float32)
         write_npz(file, arrays)
     with job.output(MODEL_FILE, "the fitted model, for finding conformations of more images") as f:
         saved = SavedModel(
@@ -102,7 +105,11 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
         job.warn("conformations.npz was left out: it would be larger than 8 GiB")
         return
     with job.output("conformations.npz", "C-alpha positions of every image, Å") as file:
-        arrays = {"c_alpha": motion.c_alpha, "latents": motion.latents.astype(np.float32)}
+        arrays = {
+            "c_alpha": motion.c_alpha,
+            "latents": motion.latents.astype(np.float32),
+            "euler_degrees": problem.particles.table.euler_degrees,
+        }
         write_npz(file, arrays | identity)
 
 
@@ -148,10 +155,9 @@ def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Jo
     table = problem.particles.table
     region = region_of(motion.latents[:, 0], config.outputs.subsets)
     suffix = ".cs" if table.kind == "cs" else ".star"
-    latent_columns = {
-        "cryojaxLatent1": motion.latents[:, 0],
-        "cryojaxPositionDeviation": motion.deviation,
-    }
+    latent_columns = {"cryojaxLatent1": motion.latents[:, 0]}
+    if motion.deviation is not None:
+        latent_columns["cryojaxPositionDeviation"] = motion.deviation
     if table.kind == "star":
         table = with_columns(table, latent_columns)
     for number in range(config.outputs.subsets):
@@ -181,21 +187,31 @@ def _measure(
     job.metric("spread_rms_angstrom", motion.spread)
     job.metric("path_ends_rmsd_angstrom", length)
     job.metric("c_alpha_step_deviation_rms_angstrom", off)
-    job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
+    if motion.deviation is not None:
+        job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
 
 
-def _measure_evidence(found: Found, job: Job) -> None:
-    gain, halves = found.gain, found.halves
+def _unconfirmed(steps: int) -> str:
+    if steps < _FEW_STEPS:
+        return (
+            f"After {steps} steps the fit is not finished: that images outside it confirm no "
+            "motion says nothing yet. Give more --epochs."
+        )
+    return (
+        "No motion was found that images outside the fit confirm: differences between "
+        "conformations are not evidence."
+    )
+
+
+def _measure_evidence(found: Found, steps: int, job: Job) -> None:
+    gain, halves, deviation = found.gain, found.halves, found.motion.deviation
     if gain is not None:
         error = gain.std() / np.sqrt(len(gain))
         job.metric("held_out_motion_gain_mean_nats", gain.mean(), "nats")
         job.metric("held_out_motion_gain_standard_error_nats", error, "nats")
         if gain.mean() < 2.0 * error:
-            job.warn(
-                "No motion was found that images outside the fit confirm: differences between "
-                "conformations are not evidence."
-            )
-        elif found.motion.spread < np.median(found.motion.deviation):
+            job.warn(_unconfirmed(steps))
+        elif deviation is not None and found.motion.spread < np.median(deviation):
             job.warn(
                 f"Conformations differ by {found.motion.spread:.2f} Å (rms), less than the "
                 "uncertainty of a single one: small errors of model or poses can look like this."

@@ -125,7 +125,8 @@ def place_template(
             "contrast",
             f"images are dark where the template has mass "
             f"(correlation {100 * scores[origin]:.0f} %)",
-            "invert the images: protein must be white, as RELION and cryoSPARC keep it",
+            "invert the images: protein must be white, as RELION keeps it, or marked dark by "
+            "cryoSPARC's blob/sign",
         )
     listed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
     job.log(f"Zero of the template's coordinates: {origin} (correlation: {listed})")

@@ -15,6 +15,7 @@ from cryojax_graph.jobs.flex.config import (
     model_config,
 )
 from cryojax_graph.jobs.flex.inputs import (
+    FEWEST_IMAGES,
     Particles,
     TemplateModel,
     moved,
@@ -100,12 +101,19 @@ def read_inputs(config: FlexConfig) -> Inputs:
     model = saved.config if saved else model_config(config)
     _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
     _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
-    particles = read_views(config.particles, image_root=config.image_root)
+    particles = read_views(
+        config.particles,
+        image_root=config.image_root,
+        fewest=1 if config.fitted else FEWEST_IMAGES,
+    )
     template = read_template(config.template)
     truth = None
     if config.truth:
         truth = read_truth_of(
-            config.truth, images=len(particles.table), residues=len(template.arrays.c_alpha)
+            config.truth,
+            images=len(particles.table),
+            residues=len(template.arrays.c_alpha),
+            euler_degrees=np.asarray(particles.table.euler_degrees),
         )
     return Inputs(particles, template, truth, saved, model)
 
@@ -134,6 +142,10 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     for text in optics_warnings(particles.table):
         job.warn(f"{particles.table.source}: {text}: check its unit")
     fitted, held = held_out(key, count, config.held_out)
+    if model.objective.kind == "squared_error" and len(held):
+        # It has no likelihood by which to judge them, nor to find their conformations.
+        fitted, held = np.arange(count), np.zeros(0, np.int64)
+        job.log("No image is held out: the published objective cannot judge one")
     if config.half_sets and len(held) < _FEWEST_TO_COMPARE:
         raise InputError(
             "command line",
@@ -149,6 +161,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         pixel_size=particles.pixel_size,
         standardise=model.objective.kind == "squared_error",
     )
+    job.require_unchanged("images", particles.images.fingerprint())
     look_through(particles, job)
     placement = place_template(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, placement.by)

@@ -1,5 +1,6 @@
 """The page that ``flex`` leaves behind."""
 
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,13 @@ from cryojax_graph.training.history import read_history
 
 _THUMBNAILS = 12
 _POINTS_IN_SCATTER = 20_000
-_CITATIONS = (
+_PUBLISHED = (
     "Krook, Janson, Andén, Weber & Öktem (2026). Protein Graph Neural Networks for Heterogeneous "
-    "Cryo-EM Reconstruction. arXiv:2602.21915.",
+    "Cryo-EM Reconstruction. arXiv:2602.21915."
+)
+_ELASTIC = (
     "Atilgan et al. (2001). Anisotropy of fluctuation dynamics of proteins with an elastic network "
-    "model. Biophys. J. 80, 505-515.",
+    "model. Biophys. J. 80, 505-515."
 )
 
 
@@ -64,11 +67,14 @@ def flex_report(
     highlights = [
         Highlight(f"{len(motion.latents):,}", "images"),
         Highlight(f"{ends:.1f} Å", "C-alpha RMSD between the ends of the motion"),
-        Highlight(
-            f"{np.median(motion.deviation):.2f} Å",
-            "median width of an image's posterior (not the decoder's own error)",
-        ),
     ]
+    if motion.deviation is not None:
+        highlights.append(
+            Highlight(
+                f"{np.median(motion.deviation):.2f} Å",
+                "median width of an image's posterior (not the decoder's own error)",
+            )
+        )
     if found.gain is not None:
         highlights.append(
             Highlight(f"{found.gain.mean():.2f} nats", "motion explains per unseen image")
@@ -95,9 +101,27 @@ def flex_report(
         ),
         sections=sections,
         highlights=highlights,
-        citations=_CITATIONS,
-        commands={"motion.cif": "open motion.cif coordsets true; coordset #1 loop 0"},
+        citations=_citations(problem),
+        commands={
+            "motion.cif": "open motion.cif coordsets true; coordset #1 loop 0",
+            **_subset_commands(problem, job),
+        },
     )
+
+
+def _citations(problem: Problem) -> tuple[str, ...]:
+    elastic = problem.config.decoder.kind == "elastic"
+    return (_PUBLISHED, _ELASTIC) if elastic else (_PUBLISHED,)
+
+
+def _subset_commands(problem: Problem, job: Job) -> dict[str, str]:
+    """How to look at the subsets: they name their images as the whole table does."""
+    root = shlex.quote(str(problem.particles.image_root))
+    return {
+        name: f"cryojax-graph check {name} --image-root {root}"
+        for name in job.manifest["outputs"]
+        if name.startswith("subsets/")
+    }
 
 
 def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Section:
@@ -125,7 +149,7 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
             second,
             Axis("leading latent"),
             Axis("second latent"),
-            colour=motion.deviation[chosen],
+            colour=None if motion.deviation is None else motion.deviation[chosen],
             colour_title="uncertainty (Å)",
             caption="Each point is an image. Axes are ordered by how much they move the structure.",
         ),

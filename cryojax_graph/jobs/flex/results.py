@@ -27,14 +27,15 @@ class Motion(NamedTuple):
         latents: ordered: zero mean, unit variance, the first axis moves the structure most.
         axes: matrix from centred fitted latents to ``latents``.
         centre: mean of the fitted latents.
-        deviation: expected error of each conformation by the model's own account, Å.
+        deviation: expected error of each conformation by the model's own account, Å; None where
+            the fit has no posteriors.
         c_alpha: positions, Å.
     """
 
     latents: Float[np.ndarray, "images latent"]
     axes: Float[np.ndarray, "latent latent"]
     centre: Float[np.ndarray, " latent"]
-    deviation: Float[np.ndarray, " images"]
+    deviation: Float[np.ndarray, " images"] | None
     c_alpha: Float[np.ndarray, "images n 3"]
 
     @property
@@ -78,12 +79,12 @@ def motion_of(
         template: the molecule.
 
     Returns:
-        the motion; without posteriors (published objective) deviations are 0.
+        the motion.
     """
     fitted = params["latents"]["mean"]
     c_alpha = np.asarray(decode(params["decoder"], fitted, config=config, template=template))
     latents, axes = order_latents(np.asarray(fitted, float), c_alpha.astype(float))
-    deviation = np.zeros(len(latents))
+    deviation = None
     if "log_deviation" in params["latents"]:
         deviation = np.asarray(
             position_deviation(

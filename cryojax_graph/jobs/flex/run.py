@@ -96,7 +96,8 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     images, box = len(particles.table), particles.box
     residues = len(template.arrays.c_alpha)
     beads = residues if model.beads == "residue" else 2.2 * residues
-    passes = EMBEDDING_PASSES if config.fitted else model.fitting.epochs * (1 + config.half_sets)
+    epochs, _ = model.fitting.epochs_for(round(images * (1 - config.held_out)))
+    passes = EMBEDDING_PASSES if config.fitted else epochs * (1 + config.half_sets)
     per_image = beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5
     held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
     seconds = 25.0 + (passes * images + held) * per_image
@@ -109,7 +110,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
             *(
                 ["find the conformation of every image with the decoder of the earlier job"]
                 if config.fitted
-                else [f"fit {model.decoder.kind} decoder for {model.fitting.epochs} epochs"]
+                else [f"fit {model.decoder.kind} decoder for {epochs} epochs"]
             ),
             *(["fit two halves of the images and compare"] if config.half_sets else []),
             "decode every image, write path, maps and subsets",
@@ -123,6 +124,6 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
             "report.html",
         ),
         seconds=seconds,
-        memory_bytes=int(6e8 + 2 * in_memory + conformations),
+        memory_bytes=int(1.3e9 + 2 * in_memory + conformations),
         disk_bytes=int(conformations + 9 * 4 * box**3 + 5e6),
     )

@@ -131,6 +131,13 @@ def check_saved(
     Raises:
         InputError: they differ.
     """
+    if saved.config.objective.kind == "squared_error":
+        raise InputError(
+            path,
+            "objective",
+            "the published presets have no way to find conformations of new images",
+            "fit the preset default or small",
+        )
     if saved.box != box or abs(saved.pixel_size / pixel_size - 1.0) > 1e-4:
         raise InputError(
             path,

@@ -36,13 +36,16 @@ class Errors(NamedTuple):
     floor: float
 
 
-def read_truth_of(path: str | Path, *, images: int, residues: int) -> Truth:
+def read_truth_of(
+    path: str | Path, *, images: int, residues: int, euler_degrees: Float[np.ndarray, "images 3"]
+) -> Truth:
     """Read ``truth.npz`` of ``simulate``, for these images and this template.
 
     Args:
         path: of the file.
         images: in the particle table.
         residues: of the template.
+        euler_degrees: poses of the particles.
 
     Returns:
         the truth.
@@ -60,6 +63,7 @@ def read_truth_of(path: str | Path, *, images: int, residues: int) -> Truth:
             f"{residues}",
             "give the truth of the same images and a template of the same residues",
         )
+    truth.require_poses(euler_degrees)
     return truth
 
 

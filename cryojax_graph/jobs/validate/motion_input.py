@@ -45,6 +45,9 @@ def read_motion(path: str | Path, truth_path: str | Path) -> tuple[Motion, Resid
             f"{images:,} images, the truth {truth_path} has {len(truth.frame_index):,}",
             "give the truth of the very images, in their order",
         )
+    poses = arrays.get("euler_degrees")
+    if poses is not None and poses.shape == (images, 3):
+        truth.require_poses(poses)
     names = ResidueNames(arrays["chain"], arrays["residue_number"], arrays["insertion_code"])
     rows, true_rows = _matched(names, truth, path)
     warnings = []

@@ -1,5 +1,6 @@
 """Settings of the backbone-graph system and its presets."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -88,6 +89,7 @@ class FittingConfig:
 
     Args:
         epochs: passes over the images.
+        least_steps: there are more passes where they would make fewer steps than this.
         batch_size: images per step.
         decoder_rate: learning rate of the decoder.
         latent_rate: of the latents.
@@ -99,6 +101,7 @@ class FittingConfig:
     """
 
     epochs: int = 25
+    least_steps: int = 900
     batch_size: int = 128
     decoder_rate: float = 2e-3
     latent_rate: float = 0.2
@@ -106,6 +109,19 @@ class FittingConfig:
     warm_up_epochs: float = 1.0
     decay: bool = True
     latent_rows: bool = True
+
+    def epochs_for(self, images: int) -> tuple[int, int]:
+        """Length of a run.
+
+        Args:
+            images: that are fitted.
+
+        Returns:
+            passes over the images, and steps.
+        """
+        per_epoch = max(1, math.ceil(images / self.batch_size))
+        epochs = max(self.epochs, math.ceil(self.least_steps / per_epoch))
+        return epochs, epochs * per_epoch
 
 
 @dataclass(frozen=True)
@@ -137,7 +153,7 @@ def small() -> BackboneGraphConfig:
     """A light setting, for a first look and for tests."""
     return BackboneGraphConfig(
         decoder=DecoderConfig(latent_size=4, width=32, modes=64),
-        fitting=FittingConfig(epochs=12, batch_size=64),
+        fitting=FittingConfig(epochs=12, least_steps=500, batch_size=64),
         atoms_per_bead=8,
     )
 
@@ -149,6 +165,7 @@ def paper() -> BackboneGraphConfig:
         objective=ObjectiveConfig(kind="squared_error"),
         fitting=FittingConfig(
             epochs=500,
+            least_steps=0,
             decoder_rate=1e-3,
             latent_rate=1e-3,
             imaging_rate=1e-3,

@@ -1,6 +1,7 @@
 """Backbone motion: images + template + objective → fit, and new images with the decoder frozen."""
 
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -155,7 +156,9 @@ def prepare_fit(
         mesh=mesh,
         images=images,
     )
-    steps = fitting.epochs * batches.steps_per_epoch
+    epochs, _ = fitting.epochs_for(len(images))
+    fitting = replace(fitting, epochs=epochs)
+    steps = epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
     loss = partial(LOSSES[config.objective.kind], scene=scene)
