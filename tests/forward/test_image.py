@@ -59,6 +59,22 @@ def test_agrees_with_the_model_written_out():
     np.testing.assert_allclose(image, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("windowed", [False, True])
+def test_no_product_is_left_to_the_precision_of_an_accelerator(windowed):
+    plan = plan_groups(np.asarray(POSITIONS), np.asarray(WIDTHS), pixel_size=PIXEL, size=8)
+
+    def total(positions):
+        pose = ROTATION, SHIFT, CTF_1
+        drawn = plan if windowed else None
+        return gaussian_image(
+            positions, MASSES, WIDTHS, *pose, box=BOX, pixel_size=PIXEL, plan=drawn
+        ).sum()
+
+    program = str(jax.make_jaxpr(jax.value_and_grad(total))(POSITIONS))
+    assert program.count("dot_general[") >= 3
+    assert program.count("precision=(Precision.HIGHEST") == program.count("dot_general[")
+
+
 def test_windows_change_nothing():
     plan = plan_groups(
         np.asarray(POSITIONS), np.asarray(WIDTHS), pixel_size=PIXEL, size=8, reach=5.5
