@@ -23,7 +23,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict
+	$(BIN)/mkdocs build --strict --config-file .mkdocs.yml
 
 clean:
 	rm -rf $(VENV) demo site

@@ -1,39 +1,120 @@
-"""The differentiable forward model: structure, pose and CTF to image."""
+"""The differentiable forward model: structure, pose and CTF to image.
+
+How the parts go together:
+
+- What scatters: ``atom_gaussians`` and ``residue_gaussians`` give masses and widths of Gaussians,
+  ``density_of_gaussians`` a map of them; ``volume_spectrum`` makes a ``VolumeSpectrum`` of a map.
+- One image of Gaussians, ``gaussian_image``, or of a map, ``map_image``: ``view`` places points in
+  the image; ``project_gaussians`` draws every one on every pixel, ``project_groups`` each group of
+  a ``GroupPlan`` in a window (``plan_groups`` divides, ``lost_mass`` says what is left out);
+  ``slice_spectrum`` cuts through a map; ``contrast_transfer`` is what the microscope with a given
+  ``CTF`` does (``electron_wavelength``).
+- Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
+  transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
+  ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
+- Noise: ``radial_noise_power`` estimates it by shells outside a particle (``outside_disc``),
+  ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
+  ``whitening_filter`` makes it white.
+- How likely an observed image is: ``log_likelihood`` of two half spectra, at a given contrast or at
+  the ``optimal_scale``; ``inner_product`` is what both are made of.
+- Many images: ``jax.vmap``, or ``map_images`` and the differentiable ``sum_images``, which keep
+  intermediate arrays in cache.
+- Where pixels and coefficients lie: ``pixel_coordinates``, ``frequency_axes``,
+  ``frequency_indices``, ``radial_frequency``; ``spectrum_multiplicity`` completes half a spectrum.
+
+An image with white noise of variance 0.1, and how likely it is:
+
+    half_spectrum = gaussian_spectrum(
+        positions, masses, widths, rotation, shift, ctf, box=64, pixel_size=1.5
+    )
+    observed = to_image(half_spectrum) + sample_noise(key, 0.1, box=64)
+    score = log_likelihood(half_spectrum, to_spectrum(observed), 0.1)
+"""
 
 from cryojax_graph.forward.batched import map_images, sum_images
-from cryojax_graph.forward.ctf import CTF, contrast_transfer
+from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength
+from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.forward.fourier import (
+    crop_spectrum,
+    filter_image,
+    low_pass,
+    pad_spectrum,
+    shift_image,
+    shift_phase,
+    to_image,
+    to_spectrum,
+)
+from cryojax_graph.forward.grids import (
+    frequency_axes,
+    frequency_indices,
+    pixel_coordinates,
+    radial_frequency,
+    spectrum_multiplicity,
+)
 from cryojax_graph.forward.grouping import GroupPlan, plan_groups
 from cryojax_graph.forward.image import (
     gaussian_image,
     gaussian_spectrum,
+    inner_product,
     log_likelihood,
+    map_image,
     map_spectrum,
     optimal_scale,
     view,
 )
+from cryojax_graph.forward.noise import (
+    noise_power,
+    outside_disc,
+    radial_noise_power,
+    sample_noise,
+    whitening_filter,
+)
 from cryojax_graph.forward.project import project_gaussians
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
-from cryojax_graph.forward.slices import slice_spectrum, volume_spectrum
+from cryojax_graph.forward.slices import VolumeSpectrum, slice_spectrum, volume_spectrum
 from cryojax_graph.forward.windows import lost_mass, project_groups
 
 __all__ = [
     "CTF",
     "GroupPlan",
+    "VolumeSpectrum",
     "atom_gaussians",
     "contrast_transfer",
+    "crop_spectrum",
+    "density_of_gaussians",
+    "electron_wavelength",
+    "filter_image",
+    "frequency_axes",
+    "frequency_indices",
     "gaussian_image",
     "gaussian_spectrum",
+    "inner_product",
     "log_likelihood",
     "lost_mass",
+    "low_pass",
+    "map_image",
     "map_images",
     "map_spectrum",
+    "noise_power",
     "optimal_scale",
+    "outside_disc",
+    "pad_spectrum",
+    "pixel_coordinates",
     "plan_groups",
     "project_gaussians",
     "project_groups",
+    "radial_frequency",
+    "radial_noise_power",
     "residue_gaussians",
+    "sample_noise",
+    "shift_image",
+    "shift_phase",
     "slice_spectrum",
+    "spectrum_multiplicity",
     "sum_images",
+    "to_image",
+    "to_spectrum",
     "view",
     "volume_spectrum",
+    "whitening_filter",
 ]

@@ -149,6 +149,35 @@ def map_spectrum(
     return slice_spectrum(volume, rotation, box=box) * phase * (transfer * jnp.asarray(scale))
 
 
+def map_image(
+    volume: VolumeSpectrum,
+    rotation: Float[Array, "3 3"],
+    shift: Float[Array, "2"],
+    ctf: CTF,
+    scale: Scalar = 1.0,
+    *,
+    box: int,
+    pixel_size: Scalar,
+) -> Float[Array, "box box"]:
+    """Noise-free image of a voxel map.
+
+    Args:
+        volume: from ``volume_spectrum``.
+        rotation: takes object to image coordinates.
+        shift: (x, y) in Å; the particle stands at ``-shift``.
+        ctf: parameters of this image.
+        scale: contrast of this image.
+        box: edge of the map and of the image in pixels.
+        pixel_size: Å, that of the map.
+
+    Returns:
+        image in ``scale`` times density of the map times Å, shape (box, box).
+    """
+    return to_image(
+        map_spectrum(volume, rotation, shift, ctf, scale, box=box, pixel_size=pixel_size)
+    )
+
+
 def inner_product(
     first: Complex[Array, "box half"],
     second: Complex[Array, "box half"],

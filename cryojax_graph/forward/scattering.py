@@ -68,12 +68,23 @@ def atom_gaussians(
     multiplying by 47.878 V Å² (h² / 2π m e). The narrowest Gaussian is far below a pixel unless B
     is large: integrate over pixels.
 
+    All that draws takes one Gaussian per position, so repeat each position five times:
+
+    >>> import jax.numpy as jnp
+    >>> from cryojax_graph.forward import CTF, atom_gaussians, gaussian_image
+    >>> positions = jnp.array([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0], [1.5, 1.2, 0.0]])
+    >>> masses, widths = atom_gaussians(["C", "C", "O"], np.full(3, 20.0))
+    >>> image = gaussian_image(
+    ...     positions.repeat(5, axis=0), jnp.ravel(masses), jnp.ravel(widths), jnp.eye(3),
+    ...     jnp.zeros(2), CTF(10_000.0, 10_000.0), box=32, pixel_size=1.0, integrate=True,
+    ... )
+
     Args:
         elements: symbols, in any case.
         b_factors: Å².
 
     Returns:
-        masses in Å and standard deviations in Å; give all five the atom's position.
+        masses in Å and standard deviations in Å, one row of five for each atom.
 
     Raises:
         ValueError: an element is not in the table, or b + B is not positive for an atom.

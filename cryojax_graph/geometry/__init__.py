@@ -30,3 +30,35 @@ from cryojax_graph.geometry.rotations import (
 )
 from cryojax_graph.geometry.superpose import rmsd, superpose, superposed_rmsd
 from cryojax_graph.geometry.torsions import bond_angle, build_chain, dihedral, place_atom
+
+__all__ = [
+    "Frames",
+    "apply",
+    "bond_angle",
+    "build_chain",
+    "compose",
+    "dihedral",
+    "euler_degrees_from_matrix",
+    "exp_map",
+    "frames_from_three_points",
+    "geodesic_distance",
+    "invert",
+    "karcher_mean",
+    "log_map",
+    "matrix_from_6d",
+    "matrix_from_euler_degrees",
+    "matrix_from_quaternion",
+    "matrix_from_two_vectors",
+    "orientation_children",
+    "orientation_count",
+    "orientation_grid",
+    "orientation_spacing_degrees",
+    "orientations_at",
+    "place_atom",
+    "quaternion_from_matrix",
+    "random_rotations",
+    "rmsd",
+    "six_d_from_matrix",
+    "superpose",
+    "superposed_rmsd",
+]

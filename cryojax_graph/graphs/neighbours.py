@@ -12,9 +12,11 @@ class NeighbourLists(NamedTuple):
     """The senders that each node receives from, in rising order.
 
     Attributes:
-        index: sender in each place, the node itself in empty ones, shape (nodes, places). mask:
-        True for real places. kind: kind of the edge in each place, 0 in empty ones. overflow: True
-        if a node has more neighbours than places, and then its last ones are missing.
+        index: sender in each place, the node itself in empty ones, shape (nodes, places).
+        mask: True for real places.
+        kind: kind of the edge in each place, 0 in empty ones.
+        overflow: True if a node has more neighbours than places, and then its last ones are
+            missing.
     """
 
     index: Int[Array, "n places"]

@@ -18,3 +18,25 @@ from cryojax_graph.metrics.latents import (
     spearman,
 )
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
+
+__all__ = [
+    "PoseErrors",
+    "best_constant_structure",
+    "bootstrap_interval",
+    "clash_count",
+    "constant_distortion",
+    "distance_correlation",
+    "explained_fraction",
+    "fourier_shell_correlation",
+    "lddt_ca",
+    "leading_direction",
+    "neighbourhood_hit",
+    "pose_errors",
+    "principal_floor",
+    "resolution_angstrom",
+    "rmsd_per_image",
+    "shift_errors",
+    "spearman",
+    "step_deviation",
+    "superposed_rmsd_per_image",
+]

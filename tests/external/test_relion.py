@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.forward.fourier import to_image
-from cryojax_graph.forward.image import gaussian_image, map_spectrum
+from cryojax_graph.forward.image import gaussian_image, map_image
 from cryojax_graph.forward.slices import volume_spectrum
 from cryojax_graph.geometry.rotations import matrix_from_euler_degrees
 
@@ -212,7 +211,7 @@ def test_relion_projects_our_map_as_we_do(tmp_path):
     prepared = volume_spectrum(jnp.asarray(density(), jnp.float32), voxel_size=PIXEL)
 
     def render(rotation: jax.Array, shift: jax.Array, ctf: CTF) -> jax.Array:
-        return to_image(map_spectrum(prepared, rotation, shift, ctf, box=BOX, pixel_size=PIXEL))
+        return map_image(prepared, rotation, shift, ctf, box=BOX, pixel_size=PIXEL)
 
     ours = np.asarray(
         jax.jit(jax.vmap(render))(table.rotations(), jnp.asarray(table.origins), table.ctf())

@@ -1,7 +1,11 @@
+import doctest
+
 import gemmi
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cryojax_graph.forward import CTF, gaussian_image, scattering
 from cryojax_graph.forward.scattering import _PENG, _RESIDUES, atom_gaussians, residue_gaussians
 
 FORMULAE = {
@@ -26,6 +30,31 @@ def test_gaussians_transform_into_the_scattering_factor():
         for value, element, b in zip(factor, ("C", "Zn"), (20.0, 0.0), strict=True):
             expected = gemmi.Element(element).c4322.calculate_sf(k**2 / 4) * np.exp(-b * k**2 / 4)
             assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_image_of_the_example_is_the_sum_over_its_gaussians():
+    (example,) = doctest.DocTestFinder().find(
+        atom_gaussians, globs=vars(scattering).copy(), module=scattering
+    )
+    failed, tried = doctest.DocTestRunner().run(example, clear_globs=False)
+    assert tried
+    assert not failed
+    names = example.globs
+    expected = sum(
+        gaussian_image(
+            names["positions"],
+            jnp.asarray(mass),
+            jnp.asarray(width),
+            jnp.eye(3),
+            jnp.zeros(2),
+            CTF(10_000.0, 10_000.0),
+            box=32,
+            pixel_size=1.0,
+            integrate=True,
+        )
+        for mass, width in zip(names["masses"].T, names["widths"].T, strict=True)
+    )
+    np.testing.assert_allclose(names["image"], expected, atol=1e-5 * float(jnp.abs(expected).max()))
 
 
 def test_impossible_atoms_are_refused():
