@@ -58,7 +58,7 @@ def demo_report(solved: Solved, job: Job) -> str:
             Highlight(readable_time(solved.seconds["flex"]), "to fit the motion to the images"),
         ],
         sections=[
-            Section("Recovered motion", (_motion(solved),)),
+            Section("Motion", (_motion(solved),)),
             Section("Against the truth", (_errors(solved), _table(solved.figures))),
             Section("Steps", (_links(solved.seconds),)),
         ],
@@ -76,13 +76,16 @@ def _means(figures: dict[str, float]) -> tuple[float, float, float]:
 
 def _summary(figures: dict[str, float]) -> str:
     found, constant, template = _means(figures)
-    verdict = "better" if found < constant else "no better"
+    verdict = (
+        "better than any single structure could be"
+        if found < constant
+        else "no better than the best single structure"
+    )
     return (
         f"{figures['images']:,} noisy images of a molecule that moves between its closed and its "
         "open form, each in another conformation; only the closed form was given. The "
         f"conformations recovered from the images are {found:.2f} Å from the truth on average: "
-        f"{verdict} than any single structure could be ({constant:.2f} Å). The closed form is "
-        f"{template:.2f} Å from it."
+        f"{verdict} ({constant:.2f} Å). The closed form is {template:.2f} Å from it."
     )
 
 
@@ -95,16 +98,16 @@ def _motion(solved: Solved) -> str:
         frame_labels=[f"point {i} of {len(path)}" for i in range(1, len(path) + 1)],
         values=shift,
         value_title="moves (Å)",
-        caption="The path along the leading latent axis, found from the images alone; press play. "
-        "Colour: how far a residue moves from one end to the other. The thin line is the first "
-        "conformation.",
+        caption="The path along the leading latent axis, found from the images and the closed "
+        "form; press play. Colour: how far a residue moves from one end to the other. The thin "
+        "line is the first conformation.",
     )
 
 
 def _errors(solved: Solved) -> str:
     _, constant, _ = _means(solved.figures)
     return histogram_figure(
-        {"recovered": solved.recovered, "template": solved.template},
+        {"recovered": solved.recovered, "template, the closed form": solved.template},
         Axis("C-alpha RMSD to the truth (Å)"),
         marks={"best constant structure": constant},
         caption="Every image against its own true conformation, after superposition. The dotted "
@@ -118,24 +121,24 @@ def _table(figures: dict[str, float]) -> str:
     low, high = (figures[f"rmsd_superposed_mean_{end}_angstrom"] for end in ("low", "high"))
     floor = figures["pca_rank8_rmsd_superposed_mean_angstrom"]
     rows = [
-        ["recovered conformations", f"{found:.2f} Å (95 % interval {low:.2f} to {high:.2f} Å)"],
-        ["nine of ten images are within", f"{figures['rmsd_superposed_p90_angstrom']:.2f} Å"],
-        ["best constant structure", f"{constant:.2f} Å"],
-        ["template: the closed form", f"{template:.2f} Å"],
-        ["best linear model of 8 coordinates, fitted to the truth", f"{floor:.2f} Å"],
+        ["mean RMSD of recovered conformations", f"{found:.2f} Å (95 %: {low:.2f} to {high:.2f})"],
+        ["nine images of ten are within", f"{figures['rmsd_superposed_p90_angstrom']:.2f} Å"],
+        ["mean RMSD of the best constant structure", f"{constant:.2f} Å"],
+        ["mean RMSD of the template, the closed form", f"{template:.2f} Å"],
+        ["mean RMSD of the best 8 linear coordinates, fitted to the truth", f"{floor:.2f} Å"],
         ["RMSD between the ends of the path", f"{figures['path_ends_rmsd_angstrom']:.2f} Å"],
     ]
     if "latent_spearman_abs" in figures:
         correlation = f"{figures['latent_spearman_abs']:.3f}"
-        rows.append(["leading latent and true frame, rank correlation", correlation])
+        rows.append(["rank correlation of leading latent and true frame", correlation])
     if "held_out_motion_gain_mean_nats" in figures:
         gain, error = (
             figures[f"held_out_motion_gain_{name}_nats"] for name in ("mean", "standard_error")
         )
         rows.append(
-            ["motion explains per unseen image", f"{gain:.2f} nats (standard error {error:.2f})"]
+            ["motion explains per unseen image", f"{gain:.2f} ± {error:.2f} nats (standard error)"]
         )
-    return table(["", ""], rows, caption="Mean C-alpha RMSD to the truth, and what else was found.")
+    return table(["", ""], rows, caption="RMSD is of C-alpha atoms, to the truth of each image.")
 
 
 def _links(seconds: dict[str, float]) -> str:
