@@ -121,7 +121,10 @@ def _table(figures: dict[str, float]) -> str:
     low, high = (figures[f"rmsd_superposed_mean_{end}_angstrom"] for end in ("low", "high"))
     floor = figures["pca_rank8_rmsd_superposed_mean_angstrom"]
     rows = [
-        ["mean RMSD of recovered conformations", f"{found:.2f} Å (95 %: {low:.2f} to {high:.2f})"],
+        [
+            "mean RMSD of recovered conformations",
+            f"{found:.2f} Å (95 % interval {low:.2f} to {high:.2f} Å)",
+        ],
         ["nine images of ten are within", f"{figures['rmsd_superposed_p90_angstrom']:.2f} Å"],
         ["mean RMSD of the best constant structure", f"{constant:.2f} Å"],
         ["mean RMSD of the template, the closed form", f"{template:.2f} Å"],
