@@ -30,6 +30,10 @@ class Command(str):
     """Text of a table cell that is a command."""
 
 
+class Quantity(str):
+    """Text of a table cell that is a number with its unit, kept on one line."""
+
+
 class Highlight(NamedTuple):
     """A figure that the reader should see first.
 
@@ -269,14 +273,16 @@ def citation_section(citations: Sequence[str]) -> Section:
 def _cell(value: str | SupportsFloat) -> str:
     if isinstance(value, Command):
         return f"<td><code>{html.escape(value)}</code></td>"
+    if isinstance(value, Quantity):
+        return f'<td class="quantity">{html.escape(value)}</td>'
     if isinstance(value, str):
         return f"<td>{html.escape(value)}</td>"
     text = f"{int(value):,}" if isinstance(value, Integral) else f"{float(value):.4g}"
     return f'<td class="number">{text}</td>'
 
 
-def _size(size: int) -> str:
-    return readable_size(size).replace(" ", "\u00a0")
+def _size(size: int) -> Quantity:
+    return Quantity(readable_size(size).replace(" ", "\u00a0"))
 
 
 def _open_command(name: str) -> str:

@@ -124,6 +124,7 @@ def test_a_job_page_tells_inputs_outputs_what_ran_and_how_to_cite():
     assert {"chimerax motion.cif", "chimerax 'odd name.mrc'", "open-it other.xyz"} <= words
     assert {"2.0\u00a0KiB", "0123456789abcdef", "the path", "A. Author: a paper."} <= words
     assert {"cryojax-graph flex 'a b.star' -o <out>", "H200", "1 min 05 s"} <= words
+    assert '<td class="quantity">2.0\u00a0KiB</td>' in text
     assert "42 images are <odd>" in words
     titles = re.findall(r"<h2>(.*?)</h2>", text)
     assert titles == ["Result", "Inputs", "Outputs", "What ran", "How to cite"]
