@@ -58,6 +58,25 @@ class ShellAgreement(NamedTuple):
         power = self.predicted[band].sum() * self.observed[band].sum()
         return float(self.overlap[band].sum() / np.sqrt(max(power, 1e-30)))
 
+    def explained(self, noise: Float[np.ndarray, " shells"]) -> float:
+        """Share of the images' signal between 60 and 15 Å that the projections explain.
+
+        Below 1 where the conformation is another, and where parts of the molecule are missing.
+
+        Args:
+            noise: variance per pixel in each shell.
+
+        Returns:
+            at most about 1; 0 where the images hold no signal beyond their noise.
+        """
+        band = (self.frequency > 1.0 / 60.0) & (self.frequency < 1.0 / 15.0)
+        box = 2 * (len(self.frequency) - 1)
+        signal = (self.observed - noise * self.numbers * box**2)[band].sum()
+        if signal <= 0.0:
+            return 0.0
+        overlap = max(float(self.overlap[band].sum()), 0.0)
+        return float(overlap**2 / (max(self.predicted[band].sum(), 1e-30) * signal))
+
     def limit(self) -> float:
         """Resolution down to which the two agree beyond chance.
 

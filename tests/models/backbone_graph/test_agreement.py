@@ -86,6 +86,19 @@ def test_the_right_molecule_agrees_beyond_others_and_beyond_its_mirror_image(sce
         assert wrong.limit() > 8.0
 
 
+def test_a_part_explains_its_share_of_the_signal(scene, make_chain):
+    template, images = scene
+    noise = np.full(BOX // 2 + 1, 1.5**2)
+    whole = agreement_of(template.c_alpha, scene).explained(noise)
+    np.testing.assert_allclose(whole, 1.0, atol=0.02)
+    for keep, share in ((45, 0.9), (20, 0.75)):
+        atoms = make_chain(keep)._replace(c_alpha=globule(0)[:keep])
+        part = build_template(atoms, mlp(), pixel_size=PIXEL_SIZE)
+        assert 0.0 < agreement_of(part.c_alpha, (part, images)).explained(noise) < share * whole
+    nothing = template, images | {"spectrum": 0 * images["spectrum"]}
+    assert agreement_of(template.c_alpha, nothing).explained(noise) == 0.0
+
+
 def test_noise_agrees_with_nothing(scene):
     template, images = scene
     noise = jax.random.normal(jax.random.key(5), (IMAGES, BOX, BOX))
