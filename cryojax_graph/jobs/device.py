@@ -9,15 +9,6 @@ _PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _INSTALL = "use --device cpu, or install JAX for the device, such as cryojax-graph[cuda13]"
 
 
-def share_cores() -> None:
-    """Make one device of every core, unless the user said how many; before JAX is imported.
-
-    As far as a batch divides: XLA leaves most of a second core idle when the matrices are small. It
-    has no effect where an accelerator is found.
-    """
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores_to_share()))
-
-
 def select_device(device: str) -> None:
     """Restrict JAX to the device asked for; for the command line, which owns its process.
 
@@ -46,12 +37,6 @@ def select_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         cause = str(error) or "JAX finds no such device"
         raise InputError("--device", device, cause, _INSTALL) from None
-
-
-def _cores_to_share() -> int:
-    """The largest power of two that is no more than the cores of this process, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 << (min(cores or 1, 16).bit_length() - 1)
 
 
 def describe_devices() -> str:

@@ -9,10 +9,8 @@ has to be bent first. Spread: RMS distance of the conformations from their mean.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
@@ -70,7 +68,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "expected_nulls.json")
     chosen = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     same = one_frame(chosen.data, 0, chosen.work)
     other = one_frame(chosen.data, 97, chosen.work)
     cases = {

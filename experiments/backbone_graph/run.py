@@ -12,10 +12,8 @@ beads, so no model is fitted to images of its own making.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from cryojax_graph.io.npz import read_npz, write_npz
@@ -201,7 +199,6 @@ def main() -> None:
     parser.add_argument("--published-epochs", type=int, help="instead of 200, 100, 50 by size")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "expected.json")
     arguments = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     arguments.work.mkdir(parents=True, exist_ok=True)
     done = (
         json.loads(arguments.results.read_text()) if arguments.results.exists() else {"cells": []}

@@ -4,14 +4,13 @@ import jax
 import pytest
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.device import describe_devices, select_device, share_cores
+from cryojax_graph.jobs.device import describe_devices, select_device
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     # Set first, so that whatever the function sets is undone after the test.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
     before = jax.config.jax_platforms
     yield
     jax.config.update("jax_platforms", before)
@@ -21,16 +20,6 @@ def test_auto_changes_nothing():
     before = dict(os.environ)
     select_device("auto")
     assert dict(os.environ) == before
-
-
-def test_cores_become_devices_unless_the_user_chose(monkeypatch):
-    share_cores()
-    assert os.environ["JAX_NUM_CPU_DEVICES"] == "1"
-    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
-    share_cores()
-    devices = int(os.environ["JAX_NUM_CPU_DEVICES"])
-    assert devices in (1, 2, 4, 8, 16)
-    assert devices <= (os.cpu_count() or 1)
 
 
 def test_a_processor_is_always_there():
