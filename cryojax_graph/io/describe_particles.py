@@ -172,7 +172,9 @@ def _value_warnings(table: ParticleTable) -> list[str]:
         warnings.append(f"{len(table) - len(pairs)} rows repeat an image of another row")
     sign = table.columns.get("blob/sign")
     if sign is not None and sign.dtype.kind == "f" and (sign < 0).any():
-        warnings.append("cryoSPARC marks the particles as dark on light (blob/sign -1)")
+        warnings.append(
+            "cryoSPARC marks the particles as dark on light (blob/sign -1): read inverted"
+        )
     return warnings
 
 
