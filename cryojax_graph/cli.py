@@ -141,10 +141,11 @@ def _unknown(arguments: list[str], verbs: Mapping[str, Verb]) -> int:
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     from cryojax_graph.jobs.arguments import parse_arguments
-    from cryojax_graph.jobs.device import select_device
+    from cryojax_graph.jobs.device import select_device, share_cores
     from cryojax_graph.jobs.plan import describe_plan
     from cryojax_graph.jobs.relion import exit_marks
 
+    share_cores()
     module = importlib.import_module(verb.module)
     function = name.replace(" ", "_")
     config_class = getattr(module, f"{name.title().replace(' ', '')}Config")

@@ -6,7 +6,26 @@ import re
 from cryojax_graph.io.errors import InputError
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+_MOST_DEVICES = 16
+_SPLIT_WORK = "xla_cpu_multi_thread_eigen"
 _INSTALL = "use --device cpu, or install JAX for the device, such as cryojax-graph[cuda13]"
+
+
+def share_cores() -> None:
+    """Make one device of every core, unless the user said how many; before JAX is imported.
+
+    As far as a batch divides among them. XLA leaves most of a second core idle when the matrices
+    are small; two devices are 1.3 to 1.9 times as fast. Where every core has its device, a device
+    needs no threads to split its work among. It has no effect where an accelerator is found.
+    """
+    if "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    devices = 1 << (min(cores or 1, _MOST_DEVICES).bit_length() - 1)
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if devices == cores and _SPLIT_WORK not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{_SPLIT_WORK}=false".strip()
 
 
 def select_device(device: str) -> None:

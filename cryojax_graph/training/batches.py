@@ -1,15 +1,20 @@
-"""Batches whose order is a function of key and epoch, from memory or streamed from disk."""
+"""Batches whose order is a function of key and epoch, from memory or streamed from disk.
+
+One thread reads ahead and does nothing else: programs are sent to the devices by the caller's
+thread alone. Two threads that send programs to several processors at once can wait for each other
+for ever (seen once in some forty runs with two CPU devices).
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jaxtyping import Array, Int, Key
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.training.mesh import over_images, replicate
 from cryojax_graph.training.step import Batch
@@ -25,8 +30,12 @@ class Reader(Protocol):
         """Number of images."""
         ...
 
-    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
-        """Arrays by name, one row per given image; fresh arrays at every call."""
+    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, Any]:
+        """Numpy arrays by name, one row per given image; fresh arrays at every call.
+
+        Runs in a thread beside the training loop: no work for JAX belongs here but in ``prepare``
+        of ``Batches``.
+        """
         ...
 
 
@@ -64,13 +73,23 @@ class Feed(NamedTuple):
         batches: arrays of shape (steps_per_dispatch, batch_size, …), sharded over images; with
             ``index``, the number of each image, and ``weight``, 1 or, for padding, 0. Padding has
             indices past the last image.
-        count: leading batches that are real; the rest is zeros.
+        count: leading batches that are real; the rest fills up.
         step: number of the first step.
     """
 
     batches: Batch
     count: int
     step: int
+
+
+class _Plan(NamedTuple):
+    """What one feed will hold; arrays of shape (count, batch_size)."""
+
+    step: int
+    count: int
+    index: Int[np.ndarray, "count batch"]
+    weight: Float[np.ndarray, "count batch"]
+    rows: Int[np.ndarray, "count batch"]
 
 
 def epoch_order(key: Key[Array, ""], epoch: int, count: int) -> Int[np.ndarray, " count"]:
@@ -98,6 +117,7 @@ class Batches:
         key: Key[Array, ""] | None,
         batch_size: int,
         mesh: Mesh,
+        prepare: Callable[[Batch], Batch] | None = None,
         images: Int[np.ndarray, " n"] | None = None,
         steps_per_dispatch: int = 8,
         device_budget_bytes: int = 2**30,
@@ -111,10 +131,12 @@ class Batches:
                 to evaluate).
             batch_size: images per step, over all devices.
             mesh: from ``data_mesh``; its size divides ``batch_size``.
+            prepare: pure function that makes the arrays of a batch from those that were read, row
+                by row; compiled. Nothing is changed when not given.
             images: the subset to use, all when not given.
             steps_per_dispatch: most batches per feed; one host round trip is paid per feed.
-            device_budget_bytes: a set of at most this size is kept whole on each device; processors
-                of one machine share the budget.
+            device_budget_bytes: a set of at most this size, prepared, is kept whole on each device;
+                processors of one machine share the budget.
             prefetch: feeds read ahead by a thread; host memory holds ``prefetch + 1`` of them.
 
         Raises:
@@ -126,14 +148,16 @@ class Batches:
         if batch_size % mesh.size:
             raise ValueError(f"{batch_size} images do not divide among {mesh.size} devices")
         self._reader, self._key, self._mesh = reader, key, mesh
+        self._prepare = prepare or (lambda batch: batch)
         self._batch_size, self._prefetch = batch_size, prefetch
         self._per_dispatch = steps_per_dispatch
         self._cached_order: tuple[int, np.ndarray] = (-1, self._images)
-        bytes_per_image = sum(a.nbytes for a in reader.read(self._images[:1]).values())
+        one = jax.eval_shape(self._prepare, reader.read(self._images[:1]))
+        bytes_per_image = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(one))
         # Processors seen as several devices share one memory, and each keeps a whole copy.
         copies = mesh.size if mesh.devices.flat[0].platform == "cpu" else 1
         self.on_device = copies * bytes_per_image * len(self._images) <= device_budget_bytes
-        self._fetch = self._load_all() if self.on_device else self._read_from_disk
+        self._to_batches = self._from_devices() if self.on_device else self._from_host()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -148,28 +172,28 @@ class Batches:
             stop: number after the last.
 
         Yields:
-            feeds, prepared ahead by one thread, which ends with the iterator.
+            feeds, read ahead by one thread, which ends with the iterator.
         """
-        waiting: deque[Future[Feed]] = deque()
+        waiting: deque[tuple[_Plan, Future[dict[str, Any]]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
             try:
-                for first, count in self._groups(start, stop):
-                    waiting.append(thread.submit(self._feed, first, count))
+                for plan in self._plans(start, stop):
+                    waiting.append((plan, thread.submit(self._read, plan.rows)))
                     if len(waiting) > self._prefetch:
-                        yield waiting.popleft().result()
+                        yield self._feed(*waiting.popleft())
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield self._feed(*waiting.popleft())
             finally:
                 thread.shutdown(wait=True, cancel_futures=True)
 
-    def _groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    def _plans(self, start: int, stop: int) -> Iterator[_Plan]:
         while start < stop:
             to_epoch_end = self.steps_per_epoch - start % self.steps_per_epoch
             count = min(self._per_dispatch, to_epoch_end, stop - start)
-            yield start, count
+            yield self._plan(start, count)
             start += count
 
-    def _feed(self, step: int, count: int) -> Feed:
+    def _plan(self, step: int, count: int) -> _Plan:
         epoch, position = divmod(step, self.steps_per_epoch)
         first = position * self._batch_size
         order = self._order(epoch)[first : first + count * self._batch_size]
@@ -179,14 +203,8 @@ class Batches:
         index = np.concatenate([self._images[order], past_the_end]).astype(np.int32)
         weight = (np.arange(count * self._batch_size) < len(order)).astype(np.float32)
         # Padding repeats an image that is read anyway, so that it is as finite as the data.
-        rows = np.concatenate([order, np.full(padding, order[-1])])
-        index, weight, rows = (a.reshape(count, -1) for a in (index, weight, rows))
-        batches = {
-            **self._fetch(rows),
-            "index": self._put(self._mine(index)),
-            "weight": self._put(self._mine(weight)),
-        }
-        return Feed(batches, count, step)
+        rows = np.concatenate([order, np.full(padding, order[-1])]).astype(np.int32)
+        return _Plan(step, count, *(a.reshape(count, -1) for a in (index, weight, rows)))
 
     def _order(self, epoch: int) -> Int[np.ndarray, " n"]:
         if self._key is None:
@@ -195,38 +213,64 @@ class Batches:
             self._cached_order = (epoch, epoch_order(self._key, epoch, len(self._images)))
         return self._cached_order[1]
 
+    def _read(self, rows: Int[np.ndarray, "count batch"]) -> dict[str, Any]:
+        """What must come from the disk for a feed; runs beside the loop."""
+        if self.on_device:
+            return {}
+        mine = self._mine(rows)
+        arrays = self._reader.read(self._images[mine.ravel()])
+        return jax.tree.map(lambda values: values.reshape(*mine.shape, *values.shape[1:]), arrays)
+
+    def _feed(self, plan: _Plan, reading: Future[dict[str, Any]]) -> Feed:
+        images = reading.result() or {"row": self._mine(plan.rows)}
+        labels = {"index": self._mine(plan.index), "weight": self._mine(plan.weight)}
+        batches = self._to_batches(jax.tree.map(self._put, images))
+        return Feed(batches | jax.tree.map(self._put, labels), plan.count, plan.step)
+
     def _mine(self, values: np.ndarray) -> np.ndarray:
         """Columns of a (steps, batch) array that belong to the devices of this process."""
         return np.array_split(values, jax.process_count(), axis=1)[jax.process_index()]
 
     def _put(self, values: np.ndarray) -> Array:
-        """Join the columns of all processes to one array on the mesh, missing steps as zeros."""
-        full = np.zeros((self._per_dispatch, *values.shape[1:]), values.dtype)
-        full[: len(values)] = values
+        """Join the columns of all processes to one array on the mesh; the last step fills up."""
+        missing = self._per_dispatch - len(values)
+        full = np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
         shape = (self._per_dispatch, self._batch_size, *values.shape[2:])
         return jax.make_array_from_process_local_data(over_images(self._mesh), full, shape)
 
-    def _read_from_disk(self, rows: Int[np.ndarray, "count batch"]) -> Batch:
-        mine = self._mine(rows)
-        arrays = self._reader.read(self._images[mine.ravel()])
-        return {
-            name: self._put(values.reshape(*mine.shape, *values.shape[1:]))
-            for name, values in arrays.items()
-        }
+    def _from_host(self) -> Callable[[Batch], Batch]:
+        """Each device prepares its share of what was read."""
 
-    def _load_all(self) -> Callable[[Int[np.ndarray, "count batch"]], Batch]:
-        everything = self._on_devices()
+        def prepare_share(read: Batch) -> Batch:
+            steps, share = jax.tree.leaves(read)[0].shape[:2]
+            flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), read)
+            return jax.tree.map(
+                lambda a: a.reshape(steps, share, *a.shape[1:]), self._prepare(flat)
+            )
+
+        images = PartitionSpec(None, "data")
+        return jax.jit(
+            jax.shard_map(
+                prepare_share, mesh=self._mesh, in_specs=images, out_specs=images, check_vma=False
+            )
+        )
+
+    def _from_devices(self) -> Callable[[Batch], Batch]:
+        """Each device takes its share from what it keeps."""
         take = jax.jit(
             lambda arrays, rows: jax.tree.map(lambda a: a[rows], arrays),
             out_shardings=over_images(self._mesh),
         )
-        return lambda rows: take(everything, self._put(self._mine(rows.astype(np.int32))))
+        everything = self._on_devices()
+        return lambda chosen: take(everything, chosen["row"])
 
     def _on_devices(self) -> Batch:
         """All images on each device, filled in part by part: at no time are there two copies."""
         write = jax.jit(
             lambda whole, part, start: jax.tree.map(
-                lambda w, p: jax.lax.dynamic_update_slice_in_dim(w, p, start, 0), whole, part
+                lambda w, p: jax.lax.dynamic_update_slice_in_dim(w, p, start, 0),
+                whole,
+                self._prepare(part),
             ),
             donate_argnums=0,
         )
@@ -234,7 +278,8 @@ class Batches:
         for start in range(0, count, _IMAGES_PER_PART):
             part = self._reader.read(self._images[start : start + _IMAGES_PER_PART])
             if whole is None:
-                empty = {n: jnp.zeros((count, *v.shape[1:]), v.dtype) for n, v in part.items()}
+                kinds = jax.eval_shape(self._prepare, part)
+                empty = jax.tree.map(lambda k: jnp.zeros((count, *k.shape[1:]), k.dtype), kinds)
                 whole = replicate(empty, self._mesh)
             whole = write(whole, replicate(part, self._mesh), start)
         assert whole is not None

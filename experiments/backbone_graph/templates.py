@@ -109,7 +109,7 @@ def main() -> None:
             pixel_size=particles.pixel_size,
             standardise=False,
         )
-        images = reader.read(np.linspace(0, len(reader) - 1, IMAGES).astype(int))
+        images = reader.spectra(np.linspace(0, len(reader) - 1, IMAGES).astype(int))
         noise = noise_of(images)
         for name, models in cases.items():
             found = []

@@ -17,6 +17,8 @@ parser.add_argument("--devices", type=int, default=1)
 chosen = parser.parse_args()
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = str(chosen.devices)
+if chosen.devices > 1:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 
 import jax  # noqa: E402
 

@@ -4,13 +4,15 @@ import jax
 import pytest
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.device import describe_devices, select_device
+from cryojax_graph.jobs.device import describe_devices, select_device, share_cores
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     # Set first, so that whatever the function sets is undone after the test.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/nowhere")
     before = jax.config.jax_platforms
     yield
     jax.config.update("jax_platforms", before)
@@ -19,6 +21,26 @@ def environment(monkeypatch):
 def test_auto_changes_nothing():
     before = dict(os.environ)
     select_device("auto")
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("cores", "devices", "each_has_one"),
+    [(1, "1", True), (2, "2", True), (6, "4", False), (16, "16", True), (64, "16", False)],
+)
+def test_cores_become_devices(monkeypatch, cores, devices, each_has_one):
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    share_cores()
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == devices
+    flags = os.environ["XLA_FLAGS"].split()
+    assert flags[0] == "--xla_dump_to=/nowhere"
+    assert flags[1:] == ["--xla_cpu_multi_thread_eigen=false"] * each_has_one
+
+
+def test_what_the_user_chose_stays():
+    before = dict(os.environ)
+    share_cores()
     assert dict(os.environ) == before
 
 

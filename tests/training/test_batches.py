@@ -63,6 +63,43 @@ def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch):
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("budget", [0, 2**20])
+def test_batches_are_prepared_from_what_was_read(budget):
+    def prepare(read):
+        return {"sum": read["image"].sum((1, 2)) + read["more"][0]}
+
+    class Nested(ArrayReader):
+        def read(self, images):
+            arrays = super().read(images)
+            return {"image": arrays["image"], "more": (arrays["defocus"],)}
+
+    source = Batches(
+        Nested(ARRAYS), key=KEY, batch_size=4, mesh=MESH, prepare=prepare,
+        steps_per_dispatch=2, device_budget_bytes=budget,
+    )  # fmt: skip
+    expected = ARRAYS["image"].sum((1, 2)) + ARRAYS["defocus"]
+    for step in unpack(source.stream(0, 3)):
+        assert set(step) == {"sum", "index", "weight"}
+        real = step["weight"] == 1
+        np.testing.assert_allclose(step["sum"][real], expected[step["index"][real]])
+
+
+def test_the_reading_thread_does_not_use_jax(monkeypatch):
+    """Programs sent from two threads to several processors have hung."""
+    elsewhere = []
+    for name in ("device_put", "jit", "eval_shape", "make_array_from_process_local_data"):
+        original = getattr(jax, name)
+
+        def noted(*args, original=original, **kwargs):
+            elsewhere.append(threading.current_thread() is not threading.main_thread())
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(jax, name, noted)
+    list(batches(device_budget_bytes=0).stream(0, 7))
+    assert elsewhere
+    assert not any(elsewhere)
+
+
 def test_order_is_a_function_of_key_and_epoch():
     epochs = [epoch_order(KEY, epoch, N).tolist() for epoch in (0, 1, 1)]
     assert epochs[0] != epochs[1] == epochs[2]

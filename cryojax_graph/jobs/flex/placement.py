@@ -178,7 +178,7 @@ def _judge(correlation: float, placement: Placement, job: Job) -> None:
 def _some_images(reader: SpectrumReader) -> dict[str, np.ndarray]:
     last = len(reader) - 1
     chosen = np.linspace(0, last, min(_IMAGES_TO_COMPARE, last + 1)).astype(int)
-    return reader.read(np.unique(chosen))
+    return reader.spectra(np.unique(chosen))
 
 
 def noise_of(images: dict[str, np.ndarray]) -> Float[np.ndarray, " shells"]:

@@ -60,7 +60,7 @@ def score_candidates(
         # Filled up to what the devices share evenly, and to one size for all that is compiled.
         size = len(part) if len(images) < IMAGES_SCORED_AT_ONCE else IMAGES_SCORED_AT_ONCE
         filled = np.resize(part, -(-size // mesh.size) * mesh.size)
-        yield np.asarray(score(shared, candidates, reader.read(filled)))[: len(part)]
+        yield np.asarray(score(shared, candidates, reader.spectra(filled)))[: len(part)]
 
 
 def start_at_candidates(

@@ -78,6 +78,7 @@ def prepare_fit(
     for_order, for_decoder, for_latents, for_steps = jax.random.split(key, 4)
     batches = Batches(
         reader,
+        prepare=reader.prepare,
         key=for_order,
         batch_size=min(fitting.batch_size, -(-len(images) // mesh.size) * mesh.size),
         mesh=mesh,
@@ -90,7 +91,7 @@ def prepare_fit(
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
     loss = partial(LOSSES[config.objective.kind], scene=scene)
     if fitted is None:
-        first = reader.read(np.sort(images[:_IMAGES_TO_START_FROM]))
+        first = reader.spectra(np.sort(images[:_IMAGES_TO_START_FROM]))
         imaging = init_imaging(first["spectrum"], config.objective.kind)
         if config.objective.kind == "likelihood":
             imaging["log_scale"] = jnp.log(scale_of_images(first, scene, config))

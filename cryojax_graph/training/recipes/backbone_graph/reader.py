@@ -1,7 +1,7 @@
 """Images as the system compares them: half spectra, transfer functions and poses."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.models.backbone_graph.imaging import spectrum_of
+from cryojax_graph.training.step import Batch
 
 
 class Views(NamedTuple):
@@ -27,7 +28,7 @@ class Views(NamedTuple):
 
 
 class SpectrumReader:
-    """Half spectra, transfer functions and poses of particle images, read in any order."""
+    """Particle images and how each was taken, read in any order, with their half spectra."""
 
     def __init__(
         self,
@@ -46,33 +47,44 @@ class SpectrumReader:
             standardise: bring each image to mean 0 and variance 1, as the published system does.
         """
         self._read_images, self._views = read_images, views
-
-        def prepare(image: Array, ctf: CTF) -> tuple[Array, Array]:
-            if standardise:
-                image = (image - image.mean()) / jnp.maximum(image.std(), 1e-12)
-            return spectrum_of(image), contrast_transfer(
-                ctf, box=image.shape[0], pixel_size=pixel_size
-            )
-
-        self._prepare = jax.jit(jax.vmap(prepare))
+        self._pixel_size, self._standardise = pixel_size, standardise
+        self._prepare = jax.jit(self.prepare)
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self._views.rotation)
 
-    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
-        """Spectra, transfer functions, rotations and shifts of the given images."""
-        ctf = CTF(*(np.asarray(field, np.float32)[images] for field in self._views.ctf))
-        chunks = np.array_split(np.arange(len(images)), max(1, len(images) // 512))
-        prepared = [
-            self._prepare(
-                self._read_images(images[chunk]), jax.tree.map(lambda f, c=chunk: f[c], ctf)
-            )
-            for chunk in chunks
-        ]
+    def read(self, images: Int[np.ndarray, " n"]) -> dict[str, Any]:
+        """Pixels, CTF, rotations and shifts of the given images, as they are stored."""
         return {
-            "spectrum": np.concatenate([np.asarray(spectrum) for spectrum, _ in prepared]),
-            "transfer": np.concatenate([np.asarray(transfer) for _, transfer in prepared]),
+            "image": self._read_images(images),
+            "ctf": CTF(*(np.asarray(field, np.float32)[images] for field in self._views.ctf)),
             "rotation": self._views.rotation[images].astype(np.float32),
             "shift": self._views.shift[images].astype(np.float32),
         }
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Half spectra and transfer functions in place of pixels and CTF.
+
+        Args:
+            batch: what ``read`` returns, on a device.
+
+        Returns:
+            ``spectrum``, ``transfer``, ``rotation`` and ``shift``, one row per image.
+        """
+
+        def of_image(image: Array, ctf: CTF) -> tuple[Array, Array]:
+            if self._standardise:
+                image = (image - image.mean()) / jnp.maximum(image.std(), 1e-12)
+            box, size = image.shape[0], self._pixel_size
+            return spectrum_of(image), contrast_transfer(ctf, box=box, pixel_size=size)
+
+        spectrum, transfer = jax.vmap(of_image)(batch["image"], batch["ctf"])
+        kept = {name: batch[name] for name in ("rotation", "shift")}
+        return {"spectrum": spectrum, "transfer": transfer, **kept}
+
+    def spectra(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """What ``prepare`` makes of the given images, on the host."""
+        chunks = np.array_split(images, max(1, len(images) // 512))
+        prepared = [jax.device_get(self._prepare(self.read(chunk))) for chunk in chunks]
+        return {name: np.concatenate([chunk[name] for chunk in prepared]) for name in prepared[0]}
