@@ -1,8 +1,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.test_util import check_grads
 
-from cryojax_graph.protein import clash_energy, distance_energy, restraints_of_template
+from cryojax_graph.protein import (
+    Restraints,
+    clash_energy,
+    distance_energy,
+    restraints_of_template,
+)
 
 SETTINGS = {
     "bond_deviation": 0.1,
@@ -43,6 +50,40 @@ def test_energy_is_the_sum_over_pairs():
     restraints = restraints_of_template(template, bonded, **SETTINGS)
     energy = distance_energy(restraints, jnp.asarray(moved, jnp.float32))
     np.testing.assert_allclose(energy, oracle(template, moved, bonded), rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 8, 11])
+def test_many_conformations_at_once(count):
+    template = walk(20)
+    restraints = restraints_of_template(template, np.append(np.ones(19, int), 0), **SETTINGS)
+    moved = template + np.random.default_rng(1).normal(size=(count, 20, 3))
+    moved = jnp.asarray(moved, jnp.float32)
+    one_by_one = [distance_energy(restraints, conformation) for conformation in moved]
+    together = distance_energy(restraints, moved)
+    np.testing.assert_allclose(together, one_by_one, rtol=1e-6)
+    assert distance_energy(restraints, moved[:, None]).shape == (count, 1)
+
+
+def test_gradients_by_central_differences():
+    """Of conformations, lengths, weights and reaches, whose slopes are written by hand."""
+    template = walk(12)
+    restraints = restraints_of_template(template, np.append(np.ones(11, int), 0), **SETTINGS)
+    contacts = np.isfinite(restraints.reach)
+    assert contacts.sum() > 3
+    moved = template + 0.7 * np.random.default_rng(1).normal(size=template.shape)
+
+    def energy(c_alpha, length, weight, reach):
+        length, weight = jnp.asarray(length), jnp.asarray(weight)
+        known = Restraints(restraints.pairs, length, weight, jnp.where(contacts, reach, jnp.inf))
+        return distance_energy(known, jnp.asarray(c_alpha))
+
+    with jax.enable_x64(True):
+        known = (restraints.length, restraints.weight, np.where(contacts, restraints.reach, 1.0))
+        arguments = [jnp.asarray(np.asarray(a), jnp.float64) for a in (moved, *known)]
+        check_grads(energy, arguments, order=1, modes=("fwd", "rev"), eps=1e-5, rtol=1e-4)
+        check_grads(
+            lambda x: energy(x, *arguments[1:]), arguments[:1], order=2, eps=1e-4, rtol=1e-3
+        )
 
 
 def test_the_template_is_at_rest():

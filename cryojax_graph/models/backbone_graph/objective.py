@@ -1,5 +1,6 @@
 """What is minimised: the published squared error, or a variational bound of the likelihood."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Key
 
-from cryojax_graph.forward.batched import sum_images
+from cryojax_graph.forward.batched import map_images, sum_images
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.forward.grids import spectrum_multiplicity
 from cryojax_graph.models.backbone_graph import network
@@ -19,7 +20,7 @@ from cryojax_graph.models.backbone_graph.imaging import (
     score_conformation,
 )
 from cryojax_graph.models.backbone_graph.template import Template
-from cryojax_graph.protein import clash_energy, distance_energy
+from cryojax_graph.protein import Restraints, clash_energy, distance_energy
 
 _FIXED_SCALE, _FIXED_BIAS = 10.0, -0.1
 
@@ -107,11 +108,7 @@ def likelihood_loss(
     draws = jax.random.normal(for_draw, latents["mean"].shape)
     drawn = latents["mean"] + jnp.exp(latents["log_deviation"]) * draws
     c_alpha = _decode(params["decoder"], drawn, config=config, scene=scene)
-
-    keys = jax.random.split(for_clash, len(draws))
-    restraints, closest = scene.template.restraints, objective.restraints.clash_distance
-    clashes = jax.vmap(partial(clash_energy, closest=closest))(keys, c_alpha)
-    energy = jax.vmap(partial(distance_energy, restraints))(c_alpha) + clashes
+    energy = _energy(c_alpha, for_clash, config=config, scene=scene)
     width = 2.0 * latents["log_deviation"]
     surprise = 0.5 * jnp.sum(latents["mean"] ** 2 + jnp.exp(width) - 1.0 - width, axis=-1)
 
@@ -232,14 +229,38 @@ def _decode(
 ) -> Float[Array, "batch n 3"]:
     """Conformations of a batch, each device its share."""
     decode = partial(network.apply, config=config.decoder, template=scene.template)
-    if scene.mesh is None:
-        return decode(params, latents)
-    # Left to itself the compiler gathers the whole batch for a graph convolution on every device.
+    return _shared_out(decode, scene.mesh)(params, latents)
+
+
+def _energy(
+    c_alpha: Float[Array, "batch n 3"],
+    key: Key[Array, ""],
+    *,
+    config: BackboneGraphConfig,
+    scene: Scene,
+) -> Float[Array, " batch"]:
+    """Restraints of a batch in units of kT, each device its share."""
+    clash = partial(clash_energy, closest=config.objective.restraints.clash_distance)
+
+    def energy(restraints: Restraints, of_images: tuple[Array, Array]) -> Float[Array, " share"]:
+        keys, c_alpha = of_images
+        return distance_energy(restraints, c_alpha) + map_images(clash, keys, c_alpha, chunk=1)
+
+    keys = jax.random.split(key, len(c_alpha))
+    return _shared_out(energy, scene.mesh)(scene.template.restraints, (keys, c_alpha))
+
+
+def _shared_out(function: Callable[..., Array], mesh: Mesh | None) -> Callable[..., Array]:
+    """A function of what is common and of a batch, computed by each device for its share.
+
+    Left to itself the compiler gathers the whole batch on every device.
+    """
+    if mesh is None:
+        return function
     whole, share = PartitionSpec(), PartitionSpec("data")
-    divided = jax.shard_map(
-        decode, mesh=scene.mesh, in_specs=(whole, share), out_specs=share, check_vma=False
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(whole, share), out_specs=share, check_vma=False
     )
-    return divided(params, latents)
 
 
 def _steps(c_alpha: Float[Array, "*batch n 3"]) -> Float[Array, "*batch n-1"]:
