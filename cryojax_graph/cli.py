@@ -141,6 +141,7 @@ def _unknown(arguments: list[str], verbs: Mapping[str, Verb]) -> int:
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     from cryojax_graph.jobs.arguments import parse_arguments
+    from cryojax_graph.jobs.claim import describe_folder
     from cryojax_graph.jobs.device import select_device, share_cores
     from cryojax_graph.jobs.plan import describe_plan
     from cryojax_graph.jobs.relion import exit_marks
@@ -155,6 +156,8 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     select_device(options.device)
     if options.dry_run:
         print(describe_plan(getattr(module, f"plan_{function}")(config, options=options)))
+        if options.output:
+            print(describe_folder(Path(options.output), overwrite=options.overwrite))
         return
     with exit_marks(Path(options.output)) if options.pipeline.relion_marks else nullcontext():
         folder = getattr(module, function)(config, options=options)

@@ -135,7 +135,7 @@ class ParticleTable:
             if self.kind == "star" and self.optics is None and "rlnOpticsGroup" in self.columns:
                 cause += ", and the table data_optics is missing"
             elif self.kind == "cs":
-                remedy += ", or name the passthrough file that holds them"
+                remedy += ", or put the passthrough file of the same job beside it"
             place = f"table {self.table_name}" if self.table_name else "table"
             raise InputError(self.source, place, cause, remedy)
 

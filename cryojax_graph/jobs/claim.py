@@ -90,6 +90,29 @@ def claim(
     return manifest
 
 
+def describe_folder(folder: Path, *, overwrite: bool) -> str:
+    """What a job would find in its folder.
+
+    Args:
+        folder: of the job.
+        overwrite: whether the job may replace what is there.
+
+    Returns:
+        one line.
+
+    Raises:
+        InputError: the manifest in the folder is damaged.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return f"Folder: {folder}, " + ("which holds no job" if folder.exists() else "to be made")
+    verb, done = manifest["request"]["verb"], manifest["status"] == "done"
+    found = f"Folder: {folder} holds {'a finished' if done else 'an unfinished'} {verb} job"
+    if overwrite:
+        return f"{found}, which would be replaced"
+    return found + (f": {_FRESH}" if done else ", which is continued if config and inputs agree")
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Manifest of the job in a folder.
 

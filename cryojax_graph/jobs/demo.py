@@ -10,12 +10,14 @@ import numpy as np
 
 from cryojax_graph.configs import to_dict
 from cryojax_graph.io.atoms import write_atoms
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.io.trajectories import read_trajectory, rmsd_to_first, write_trajectory
 from cryojax_graph.jobs.claim import read_manifest, remove_job
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.demo_report import Solved, demo_report
 from cryojax_graph.jobs.flex import FlexConfig, flex
+from cryojax_graph.jobs.flex.inputs import FEWEST_IMAGES
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
@@ -74,7 +76,11 @@ def demo(config: DemoConfig, *, options: JobOptions) -> Path:
 
     Returns:
         the job folder, with a job folder of each step inside.
+
+    Raises:
+        InputError: the case is too small.
     """
+    _refuse_small(config)
     with open_job(config, verb="demo", options=options, inputs={}) as job:
         # Of its full path, a step that is continued from another working folder is still the same.
         folder = job.folder.absolute()
@@ -101,7 +107,11 @@ def plan_demo(config: DemoConfig, *, options: JobOptions) -> Plan:
 
     Returns:
         the plan.
+
+    Raises:
+        InputError: the case is too small.
     """
+    _refuse_small(config)
     pixels = config.images * config.box**2
     return Plan(
         actions=(
@@ -114,6 +124,13 @@ def plan_demo(config: DemoConfig, *, options: JobOptions) -> Plan:
         memory_bytes=int(1.2e9 + 30 * pixels),
         disk_bytes=int(30e6 + 4 * pixels + 2600 * config.images),
     )
+
+
+def _refuse_small(config: DemoConfig) -> None:
+    for name, least in (("images", FEWEST_IMAGES), ("box", 48), ("epochs", 1)):
+        value = getattr(config, name)
+        if value < least:
+            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
 
 
 class _Step(NamedTuple):

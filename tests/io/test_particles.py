@@ -302,7 +302,7 @@ def test_passthrough_columns_are_joined_on_uid_in_any_order(tmp_path):
     extra["ctf/df1_A"] = (extra["uid"] % 100).astype(np.float32)
     write_cs(tmp_path / "a.cs", main)
     write_cs(tmp_path / "b.cs", extra)
-    with pytest.raises(InputError, match="name the passthrough file"):
+    with pytest.raises(InputError, match="put the passthrough file"):
         read_particles(tmp_path / "a.cs").require("ctf")
     table = read_particles(tmp_path / "a.cs", passthrough=[tmp_path / "b.cs"])
     np.testing.assert_array_equal(table.defocus_u, columns["uid"] % 100)

@@ -91,6 +91,23 @@ def test_a_dry_run_says_what_it_would_do_and_makes_nothing(numbers, tmp_path, ca
     assert not (tmp_path / "job").exists()
 
 
+def test_a_dry_run_says_what_is_in_the_folder(numbers, tmp_path, capsys):
+    job = tmp_path / "job"
+
+    def said(*options):
+        capsys.readouterr()
+        assert main(["count", str(numbers), "-o", str(job), "--dry-run", *options], COUNT) == 0
+        return capsys.readouterr().out
+
+    assert f"Folder: {job}, to be made" in said()
+    assert main(["count", str(numbers), "-o", str(job)], COUNT) == 0
+    assert "holds a finished count job: use another folder, or --overwrite" in said()
+    assert "which would be replaced" in said("--overwrite")
+    manifest = json.loads((job / "manifest.json").read_text())
+    (job / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    assert "holds an unfinished count job, which is continued" in said()
+
+
 def test_help_of_a_verb(numbers, capsys):
     assert main(["count", "--help"], COUNT) == 0
     assert "Sum the numbers of a text file." in capsys.readouterr().out

@@ -161,3 +161,10 @@ def test_a_dry_run_makes_nothing(tmp_path, capsys):
     assert main(["demo", "-o", str(tmp_path / "job"), "--dry-run"]) == 0
     assert "Would write: simulate/, flex/, validate/, report.html" in capsys.readouterr().out
     assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize("option", ["images", "box", "epochs"])
+def test_too_small_a_demo_is_refused_at_once(tmp_path, capsys, option):
+    assert main(["demo", f"--{option}", "0", "-o", str(tmp_path / "job")]) == 2
+    assert f"--{option}: 0; give at least" in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()

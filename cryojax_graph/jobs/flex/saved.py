@@ -86,7 +86,7 @@ def read_saved(path: str | Path) -> SavedModel:
         the model.
 
     Raises:
-        InputError: there is no such file, or it holds no model.
+        InputError: there is no such file, it holds no model, or one that cannot take new images.
     """
     path = saved_path(path)
     arrays = read_npz(path)
@@ -99,7 +99,7 @@ def read_saved(path: str | Path) -> SavedModel:
                 place = place.setdefault(folder, {})
             place[leaf] = value
     try:
-        return SavedModel(
+        saved = SavedModel(
             params={name: params[name] for name in _SHARED},
             config=from_dict(BackboneGraphConfig, json.loads(str(arrays["config"]))),
             candidates=arrays["candidates"],
@@ -109,6 +109,14 @@ def read_saved(path: str | Path) -> SavedModel:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(path, "its arrays", f"no fitted model ({error})", _REMEDY) from None
+    if saved.config.objective.kind == "squared_error":
+        raise InputError(
+            path,
+            "objective",
+            "the published presets have no way to find conformations of new images",
+            "fit the preset default or small",
+        )
+    return saved
 
 
 def check_saved(
@@ -131,13 +139,6 @@ def check_saved(
     Raises:
         InputError: they differ.
     """
-    if saved.config.objective.kind == "squared_error":
-        raise InputError(
-            path,
-            "objective",
-            "the published presets have no way to find conformations of new images",
-            "fit the preset default or small",
-        )
     if saved.box != box or abs(saved.pixel_size / pixel_size - 1.0) > 1e-4:
         raise InputError(
             path,

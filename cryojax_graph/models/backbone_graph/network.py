@@ -146,7 +146,7 @@ def _displace_elastic(
         step = jnp.tanh(_affine(params["hidden"][f"layer_{number}"], x))
         x = step if number == 0 else x + step
     amplitudes = x @ params["curved"] + latents @ params["straight"] + params["mean"]
-    return jnp.tensordot(amplitudes, template.modes, axes=1)
+    return jnp.tensordot(amplitudes, template.modes, axes=1, precision="highest")
 
 
 _INIT = {"gcn": _init_gcn, "mlp": _init_mlp, "elastic": _init_elastic}
