@@ -2,10 +2,10 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BufferedIOBase
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -85,7 +85,21 @@ def _read_members(
     return arrays
 
 
-def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+class Parts(NamedTuple):
+    """An array that is never whole in memory.
+
+    Attributes:
+        shape: of the whole.
+        dtype: of its numbers.
+        parts: stretches along the first axis, one after the other.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    parts: Iterable[np.ndarray]
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | Parts]) -> None:
     """Write arrays to a compressed ``.npz`` file, whole or not at all.
 
     Args:
@@ -94,6 +108,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     Raises:
         InputError: the disk refuses.
+        ValueError: parts do not add up to the shape stated.
     """
     with atomic_file(path) as handle, zipfile.ZipFile(handle, "w") as archive:
         for name, array in arrays.items():
@@ -101,4 +116,19 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
             member = zipfile.ZipInfo(f"{name}.npy")
             member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+                if isinstance(array, Parts):
+                    _write_parts(cast(BufferedIOBase, stream), array)
+                else:
+                    np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def _write_parts(stream: BufferedIOBase, array: Parts) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(array.dtype))
+    header = {"descr": descr, "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    written = 0
+    for part in array.parts:
+        stream.write(np.ascontiguousarray(part, array.dtype).tobytes())
+        written += len(part)
+    if written != array.shape[0]:
+        raise ValueError(f"{written} rows were written of {array.shape[0]}")

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from cryojax_graph.io import read_cs, read_npz, write_cs, write_npz
+from cryojax_graph.io.npz import Parts
 
 KINDS = ["<f4", "<f8", ">f4", "<f2", "<i4", ">i8", "|u1", "|b1", "<U5", "|S4"]
 arrays = st.sampled_from(KINDS).flatmap(
@@ -86,3 +87,18 @@ def test_arrays_that_were_read_can_be_changed(order, tmp_path):
     array = read_npz(tmp_path / "a.npz")["a"]
     array.sort()
     assert array.tolist() == [0, 1, 2]
+
+
+def test_an_array_written_in_parts_is_the_same_file(tmp_path):
+    whole = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    parts = Parts(whole.shape, whole.dtype, iter([whole[:4], whole[4:4], whole[4:]]))
+    write_npz(tmp_path / "whole.npz", {"a": whole})
+    write_npz(tmp_path / "parts.npz", {"a": parts})
+    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "parts.npz").read_bytes()
+
+
+def test_parts_that_do_not_add_up_leave_no_file(tmp_path):
+    parts = Parts((7, 3), np.dtype(np.float32), [np.zeros((4, 3))])
+    with pytest.raises(ValueError, match="4 rows were written of 7"):
+        write_npz(tmp_path / "a.npz", {"a": parts})
+    assert not list(tmp_path.iterdir())

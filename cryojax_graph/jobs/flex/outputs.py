@@ -1,5 +1,7 @@
 """Outputs of ``flex``: arrays, a path as a movie, maps, particle subsets, the report."""
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ from jaxtyping import Float
 
 from cryojax_graph.io.atoms import write_models
 from cryojax_graph.io.mrc import Map, write_map
-from cryojax_graph.io.npz import write_npz
+from cryojax_graph.io.npz import Parts, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.jobs.flex.config import FlexConfig
@@ -17,6 +19,7 @@ from cryojax_graph.jobs.flex.results import (
     Found,
     Motion,
     carry_atoms,
+    conformations,
     decode_ordered,
     map_of,
     path_latents,
@@ -67,11 +70,16 @@ def write_outputs(
     _check_windows(problem, params, motion, job)
     errors = None
     if problem.truth is not None:
-        errors = errors_against_truth(
-            problem.truth, motion.c_alpha, np.asarray(template.c_alpha), job
-        )
+        recovered = _all_conformations(problem, found)
+        errors = errors_against_truth(problem.truth, recovered, np.asarray(template.c_alpha), job)
     page = flex_report(problem, found, MotionPath(positions, path), errors, job)
     job.write_text("report.html", page, "this page")
+
+
+def _all_conformations(problem: Problem, found: Found) -> Iterator[Float[np.ndarray, "part n 3"]]:
+    """C-alpha positions of all images in Å, a part at a time."""
+    images = np.arange(len(found.motion.latents))
+    return conformations(found.params, images, config=problem.config, template=problem.template)
 
 
 def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
@@ -101,12 +109,13 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             pixel_size=problem.particles.pixel_size,
         )
         write_saved(f, saved)
-    if motion.c_alpha.nbytes > _LARGEST_CONFORMATIONS:
+    shape = (len(motion.latents), *problem.template.c_alpha.shape)
+    if 4 * math.prod(shape) > _LARGEST_CONFORMATIONS:
         job.warn("conformations.npz was left out: it would be larger than 8 GiB")
         return
     with job.output("conformations.npz", "C-alpha positions of every image, Å") as file:
         arrays = {
-            "c_alpha": motion.c_alpha,
+            "c_alpha": Parts(shape, np.dtype(np.float32), _all_conformations(problem, found)),
             "latents": motion.latents.astype(np.float32),
             "euler_degrees": problem.particles.table.euler_degrees,
         }
@@ -132,11 +141,11 @@ def _write_maps(
 
 
 def _check_windows(problem: Problem, params: dict[str, Any], motion: Motion, job: Job) -> None:
-    count = len(motion.c_alpha)
+    count = len(motion.sample)
     some = np.linspace(0, count - 1, min(count, _IMAGES_TO_CHECK_WINDOWS)).astype(int)
     undrawn = undrawn_mass(
         motion.c_alpha[some],
-        problem.particles.views.rotation[some],
+        problem.particles.views.rotation[motion.sample[some]],
         template=problem.template,
         extra_variance=float(extra_variance(params["imaging"])),
         box=problem.particles.box,

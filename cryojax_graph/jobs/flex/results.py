@@ -1,5 +1,7 @@
 """What a fitted model of motion says: conformations, a path through them, maps, subsets."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,29 +20,34 @@ from cryojax_graph.protein import carry, local_positions, place_beads
 
 # The ends of the path are where some images still are.
 _PATH_FROM, _PATH_TO = 0.02, 0.98
+LARGEST_SAMPLE = 8192
+_PART = 1024
 
 
 class Motion(NamedTuple):
-    """Conformation of every image.
+    """What every image says of the motion.
 
     Attributes:
-        latents: ordered: zero mean, unit variance, the first axis moves the structure most.
+        latents: ordered: zero mean, in the sample unit variance, the first axis moves the structure
+            most.
         axes: matrix from centred fitted latents to ``latents``.
         centre: mean of the fitted latents.
         deviation: expected error of each conformation by the model's own account, Å; None where
             the fit has no posteriors.
-        c_alpha: positions, Å.
+        sample: numbers of images spread evenly over the set, or of all when there are few.
+        c_alpha: positions in the sample, Å; those of all images may not fit into memory.
     """
 
     latents: Float[np.ndarray, "images latent"]
     axes: Float[np.ndarray, "latent latent"]
     centre: Float[np.ndarray, " latent"]
     deviation: Float[np.ndarray, " images"] | None
-    c_alpha: Float[np.ndarray, "images n 3"]
+    sample: Int[np.ndarray, " sample"]
+    c_alpha: Float[np.ndarray, "sample n 3"]
 
     @property
     def spread(self) -> float:
-        """Root mean square distance of the conformations from their mean, Å."""
+        """Root mean square distance of the sample from its mean, Å."""
         mean = self.c_alpha.mean(0)
         return float(np.sqrt(((self.c_alpha - mean) ** 2).sum(-1).mean()))
 
@@ -82,8 +89,14 @@ def motion_of(
         the motion.
     """
     fitted = params["latents"]["mean"]
-    c_alpha = np.asarray(decode(params["decoder"], fitted, config=config, template=template))
-    latents, axes = order_latents(np.asarray(fitted, float), c_alpha.astype(float))
+    last = len(fitted) - 1
+    sample = np.unique(np.linspace(0, last, min(LARGEST_SAMPLE, last + 1)).astype(int))
+    parts = conformations(params, sample, config=config, template=template)
+    c_alpha = np.concatenate(list(parts))
+    everything = np.asarray(fitted, float)
+    _, axes = order_latents(everything[sample], c_alpha)
+    centre = everything.mean(0)
+    latents = (everything - centre) @ axes
     deviation = None
     if "log_deviation" in params["latents"]:
         deviation = np.asarray(
@@ -96,7 +109,33 @@ def motion_of(
                 template=template,
             )
         )
-    return Motion(latents, axes, np.asarray(fitted, float).mean(0), deviation, c_alpha)
+    return Motion(latents, axes, centre, deviation, sample, c_alpha)
+
+
+def conformations(
+    params: dict[str, Any],
+    images: Int[np.ndarray, " some"],
+    *,
+    config: BackboneGraphConfig,
+    template: Template,
+) -> Iterator[Float[np.ndarray, "part n 3"]]:
+    """Decode images, a part at a time.
+
+    Args:
+        params: of the fitted system.
+        images: their numbers.
+        config: of the system.
+        template: the molecule.
+
+    Yields:
+        C-alpha positions of the next images, Å.
+    """
+    latents = np.asarray(params["latents"]["mean"])
+    to_positions = jax.jit(partial(decode, config=config, template=template))
+    for start in range(0, len(images), _PART):
+        part = images[start : start + _PART]
+        filled = np.resize(part, min(_PART, len(images)))
+        yield np.asarray(to_positions(params["decoder"], latents[filled]))[: len(part)]
 
 
 def undrawn_mass(

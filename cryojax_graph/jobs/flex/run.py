@@ -17,7 +17,7 @@ from cryojax_graph.jobs.flex.fitting import (
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
 from cryojax_graph.jobs.flex.problem import Problem, place_problem, read_inputs
-from cryojax_graph.jobs.flex.results import Found, motion_of
+from cryojax_graph.jobs.flex.results import LARGEST_SAMPLE, Found, motion_of
 from cryojax_graph.jobs.flex.saved import saved_path
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
@@ -102,7 +102,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
     seconds = 25.0 + (passes * images + held) * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
-    conformations = images * residues * 12
+    conformation = residues * 12
     return Plan(
         actions=(
             f"read {images:,} images of {box} px at {particles.pixel_size:g} Å and a template of "
@@ -124,6 +124,6 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
             "report.html",
         ),
         seconds=seconds,
-        memory_bytes=int(1.3e9 + 2 * in_memory + conformations),
-        disk_bytes=int(conformations + 9 * 4 * box**3 + 5e6),
+        memory_bytes=int(1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation),
+        disk_bytes=int(images * conformation + 9 * 4 * box**3 + 5e6),
     )

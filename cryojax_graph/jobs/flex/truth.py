@@ -1,5 +1,6 @@
 """Errors of recovered conformations when the truth of a simulation is at hand."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def read_truth_of(
 
 def errors_against_truth(
     truth: Truth,
-    c_alpha: Float[np.ndarray, "images n 3"],
+    c_alpha: Iterable[Float[np.ndarray, "part n 3"]],
     template: Float[np.ndarray, "n 3"],
     job: Job,
 ) -> Errors:
@@ -77,7 +78,7 @@ def errors_against_truth(
 
     Args:
         truth: of the same images and residues.
-        c_alpha: recovered conformations, Å.
+        c_alpha: recovered conformations, part by part, Å.
         template: Å.
         job: takes the metrics.
 
@@ -87,12 +88,12 @@ def errors_against_truth(
     frames, frame = truth.c_alpha, truth.frame_index
     score = jax.jit(jax.vmap(superposed_rmsd))
     to_template = np.asarray(score(jnp.asarray(frames), jnp.broadcast_to(template, frames.shape)))
-    recovered = np.concatenate(
-        [
-            np.asarray(score(jnp.asarray(c_alpha[part]), jnp.asarray(frames[frame[part]])))
-            for part in np.array_split(np.arange(len(frame)), max(1, len(frame) // 2048))
-        ]
-    )
+    found: list[np.ndarray] = []
+    for part in c_alpha:
+        start = sum(map(len, found))
+        true = frames[frame[start : start + len(part)]]
+        found.append(np.asarray(score(jnp.asarray(part), jnp.asarray(true))))
+    recovered = np.concatenate(found)
     job.metric("rmsd_superposed_mean_angstrom", recovered.mean())
     job.metric("rmsd_superposed_median_angstrom", np.median(recovered))
     job.metric("template_rmsd_superposed_mean_angstrom", to_template[frame].mean())

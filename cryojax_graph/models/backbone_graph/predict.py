@@ -95,11 +95,15 @@ def order_latents(
         to them (from the right). The sign makes the largest loading positive.
     """
     centred = latents - latents.mean(0)
-    structure = (conformations - conformations.mean(0)).reshape(len(latents), -1)
+    structure = np.asarray(conformations, float).reshape(len(latents), -1)
+    structure -= structure.mean(0)
     left, spread, right = np.linalg.svd(centred, full_matrices=False)
     usable = spread > 1e-6 * max(spread.max(initial=0.0), 1e-12)
     white = left * usable * np.sqrt(len(latents))
-    turn = np.linalg.svd(white.T @ structure, full_matrices=True)[0]
+    loading = white.T @ structure
+    # With fewer coordinates than latents, the turn has to be completed.
+    complete = loading.shape[1] < loading.shape[0]
+    turn = np.linalg.svd(loading, full_matrices=complete)[0]
     inverse = np.where(usable, np.sqrt(len(latents)) / np.where(usable, spread, 1.0), 0.0)
     matrix = (right.T * inverse) @ turn
     largest = np.abs(matrix).argmax(0)
