@@ -92,8 +92,9 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         print(_overview(verbs))
         return DONE if arguments else WRONG_INPUT
     if arguments[0] == "--version":
-        from cryojax_graph.jobs.device import describe_devices
+        from cryojax_graph.jobs.device import describe_devices, share_cores
 
+        share_cores()
         print(f"cryojax-graph {__version__}, Python {sys.version.split()[0]}\n{describe_devices()}")
         return DONE
     for words in (2, 1):
@@ -184,9 +185,12 @@ def _report_errors(work: Callable[[], None], *, verbose: bool) -> int:
 def _explain(error: BaseException) -> tuple[int, str]:
     from cryojax_graph.io.errors import InputError
     from cryojax_graph.training.abort import Aborted
+    from cryojax_graph.training.loop import TrainingDiverged
 
     if isinstance(error, InputError):
         return WRONG_INPUT, f"Wrong input: {error}"
+    if isinstance(error, TrainingDiverged):
+        return WRONG_INPUT, f"The fit diverged: {error}"
     if isinstance(error, Aborted | KeyboardInterrupt):
         return ABORTED, f"Aborted: {error}" if str(error) else "Aborted"
     if _is_out_of_memory(error):

@@ -28,6 +28,11 @@ _IGNORED = {
     "ctf/anisomag": "anisotropic magnification",
 }
 
+_TREATMENTS = {
+    "rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF",
+    "rlnCtfDataArePhaseFlipped": "phase-flipped",
+}
+
 
 @dataclass(frozen=True)
 class ParticleFacts:
@@ -152,6 +157,22 @@ def optics_warnings(table: ParticleTable) -> list[str]:
     return warnings
 
 
+def ctf_treatment(table: ParticleTable) -> str | None:
+    """What was done to the images with their CTF before they came here.
+
+    Args:
+        table: particles.
+
+    Returns:
+        in words, with the column that says so; None where the images are as recorded.
+    """
+    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
+    for name, treatment in _TREATMENTS.items():
+        if name in columns and _is_set(columns[name]):
+            return f"the images were {treatment} ({name})"
+    return None
+
+
 def _value_warnings(table: ParticleTable) -> list[str]:
     warnings = optics_warnings(table)
     if table.pixel_size is not None:
@@ -184,7 +205,8 @@ def _ignored(table: ParticleTable) -> list[str]:
     for name, effect in _IGNORED.items():
         if name in columns and _is_set(columns[name]):
             effects[effect] = f"not modelled: {effect} ({name})"
-    return list(effects.values())
+    treatment = ctf_treatment(table)
+    return [*effects.values(), *([f"not modelled: {treatment}"] if treatment else [])]
 
 
 def _is_set(values: Shaped[np.ndarray, "n ..."]) -> bool:

@@ -107,6 +107,17 @@ class ParticleTable:
         """Number of particles."""
         return len(self.image_index)
 
+    def image_of_row(self) -> Int64[np.ndarray, " n"]:
+        """Which rows show the same image, as after symmetry expansion.
+
+        Returns:
+            number of each row's image, counted in the order in which images first appear.
+        """
+        _, path = np.unique(self.image_path, return_inverse=True)
+        images = np.stack([path.ravel(), self.image_index], axis=1)
+        _, first, image = np.unique(images, axis=0, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[image.ravel()]
+
     def has(self, piece: Piece) -> bool:
         """Whether the table states a piece of information.
 

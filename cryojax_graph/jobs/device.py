@@ -2,11 +2,13 @@
 
 import os
 import re
+from pathlib import Path
 
 from cryojax_graph.io.errors import InputError
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _MOST_DEVICES = 16
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _SPLIT_WORK = "xla_cpu_multi_thread_eigen"
 _INSTALL = "use --device cpu, or install JAX for the device, such as cryojax-graph[cuda13]"
 
@@ -20,8 +22,8 @@ def share_cores() -> None:
     """
     if "JAX_NUM_CPU_DEVICES" in os.environ:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    devices = 1 << (min(cores or 1, _MOST_DEVICES).bit_length() - 1)
+    cores = _cores()
+    devices = 1 << (min(cores, _MOST_DEVICES).bit_length() - 1)
     os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
     flags = os.environ.get("XLA_FLAGS", "")
     if devices == cores and _SPLIT_WORK not in flags:
@@ -56,6 +58,17 @@ def select_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         cause = str(error) or "JAX finds no such device"
         raise InputError("--device", device, cause, _INSTALL) from None
+
+
+def _cores() -> int:
+    """Cores that this process may use at once, by its affinity and the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return max(1, min(cores or 1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        # No container, or one without a quota: its file says "max".
+        return cores or 1
 
 
 def describe_devices() -> str:

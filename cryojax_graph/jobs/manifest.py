@@ -114,9 +114,9 @@ def sha256_of(path: str | Path) -> str | None:
 
 
 def now() -> str:
-    """The time, UTC, to the second.
+    """The time, UTC, to the millisecond.
 
     Returns:
         ISO 8601.
     """
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -49,8 +49,10 @@ class ArrayReader:
             arrays: by name, one row per image.
 
         Raises:
-            ValueError: they disagree about the number of images.
+            ValueError: there are none, or they disagree about the number of images.
         """
+        if not arrays:
+            raise ValueError("there are no arrays")
         lengths = {name: len(values) for name, values in arrays.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"arrays of different lengths: {lengths}")
@@ -120,7 +122,7 @@ class Batches:
         prepare: Callable[[Batch], Batch] | None = None,
         images: Int[np.ndarray, " n"] | None = None,
         steps_per_dispatch: int = 8,
-        device_budget_bytes: int = 2**30,
+        budget_bytes: int = 2**30,
         prefetch: int = 2,
     ) -> None:
         """Plan the batches; images that fit the budget are read here, once.
@@ -135,29 +137,37 @@ class Batches:
                 by row; compiled. Nothing is changed when not given.
             images: the subset to use, all when not given.
             steps_per_dispatch: most batches per feed; one host round trip is paid per feed.
-            device_budget_bytes: a set of at most this size, prepared, is kept whole on each device;
-                processors of one machine share the budget.
+            budget_bytes: a set of at most this size, prepared, is kept whole: on each accelerator,
+                or once for all processors of the machine.
             prefetch: feeds read ahead by a thread; host memory holds ``prefetch + 1`` of them.
 
         Raises:
-            ValueError: no images, or the batch does not divide among the devices.
+            ValueError: no images, or numbers that the reader does not have; no step in a dispatch;
+                the batch does not divide among the devices.
         """
         self._images = np.arange(len(reader)) if images is None else np.asarray(images)
         if not len(self._images):
             raise ValueError("there are no images to make batches of")
+        if self._images.min() < 0 or self._images.max() >= len(reader):
+            raise ValueError(f"image numbers must be from 0 to {len(reader) - 1}")
+        if steps_per_dispatch < 1:
+            raise ValueError(f"{steps_per_dispatch} steps in a dispatch; it takes at least 1")
         if batch_size % mesh.size:
             raise ValueError(f"{batch_size} images do not divide among {mesh.size} devices")
         self._reader, self._key, self._mesh = reader, key, mesh
-        self._prepare = prepare or (lambda batch: batch)
+        self._prepare = prepare or _as_it_is
         self._batch_size, self._prefetch = batch_size, prefetch
         self._per_dispatch = steps_per_dispatch
         self._cached_order: tuple[int, np.ndarray] = (-1, self._images)
         one = jax.eval_shape(self._prepare, reader.read(self._images[:1]))
         bytes_per_image = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(one))
-        # Processors seen as several devices share one memory, and each keeps a whole copy.
-        copies = mesh.size if mesh.devices.flat[0].platform == "cpu" else 1
-        self.on_device = copies * bytes_per_image * len(self._images) <= device_budget_bytes
-        self._to_batches = self._from_devices() if self.on_device else self._from_host()
+        self.kept = bytes_per_image * len(self._images) <= budget_bytes
+        self._everything: Batch | None = None
+        if self.kept and _have_one_memory(mesh):
+            self._everything = self._on_host()
+            self._prepare = _as_it_is
+        self._from_devices = self.kept and self._everything is None
+        self._to_batches = self._taken() if self._from_devices else self._prepared()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -214,17 +224,18 @@ class Batches:
         return self._cached_order[1]
 
     def _read(self, rows: Int[np.ndarray, "count batch"]) -> dict[str, Any]:
-        """What must come from the disk for a feed; runs beside the loop."""
-        if self.on_device:
-            return {}
+        """What must come from disk or memory for a feed; runs beside the loop."""
         mine = self._mine(rows)
+        if self._from_devices:
+            return {"row": mine}
+        if self._everything is not None:
+            return jax.tree.map(lambda values: values[mine], self._everything)
         arrays = self._reader.read(self._images[mine.ravel()])
         return jax.tree.map(lambda values: values.reshape(*mine.shape, *values.shape[1:]), arrays)
 
     def _feed(self, plan: _Plan, reading: Future[dict[str, Any]]) -> Feed:
-        images = reading.result() or {"row": self._mine(plan.rows)}
         labels = {"index": self._mine(plan.index), "weight": self._mine(plan.weight)}
-        batches = self._to_batches(jax.tree.map(self._put, images))
+        batches = self._to_batches(jax.tree.map(self._put, reading.result()))
         return Feed(batches | jax.tree.map(self._put, labels), plan.count, plan.step)
 
     def _mine(self, values: np.ndarray) -> np.ndarray:
@@ -238,8 +249,10 @@ class Batches:
         shape = (self._per_dispatch, self._batch_size, *values.shape[2:])
         return jax.make_array_from_process_local_data(over_images(self._mesh), full, shape)
 
-    def _from_host(self) -> Callable[[Batch], Batch]:
+    def _prepared(self) -> Callable[[Batch], Batch]:
         """Each device prepares its share of what was read."""
+        if self._prepare is _as_it_is:
+            return _as_it_is
 
         def prepare_share(read: Batch) -> Batch:
             steps, share = jax.tree.leaves(read)[0].shape[:2]
@@ -255,7 +268,7 @@ class Batches:
             )
         )
 
-    def _from_devices(self) -> Callable[[Batch], Batch]:
+    def _taken(self) -> Callable[[Batch], Batch]:
         """Each device takes its share from what it keeps."""
         take = jax.jit(
             lambda arrays, rows: jax.tree.map(lambda a: a[rows], arrays),
@@ -263,6 +276,20 @@ class Batches:
         )
         everything = self._on_devices()
         return lambda chosen: take(everything, chosen["row"])
+
+    def _on_host(self) -> Batch:
+        """All images, prepared by one device part by part."""
+        prepare, count = jax.jit(self._prepare), len(self._images)
+        whole = None
+        for start in range(0, count, _IMAGES_PER_PART):
+            read = self._reader.read(self._images[start : start + _IMAGES_PER_PART])
+            part = jax.device_get(prepare(read))
+            if whole is None:
+                whole = jax.tree.map(lambda a: np.empty((count, *a.shape[1:]), a.dtype), part)
+            for kept, new in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
+                kept[start : start + len(new)] = new
+        assert whole is not None
+        return whole
 
     def _on_devices(self) -> Batch:
         """All images on each device, filled in part by part: at no time are there two copies."""
@@ -284,3 +311,12 @@ class Batches:
             whole = write(whole, replicate(part, self._mesh), start)
         assert whole is not None
         return whole
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _have_one_memory(mesh: Mesh) -> bool:
+    """Whether the devices are processors of one machine: one copy of the images serves all."""
+    return mesh.devices.flat[0].platform == "cpu"

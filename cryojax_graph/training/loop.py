@@ -73,6 +73,8 @@ def fit(
         TrainingDiverged: ``patience`` is exhausted. Callbacks are not told, so the last checkpoint
             stays the one before.
     """
+    # A run shorter than that has not moved at all when all of its steps were bad.
+    patience = min(patience, steps)
     with closing(batches.stream(int(state.step), steps)) as feeds:
         for feed in feeds:
             state, metrics = step_fn(state, feed.batches, feed.count)

@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs import device
 from cryojax_graph.jobs.device import describe_devices, select_device, share_cores
 
 
@@ -28,14 +29,28 @@ def test_auto_changes_nothing():
     ("cores", "devices", "each_has_one"),
     [(1, "1", True), (2, "2", True), (6, "4", False), (16, "16", True), (64, "16", False)],
 )
-def test_cores_become_devices(monkeypatch, cores, devices, each_has_one):
+def test_cores_become_devices(monkeypatch, tmp_path, cores, devices, each_has_one):
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    monkeypatch.setattr(device, "_QUOTA", tmp_path / "missing")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     share_cores()
     assert os.environ["JAX_NUM_CPU_DEVICES"] == devices
     flags = os.environ["XLA_FLAGS"].split()
     assert flags[0] == "--xla_dump_to=/nowhere"
     assert flags[1:] == ["--xla_cpu_multi_thread_eigen=false"] * each_has_one
+
+
+@pytest.mark.parametrize(
+    ("quota", "devices"),
+    [("max 100000", "16"), ("250000 100000", "2"), ("50000 100000", "1"), ("9900000 100000", "16")],
+)
+def test_a_container_has_as_many_cores_as_its_quota(monkeypatch, tmp_path, quota, devices):
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(device, "_QUOTA", tmp_path / "cpu.max")
+    share_cores()
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == devices
 
 
 def test_what_the_user_chose_stays():
@@ -61,7 +76,7 @@ def test_a_number_beyond_them_is_refused():
         select_device("gpu:3")
 
 
-@pytest.mark.parametrize("device", ["", "cuda", "cpu:1", "gpu:", "gpu:a", "gpu:0,", "GPU", "tpu:0"])
-def test_other_names_are_refused(device):
+@pytest.mark.parametrize("name", ["", "cuda", "cpu:1", "gpu:", "gpu:a", "gpu:0,", "GPU", "tpu:0"])
+def test_other_names_are_refused(name):
     with pytest.raises(InputError, match="no such device"):
-        select_device(device)
+        select_device(name)

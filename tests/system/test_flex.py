@@ -19,6 +19,7 @@ from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.atoms import write_atoms, write_models
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz, write_npz
+from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
@@ -276,13 +277,63 @@ def with_images(images: Path, folder: Path, change) -> str:
 
 @pytest.mark.parametrize(
     ("change", "cause"),
-    [(lambda x: -x, "images are dark"), (lambda x: 0 * x + 3, "is blank")],
+    [
+        (lambda x: -x, "images are dark"),
+        (lambda x: 0 * x + 3, "is blank"),
+        (lambda x: np.where(x == x.max(), 3e38, x), "whose squares cannot be added up"),
+    ],
 )
 def test_images_that_cannot_be_right_are_refused(images, tmp_path, change, cause):
     particles = with_images(images, tmp_path, change)
     with pytest.raises(InputError, match=cause):
         flex(
             settings(images, particles=particles, truth=None),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
+
+
+@pytest.mark.parametrize("column", ["rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped"])
+def test_images_corrected_for_their_ctf_are_refused(images, tmp_path, column):
+    lines = (images / "particles.star").read_text().splitlines()
+    last = max(i for i, line in enumerate(lines[:40]) if line.startswith("_rlnImageSize"))
+    last = next(i for i in range(last, 40) if not lines[i + 1].startswith("_"))
+    for value in (0, 1):
+        names, row, rest = lines[: last + 1], lines[last + 1], lines[last + 2 :]
+        changed = [*names, f"_{column} #99", f"{row} {value}", *rest]
+        (tmp_path / "p.star").write_text("\n".join(changed) + "\n")
+        config = settings(images, particles=str(tmp_path / "p.star"), image_root=str(images))
+        if value:
+            with pytest.raises(InputError, match=rf"the images were .* \({column}\)"):
+                plan_flex(config, options=JobOptions(output=str(tmp_path / "job")))
+        else:
+            plan_flex(config, options=JobOptions(output=str(tmp_path / "job")))
+
+
+def test_rows_that_show_one_image_are_held_out_together(images, tmp_path):
+    table = read_particles(images / "particles.star")
+    twice = subset(table, np.repeat(np.arange(120), 2))
+    assert twice.image_of_row().tolist() == np.repeat(np.arange(120), 2).tolist()
+    write_particles(twice, tmp_path / "twice.star")
+    job = flex(
+        settings(
+            images,
+            particles=str(tmp_path / "twice.star"),
+            image_root=str(images),
+            truth=None,
+            epochs=1,
+        ),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    assert "240 rows show 120 images" in (job / "run.log").read_text()
+
+
+def test_a_template_in_nanometres_is_refused(images, tmp_path):
+    atoms, positions = hinge()
+    small = AtomTable(**{**vars(atoms), "positions": 0.1 * positions[0]})
+    write_atoms(tmp_path / "nm.cif", small)
+    with pytest.raises(InputError, match=r"are 0\.38 Å apart, in a protein"):
+        flex(
+            settings(images, template=str(tmp_path / "nm.cif"), truth=None),
             options=JobOptions(output=str(tmp_path / "job")),
         )
 

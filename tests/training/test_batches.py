@@ -36,9 +36,9 @@ def unpack(feeds):
 
 @pytest.mark.parametrize("budget", [0, 2**20])
 def test_an_epoch_shows_each_image_once_and_pads_with_weight_zero(budget):
-    source = batches(device_budget_bytes=budget)
+    source = batches(budget_bytes=budget)
     assert source.steps_per_epoch == 3
-    assert source.on_device == bool(budget)
+    assert source.kept == bool(budget)
     steps = unpack(source.stream(0, 3))
     index = np.concatenate([s["index"] for s in steps])
     weight = np.concatenate([s["weight"] for s in steps])
@@ -50,11 +50,14 @@ def test_an_epoch_shows_each_image_once_and_pads_with_weight_zero(budget):
         assert np.isfinite(step["image"]).all()
 
 
-def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch):
+@pytest.mark.parametrize("one_memory", [True, False])
+def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch, one_memory):
     monkeypatch.setattr(module, "_IMAGES_PER_PART", 4)
+    # As on accelerators, where each device keeps the images.
+    monkeypatch.setattr(module, "_have_one_memory", lambda _: one_memory)
     for kept, read in zip(
-        batches(device_budget_bytes=2**20).stream(0, 7),
-        batches(device_budget_bytes=0).stream(0, 7),
+        batches(budget_bytes=2**20).stream(0, 7),
+        batches(budget_bytes=0).stream(0, 7),
         strict=True,
     ):
         assert kept.count == read.count
@@ -63,8 +66,8 @@ def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch):
             np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("budget", [0, 2**20])
-def test_batches_are_prepared_from_what_was_read(budget):
+@pytest.mark.parametrize(("budget", "one_memory"), [(0, True), (2**20, True), (2**20, False)])
+def test_batches_are_prepared_from_what_was_read(monkeypatch, budget, one_memory):
     def prepare(read):
         return {"sum": read["image"].sum((1, 2)) + read["more"][0]}
 
@@ -73,9 +76,10 @@ def test_batches_are_prepared_from_what_was_read(budget):
             arrays = super().read(images)
             return {"image": arrays["image"], "more": (arrays["defocus"],)}
 
+    monkeypatch.setattr(module, "_have_one_memory", lambda _: one_memory)
     source = Batches(
         Nested(ARRAYS), key=KEY, batch_size=4, mesh=MESH, prepare=prepare,
-        steps_per_dispatch=2, device_budget_bytes=budget,
+        steps_per_dispatch=2, budget_bytes=budget,
     )  # fmt: skip
     expected = ARRAYS["image"].sum((1, 2)) + ARRAYS["defocus"]
     for step in unpack(source.stream(0, 3)):
@@ -95,7 +99,7 @@ def test_the_reading_thread_does_not_use_jax(monkeypatch):
             return original(*args, **kwargs)
 
         monkeypatch.setattr(jax, name, noted)
-    list(batches(device_budget_bytes=0).stream(0, 7))
+    list(batches(budget_bytes=0).stream(0, 7))
     assert elsewhere
     assert not any(elsewhere)
 
@@ -127,7 +131,7 @@ def test_without_a_key_images_keep_their_order():
 
 @pytest.mark.parametrize("budget", [0, 2**20])
 def test_a_subset_keeps_the_numbers_of_its_images(budget):
-    source = batches(images=np.array([2, 5, 9]), batch_size=2, device_budget_bytes=budget)
+    source = batches(images=np.array([2, 5, 9]), batch_size=2, budget_bytes=budget)
     steps = unpack(source.stream(0, 2))
     index, weight = (np.concatenate([s[n] for s in steps]) for n in ("index", "weight"))
     assert sorted(index[weight == 1]) == [2, 5, 9]
@@ -154,7 +158,7 @@ class SlowReader:
 def test_reading_ahead_is_bounded_and_ends_with_the_iterator():
     reader = SlowReader()
     source = Batches(
-        reader, key=None, batch_size=4, mesh=MESH, steps_per_dispatch=1, device_budget_bytes=0
+        reader, key=None, batch_size=4, mesh=MESH, steps_per_dispatch=1, budget_bytes=0
     )
     before = threading.active_count()
     feeds = source.stream(0, 250)
@@ -167,9 +171,7 @@ def test_reading_ahead_is_bounded_and_ends_with_the_iterator():
 
 
 def test_an_error_of_the_reader_reaches_the_loop():
-    source = Batches(
-        SlowReader(fails_at=9), key=None, batch_size=4, mesh=MESH, device_budget_bytes=0
-    )
+    source = Batches(SlowReader(fails_at=9), key=None, batch_size=4, mesh=MESH, budget_bytes=0)
     with pytest.raises(OSError, match="the disk is gone"):
         list(source.stream(0, 5))
 
@@ -177,6 +179,13 @@ def test_an_error_of_the_reader_reaches_the_loop():
 def test_no_images_and_arrays_that_disagree_are_refused():
     with pytest.raises(ValueError, match="no images"):
         batches(images=np.array([], int))
+    for wrong in ([-1], [N]):
+        with pytest.raises(ValueError, match="image numbers must be from 0 to 10"):
+            batches(images=np.array(wrong))
+    with pytest.raises(ValueError, match="takes at least 1"):
+        batches(steps_per_dispatch=0)
+    with pytest.raises(ValueError, match="no arrays"):
+        ArrayReader({})
     with pytest.raises(ValueError, match="different lengths"):
         ArrayReader({"a": np.zeros(3), "b": np.zeros(4)})
 

@@ -93,6 +93,11 @@ def test_too_many_bad_steps_in_a_row_end_the_run_before_any_callback():
     assert batches.closed
 
 
+def test_a_short_run_of_bad_steps_only_is_no_fit():
+    with pytest.raises(TrainingDiverged, match="5 steps in a row up to step 5"):
+        fit(START, step_that_fails_from(0), source(3), steps=5, patience=10)
+
+
 def test_an_exception_of_a_callback_stops_the_reader():
     batches = source(3)
 

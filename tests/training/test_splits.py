@@ -37,3 +37,23 @@ def test_another_key_divides_otherwise():
     images = np.arange(50)
     draws = [half_sets(jax.random.key(seed), images)[0].tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_rows_of_one_image_stay_together():
+    group = np.array([0, 1, 1, 2, 3, 0, 4, 5, 5, 5, 6, 7])
+    for seed in range(20):
+        kept, held = held_out(jax.random.key(seed), 12, 0.3, group=group)
+        assert sorted([*kept, *held]) == list(range(12))
+        assert not set(group[kept]) & set(group[held])
+        assert len(set(group[held])) == 2
+        first, second = half_sets(jax.random.key(seed), kept, group=group)
+        assert sorted([*first, *second]) == kept.tolist()
+        assert not set(group[first]) & set(group[second])
+
+
+def test_groups_of_one_change_nothing():
+    key = jax.random.key(0)
+    for plain, grouped in zip(
+        held_out(key, 20, 0.3), held_out(key, 20, 0.3, group=np.arange(20)), strict=True
+    ):
+        assert plain.tolist() == grouped.tolist()

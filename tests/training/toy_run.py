@@ -48,7 +48,7 @@ def run(folder: Path, devices: int, steps: int, pause: float) -> dict[str, np.nd
         batch_size=8,
         mesh=mesh,
         steps_per_dispatch=3,
-        device_budget_bytes=0,
+        budget_bytes=0,
     )
     with Checkpoints(folder / "checkpoints", {"latent": LATENT}) as checkpoints:
         state = checkpoints.restore(state)

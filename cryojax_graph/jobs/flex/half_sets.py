@@ -72,7 +72,7 @@ def _halves(
         first, second = (problem.fitted[given[problem.fitted] == half] for half in (1, 2))
         if min(len(first), len(second)) > 0.25 * len(problem.fitted):
             return first, second
-    return half_sets(key, problem.fitted)
+    return half_sets(key, problem.fitted, group=problem.particles.table.image_of_row())
 
 
 def _rmsd(

@@ -13,6 +13,7 @@ from cryojax_graph.geometry import matrix_from_euler_degrees
 from cryojax_graph.graphs import BackboneGraph, build_backbone_graph
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
+from cryojax_graph.io.describe_particles import ctf_treatment
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.particle_table import ParticleTable
@@ -79,7 +80,7 @@ def read_views(
 
     Raises:
         InputError: poses, CTF or pixel size are missing, boxes or pixel sizes are mixed, images are
-            missing, or there are too few.
+            missing or were corrected for their CTF, or there are too few.
     """
     table = _with_passthrough(read_particles(path))
     table.require("poses", "ctf", "pixel_size")
@@ -89,6 +90,10 @@ def read_views(
             "table",
             f"{len(table)} particles are too few to tell motion from noise",
             f"give at least {fewest}; thousands are usual",
+        )
+    if treatment := ctf_treatment(table):
+        raise InputError(
+            path, "optics", treatment, "extract the particles again without any CTF correction"
         )
     images = open_images(table, image_root=image_root)
     euler, shift, sizes = table.euler_degrees, table.shift_angstrom, table.pixel_size
@@ -160,6 +165,7 @@ def read_template(path: str | Path) -> TemplateModel:
             "all C-alpha atoms stand in one place",
             "give a model with coordinates",
         )
+    _refuse_unit(c_alpha, path)
     owner = np.repeat(np.arange(len(residues)), residues.atom_count)
     atoms = select_atoms(atoms, usable[owner])
     residues = find_residues(atoms)
@@ -177,6 +183,17 @@ def read_template(path: str | Path) -> TemplateModel:
         atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
     )
     return TemplateModel(arrays, atoms, owner, residues)
+
+
+def _refuse_unit(c_alpha: Float[np.ndarray, "n 3"], path: str | Path) -> None:
+    step = float(np.median(np.linalg.norm(np.diff(c_alpha, axis=0), axis=1)))
+    if not 2.5 < step < 6.0:
+        raise InputError(
+            path,
+            "its coordinates",
+            f"neighbouring C-alpha atoms are {step:.2g} Å apart, in a protein 3.8 Å",
+            "give coordinates in Å, residues in the order of the chain",
+        )
 
 
 def _refuse_repeated(

@@ -22,6 +22,7 @@ from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 _IMAGES_TO_LOOK_AT = 128
 _SECONDS_TO_LOOK = 5.0
 _IMAGES_TO_COMPARE = 512
+_LARGEST_PIXEL = 1e12
 _CLEAR_CORRELATION = 0.05
 _LEAST_CORRELATION = 0.02
 _LOW_FREQUENCY = 0.1
@@ -58,7 +59,7 @@ def look_through(particles: Particles, job: Job) -> None:
         job: for messages.
 
     Raises:
-        InputError: an image is blank, damaged or not finite.
+        InputError: an image is blank, damaged, not finite or has absurd values.
     """
     count, began = len(particles.table), time.monotonic()
     stretches = np.array_split(np.arange(count), -(-count // _IMAGES_TO_LOOK_AT))
@@ -72,6 +73,14 @@ def look_through(particles: Particles, job: Job) -> None:
                 particles.table.source,
                 f"particle {blank[0] + 1}",
                 "its image is blank: all pixels are equal",
+                "remove such particles, or extract them again",
+            )
+        absurd = stretches[number][np.abs(images).max(axis=(1, 2)) > _LARGEST_PIXEL]
+        if len(absurd):
+            raise InputError(
+                particles.table.source,
+                f"particle {absurd[0] + 1}",
+                f"its image has pixels beyond {_LARGEST_PIXEL:g}, whose squares cannot be added up",
                 "remove such particles, or extract them again",
             )
         seen += len(images)

@@ -141,7 +141,13 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     )
     for text in optics_warnings(particles.table):
         job.warn(f"{particles.table.source}: {text}: check its unit")
-    fitted, held = held_out(key, count, config.held_out)
+    image = particles.table.image_of_row()
+    fitted, held = held_out(key, count, config.held_out, group=image)
+    if count > (different := image.max() + 1):
+        job.log(
+            f"{count:,} rows show {different:,} images: rows of one image stay together where "
+            "images are held out or divided"
+        )
     if model.objective.kind == "squared_error" and len(held):
         # It has no likelihood by which to judge them, nor to find their conformations.
         fitted, held = np.arange(count), np.zeros(0, np.int64)
