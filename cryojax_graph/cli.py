@@ -160,7 +160,8 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
         if options.output:
             print(describe_folder(Path(options.output), overwrite=options.overwrite))
         return
-    with exit_marks(Path(options.output)) if options.pipeline.relion_marks else nullcontext():
+    marked = options.pipeline.relion_marks and options.output
+    with exit_marks(Path(options.output)) if marked else nullcontext():
         folder = getattr(module, function)(config, options=options)
     if folder is not None:
         print(f"Done: {folder}")

@@ -221,8 +221,13 @@ def karcher_mean(
         steps: number of repetitions.
 
     Returns:
-        the mean rotation.
+        the mean rotation; NaN where all weights are zero.
+
+    Raises:
+        ValueError: there are no rotations.
     """
+    if len(rotations) == 0:
+        raise ValueError("there are no rotations")
     share = weights / jnp.sum(weights)
     quaternions = jax.vmap(quaternion_from_matrix)(rotations)
     moment = product((share[:, None] * quaternions).T, quaternions)

@@ -34,8 +34,16 @@ def superpose(
         weights: non-negative weight of each pair; all equal if absent.
 
     Returns:
-        the frame; ``apply(frame, mobile)`` lies on ``target``.
+        the frame, in the type of the points; ``apply(frame, mobile)`` lies on ``target``.
+
+    Raises:
+        ValueError: there are no points.
     """
+    given = jnp.result_type(mobile, target, *(() if weights is None else (weights,)))
+    # Eigenvectors are not to be had in half precision, where sums of squares would be poor too.
+    working = jnp.promote_types(given, jnp.float32)
+    mobile, target = mobile.astype(working), target.astype(working)
+    weights = None if weights is None else weights.astype(working)
     share = _shares(mobile, weights)
     from_centre, to_centre = product(share[None], mobile)[0], product(share[None], target)[0]
     centred, goal = mobile - from_centre, target - to_centre
@@ -45,7 +53,8 @@ def superpose(
     covariance = product((share[:, None] * centred).T, goal) / scale
     horn = _horn_matrix(jnp.where(apart, covariance, jnp.eye(3, dtype=covariance.dtype)))
     rotation = matrix_from_quaternion(_leading_eigenvector(horn))
-    return Frames(rotation, to_centre - product(rotation, from_centre[:, None])[:, 0])
+    translation = to_centre - product(rotation, from_centre[:, None])[:, 0]
+    return Frames(rotation.astype(given), translation.astype(given))
 
 
 def rmsd(
@@ -62,6 +71,9 @@ def rmsd(
 
     Returns:
         Å; the gradient at 0, which does not exist, is given as 0.
+
+    Raises:
+        ValueError: there are no points.
     """
     squared = jnp.sum(_shares(first, weights) * jnp.sum((first - second) ** 2, axis=1))
     apart = squared > 0
@@ -86,12 +98,17 @@ def superposed_rmsd(
 
     Returns:
         Å.
+
+    Raises:
+        ValueError: there are no points.
     """
     frame = jax.lax.stop_gradient(superpose(mobile, target, weights))
     return rmsd(apply(frame, mobile), target, weights)
 
 
 def _shares(points: Float[Array, "n 3"], weights: Float[Array, " n"] | None) -> Float[Array, " n"]:
+    if len(points) == 0:
+        raise ValueError("there are no points")
     if weights is None:
         return jnp.full(len(points), 1 / len(points), points.dtype)
     total = jnp.sum(weights)

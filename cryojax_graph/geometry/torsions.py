@@ -93,7 +93,12 @@ def build_chain(
 
     Returns:
         positions in Å, shape (n, 3).
+
+    Raises:
+        ValueError: there are fewer than three atoms.
     """
+    if len(bonds) < 2:
+        raise ValueError(f"{len(bonds)} bonds make no chain of three atoms")
     origin = jnp.zeros(3, bonds.dtype)
     second = origin.at[0].set(bonds[0])
     above = origin.at[1].set(1.0)

@@ -27,6 +27,8 @@ _LOOK = 1 << 18
 def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
     """Kind of a file, told by its contents; the ending decides only between map and stack.
 
+    A volume without a cell whose sections are square but make no cube is a stack too.
+
     Args:
         path: any file, plain, gzip or bzip2.
         limits: cap on headers.
@@ -48,8 +50,9 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
     if start[208:212] == b"MAP " or suffixes & {".mrc", ".mrcs", ".map", ".ccp4", ".st"}:
         header = parse_header(start[:HEADER_BYTES], file=path, limits=limits)
         images = header.space_group == 0 and header.sampling[2] == 1 and header.shape[0] > 1
+        images |= header.like_images
         return "stack" if suffixes & {".mrcs", ".st"} or images else "map"
-    kind = _text_kind(start.decode("utf-8", "replace"))
+    kind = _text_kind(start.decode("utf-8-sig", "replace"))
     if kind is None:
         remedy = "name a map, a stack, a STAR or .cs table, a model, a trajectory or a FASTA file"
         raise InputError(path, "its contents", "it is of no kind that is read here", remedy)

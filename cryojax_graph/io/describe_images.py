@@ -135,9 +135,7 @@ def _header_warnings(header: MrcHeader, path: str | Path, trailing: int) -> list
             warnings.append("the voxels are not cubic")
     if any(header.origin) and any(header.start):
         warnings.append("both origin and start are set; the origin is used")
-    sections, rows, columns = header.shape
-    # Programs that know no stacks write images as the sections of a volume.
-    if header.space_group != 0 and rows == columns != sections and not any(header.cell_lengths):
+    if header.space_group != 0 and header.like_images:
         warnings.append("square sections and no cell: it may be a stack of images")
     if trailing:
         warnings.append("bytes follow the values; they are not read")
@@ -185,7 +183,7 @@ def describe_stack(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Stac
         deviation = float(np.sqrt(max(squares.mean() - mean**2, 0.0)))
         constant = int((squares - means**2 <= 1e-12 * squares).sum())
         if constant:
-            warnings.append(f"{constant} of {len(numbers)} images looked at are constant")
+            warnings.append(blank_warning(constant, len(numbers)))
     except InputError as error:
         warnings.append(f"{error.place}: {error.cause}")
     warnings += _stack_warnings(stack)
@@ -200,6 +198,19 @@ def describe_stack(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Stac
         deviation=deviation,
         warnings=tuple(warnings),
     )
+
+
+def blank_warning(blank: int, sampled: int) -> str:
+    """Warn of images without any signal.
+
+    Args:
+        blank: number of images whose pixels are all equal.
+        sampled: number of images that were looked at.
+
+    Returns:
+        one warning.
+    """
+    return f"{blank} of {sampled} images looked at are blank: all pixels are equal"
 
 
 def _image_statistics(image: Float32[np.ndarray, "1 y x"]) -> tuple[float, float]:

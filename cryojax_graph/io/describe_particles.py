@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cryojax_graph.io.cif_text import to_numbers
-from cryojax_graph.io.describe_images import pixel_warnings
-from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.describe_images import blank_warning, pixel_warnings
+from cryojax_graph.io.errors import InputError, row_place
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable, Piece
@@ -121,7 +121,11 @@ def _absences(table: ParticleTable) -> list[str]:
         "pixel_size": "it states no pixel size",
         "half_sets": "it states no half-sets: they would have to be drawn anew",
     }
-    warnings = [text for piece, text in words.items() if not table.has(piece)]
+    warnings = []
+    for piece, text in words.items():
+        if not table.has(piece):
+            absent = ", ".join(table.absent_columns(piece))
+            warnings.append(f"{text}; it lacks {absent}" if absent else text)
     if table.kind == "star" and table.optics is None:
         name = "rlnOpticsGroup"
         warnings.append(
@@ -227,7 +231,12 @@ def _look_at_images(
     count = min(len(table), _MOST_IMAGES)
     rows = np.unique(np.linspace(0, len(table) - 1, count).astype(np.int64))
     try:
-        constant = sum(float(images.read(rows[i : i + 1]).std()) == 0.0 for i in range(len(rows)))
+        spread = [float(np.ptp(images.read(rows[i : i + 1]))) for i in range(len(rows))]
     except InputError as error:
         return True, [f"images: {error.place}: {error.cause}; {error.remedy}"]
-    return True, [f"{constant} of {len(rows)} images looked at are constant"] if constant else []
+    blank = rows[np.array(spread) == 0.0]
+    if not len(blank):
+        return True, []
+    place = row_place(int(blank[0]), table=table.table_name)
+    told = blank_warning(len(blank), len(rows))
+    return True, [f"images: {place}: {told}; leave such particles out, or extract them again"]

@@ -57,10 +57,12 @@ def read_map(
     check_is_map(header, path)
     size = header.voxel_size if voxel_size is None else (voxel_size,) * 3
     if not np.isfinite(size).all() or min(size) <= 0:
+        unstated = voxel_size is None and np.isnan(size).any()
+        cause = f"voxel size {size} Å (x, y, z) is not usable"
         raise InputError(
             path,
             "header, cell",
-            f"voxel size {size} Å (x, y, z) is not usable",
+            "the header states no voxel size" if unstated else cause,
             "give the voxel size, or set it in the header",
         )
     check_finite(values, path)

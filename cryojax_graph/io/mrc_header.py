@@ -81,6 +81,17 @@ class MrcHeader:
         return all(angle == 0 or abs(angle - 90) < 1e-3 for angle in self.cell_angles)
 
     @property
+    def like_images(self) -> bool:
+        """Whether its sections are images by all signs but the space group.
+
+        Programs that know no stacks write images as the sections of a volume: square ones, of
+        another number than their edge, in a cell that is not stated.
+        """
+        sections, rows, columns = self.shape
+        unstated = not any(self.cell_lengths)
+        return rows == columns != sections and unstated and self.axes == (1, 2, 3)
+
+    @property
     def storage_order(self) -> tuple[int, int, int]:
         """Stored dimension that holds z, y, x: the argument of a transpose."""
         stored = self.axes[::-1]

@@ -31,18 +31,36 @@ _FIELDS_OF: dict[Piece, tuple[str, ...]] = {
     "box": ("box",),
     "half_sets": ("half_set",),
 }
-_NEEDS: dict[tuple[Kind, Piece], str] = {
+_COLUMNS_OF: dict[tuple[Kind, Piece], tuple[str, ...]] = {
+    ("star", "poses"): ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
+    ("star", "ctf"): (
+        "rlnDefocusU",
+        "rlnDefocusV",
+        "rlnDefocusAngle",
+        "rlnVoltage",
+        "rlnSphericalAberration",
+        "rlnAmplitudeContrast",
+    ),
+    ("star", "pixel_size"): ("rlnDetectorPixelSize", "rlnMagnification"),
+    ("star", "box"): ("rlnImageSize",),
+    ("star", "half_sets"): ("rlnRandomSubset",),
+    ("cs", "poses"): ("alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"),
+    ("cs", "ctf"): (
+        "ctf/df1_A",
+        "ctf/df2_A",
+        "ctf/df_angle_rad",
+        "ctf/accel_kv",
+        "ctf/cs_mm",
+        "ctf/amp_contrast",
+    ),
+    ("cs", "pixel_size"): ("blob/psize_A",),
+    ("cs", "box"): ("blob/shape",),
+    ("cs", "half_sets"): ("alignments3D/split",),
+}
+# Where a table with none of the columns needs to be told more than their names.
+_IN_WORDS: dict[tuple[Kind, Piece], str] = {
     ("star", "poses"): "rlnAngleRot, rlnAngleTilt, rlnAnglePsi and origins in Å or pixels",
-    ("star", "ctf"): "rlnDefocusU, rlnDefocusV, rlnDefocusAngle, rlnVoltage, "
-    "rlnSphericalAberration, rlnAmplitudeContrast",
     ("star", "pixel_size"): "rlnImagePixelSize, or rlnDetectorPixelSize and rlnMagnification",
-    ("star", "box"): "rlnImageSize",
-    ("star", "half_sets"): "rlnRandomSubset",
-    ("cs", "poses"): "alignments3D/pose, alignments3D/shift, alignments3D/psize_A",
-    ("cs", "ctf"): "ctf/df1_A, ctf/df2_A, ctf/df_angle_rad, ctf/accel_kv, ctf/cs_mm, "
-    "ctf/amp_contrast",
-    ("cs", "pixel_size"): "blob/psize_A",
-    ("cs", "box"): "blob/shape",
     ("cs", "half_sets"): "alignments3D/split with both halves",
 }
 
@@ -129,6 +147,26 @@ class ParticleTable:
         """
         return all(getattr(self, name) is not None for name in _FIELDS_OF[piece])
 
+    def absent_columns(self, piece: Piece) -> tuple[str, ...]:
+        """Columns for want of which the others of a piece of information are of no use.
+
+        Args:
+            piece: ``poses``, ``ctf``, ``pixel_size``, ``box`` or ``half_sets``.
+
+        Returns:
+            their names, or words for a choice of them; none where the table states the piece, or
+            has no column of it at all.
+        """
+        if self.has(piece):
+            return ()
+        present = self.columns.keys() | (self.optics.columns if self.optics else {}).keys()
+        columns = _COLUMNS_OF[self.kind, piece]
+        absent = tuple(name for name in columns if name not in present)
+        if not absent and (self.kind, piece) == ("star", "poses"):
+            # Origins in pixels mean nothing without their size.
+            return (_IN_WORDS["star", "pixel_size"],)
+        return absent if len(absent) < len(columns) else ()
+
     def require(self, *pieces: Piece) -> None:
         """Refuse the table unless it states what a job needs.
 
@@ -136,13 +174,15 @@ class ParticleTable:
             pieces: any of ``poses``, ``ctf``, ``pixel_size``, ``box``, ``half_sets``.
 
         Raises:
-            InputError: a piece is absent; its columns are named.
+            InputError: a piece is absent; the columns that it needs are named.
         """
         for piece in pieces:
             if self.has(piece):
                 continue
             cause = f"it does not state {piece.replace('_', ' ')}"
-            remedy = f"add {_NEEDS[self.kind, piece]}"
+            key = self.kind, piece
+            needed = _IN_WORDS.get(key, ", ".join(_COLUMNS_OF[key]))
+            remedy = f"add {', '.join(self.absent_columns(piece)) or needed}"
             if self.kind == "star" and self.optics is None and "rlnOpticsGroup" in self.columns:
                 cause += ", and the table data_optics is missing"
             elif self.kind == "cs":

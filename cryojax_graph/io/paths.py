@@ -59,7 +59,7 @@ def resolve(name: str, roots: AllowedRoots, *, place: str) -> Path:
 
     The name is looked up under every allowed folder. Where the user named an image root, the
     leading folders of the name may also be missing there: ``Extract/job012/a.mrcs`` is then found
-    as ``job012/a.mrcs`` or ``a.mrcs``, the longest match first.
+    as ``job012/a.mrcs`` or ``a.mrcs``, the longest match first. Leading ``..`` are dropped there.
 
     Args:
         name: the name as it stands in the table.
@@ -75,8 +75,11 @@ def resolve(name: str, roots: AllowedRoots, *, place: str) -> Path:
     _refuse_unusable(name, roots.table, place)
     tried = [root / name for root in roots.folders]
     if roots.image_root is not None:
-        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+        parts = _without_climb(name)
         tried += [roots.image_root.joinpath(*parts[start:]) for start in range(len(parts))]
+    rest = "/".join(_without_climb(name))
+    held = quote(rest, longest=1000) if rest and ".." in PurePosixPath(name).parts else "it"
+    remedy = f"name the folder that holds {held} as the image root"
     outside = None
     for candidate in tried:
         real = Path(os.path.realpath(candidate))
@@ -90,14 +93,14 @@ def resolve(name: str, roots: AllowedRoots, *, place: str) -> Path:
             roots.table,
             place,
             f"{quote(name)} leads outside the allowed folders",
-            "name the folder that holds it as the image root",
+            remedy,
         )
     searched = ", ".join(map(str, roots.folders))
     raise InputError(
         roots.table,
         place,
         f"no file {quote(name)} under {searched}",
-        "name the folder that holds it as the image root",
+        remedy,
     )
 
 
@@ -128,6 +131,11 @@ def resolve_all(names: Iterable[tuple[str, str]], roots: AllowedRoots) -> dict[s
                 "name an image root in which the folders of the table are kept",
             )
     return files
+
+
+def _without_climb(name: str) -> list[str]:
+    parts = PurePosixPath(os.path.normpath(name)).parts
+    return [part for part in parts if part != ".." and not part.startswith("/")]
 
 
 def _refuse_unusable(name: str, table: Path, place: str) -> None:

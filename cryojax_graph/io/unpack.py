@@ -170,7 +170,7 @@ def check_unpacked(
 
 
 def read_text(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> str:
-    """Whole contents of a text file in UTF-8.
+    """Whole contents of a text file in UTF-8, without the byte order mark that some editors put.
 
     Args:
         path: plain, gzip or bzip2 file.
@@ -192,7 +192,7 @@ def read_text(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> str:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
         raise InputError(path, f"line {line}", "it is not text: a zero byte", _REPAIR)
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         remedy = "save it as plain text (UTF-8)"

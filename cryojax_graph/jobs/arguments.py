@@ -28,13 +28,14 @@ def parse_arguments(
         config_class: frozen dataclass.
         arguments: what follows the verb.
         summary: what the verb does.
-        output: folder when none is given; None when one must be.
+        output: folder when none is given; None when one must be, empty when none need be.
 
     Returns:
         the verb's config, and the options of the job.
 
     Raises:
-        InputError: the config file is not one of this verb.
+        InputError: the config file is not one of this verb, the folder has an empty name, or the
+            seed is out of range.
         SystemExit: help was asked for (code 0), or an option is wrong or missing (2); tyro has
             printed it.
     """
@@ -59,6 +60,9 @@ def parse_arguments(
         config=_MARKERS,
     )
     values = vars(parsed)
+    # An unset shell variable would else make the working directory the job's folder.
+    if output != "" and not values["output"].strip():
+        raise InputError("command line", "--output", "its name is empty", "name a folder")
     return (
         config_class(**{name: values[name] for name in _names(config_class)}),
         JobOptions(**{name: values[name] for name in _names(JobOptions)}),
@@ -119,8 +123,10 @@ def _read_config(path: Path, verb: str, config_class: type) -> tuple[dict[str, A
             raise ValueError(f"{fault}; known: verb, seed, config")
         if stored["verb"] != verb:
             raise ValueError(f"it is a config of {stored['verb']}")
-        config = from_dict(config_class, stored["config"])
-        return {f.name: getattr(config, f.name) for f in fields(config)}, stored.get("seed", 0)
+        config, seed = from_dict(config_class, stored["config"]), stored.get("seed", 0)
+        if type(seed) is not int:
+            raise ValueError(f"seed is {seed!r}, not a whole number")
+        return {f.name: getattr(config, f.name) for f in fields(config)}, seed
     except OSError as error:
         raise InputError(path, "config", error.strerror or str(error), "check the path") from None
     except (ValueError, TypeError, KeyError) as error:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cryojax_graph.training.same_config import differing_fields
 MANIFEST = "manifest.json"
 _OWN_FILES = ("job.json", MANIFEST, "metrics.json", "run.log", ".partial")
 _FRESH = "use another folder, or --overwrite to start again"
+_UNUSABLE = "choose a folder that you own"
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock = (folder / ".lock").open("w")
     except OSError as error:
         cause = error.strerror or "cannot be made"
-        raise InputError(folder, "output folder", cause, "choose a folder that you own") from None
+        raise InputError(folder, "output folder", cause, _UNUSABLE) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,18 +77,17 @@ def claim(
     if manifest["status"] == "done":
         raise InputError(folder, "output folder", "it holds a finished job", _FRESH)
     differences = differing_fields(manifest["request"], request)
-    begun = manifest["outputs"] or manifest["working"]
-    if differences and manifest["status"] == "failed" and not begun:
-        # It was refused before it did anything: no work can be lost.
+    stored = manifest["inputs"]
+    changed = [name for name in inputs if not _same_file(stored.get(name, {}), inputs[name])]
+    if (differences or changed) and _never_began(manifest):
         remove_job(folder, manifest)
         return None
     if differences:
         cause = f"it holds an unfinished job of another config: {'; '.join(differences)}"
         raise InputError(folder, "output folder", cause, f"repeat that config, {_FRESH}")
-    for name, described in inputs.items():
-        if not _same_file(manifest["inputs"].get(name, {}), described):
-            cause = f"the file is not the one with which the job in {folder} began"
-            raise InputError(described["path"], name, cause, _FRESH)
+    if changed:
+        cause = f"the file is not the one with which the job in {folder} began"
+        raise InputError(inputs[changed[0]]["path"], changed[0], cause, _FRESH)
     return manifest
 
 
@@ -101,16 +102,41 @@ def describe_folder(folder: Path, *, overwrite: bool) -> str:
         one line.
 
     Raises:
-        InputError: the manifest in the folder is damaged.
+        InputError: no job can work in the folder, or its manifest is damaged.
     """
+    _check_usable(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         return f"Folder: {folder}, " + ("which holds no job" if folder.exists() else "to be made")
     verb, done = manifest["request"]["verb"], manifest["status"] == "done"
-    found = f"Folder: {folder} holds {'a finished' if done else 'an unfinished'} {verb} job"
+    if _never_began(manifest):
+        found = f"Folder: {folder} holds a {verb} job that failed before it began to work"
+        fate = "which is repeated, or replaced if config or inputs differ"
+    else:
+        found = f"Folder: {folder} holds {'a finished' if done else 'an unfinished'} {verb} job"
+        fate = "which is continued if config and inputs agree"
     if overwrite:
         return f"{found}, which would be replaced"
-    return found + (f": {_FRESH}" if done else ", which is continued if config and inputs agree")
+    return f"{found}: {_FRESH}" if done else f"{found}, {fate}"
+
+
+def _check_usable(folder: Path) -> None:
+    """Refuse a folder that ``locked`` could not make or write to, without making it."""
+    try:
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        cause = error.strerror or "cannot be made"
+    else:
+        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+            return
+        fault = errno.EACCES if nearest.is_dir() else errno.ENOTDIR
+        cause = os.strerror(errno.EEXIST if nearest.is_file() and nearest == folder else fault)
+    raise InputError(folder, "output folder", cause, _UNUSABLE)
+
+
+def _never_began(manifest: dict[str, Any]) -> bool:
+    """Whether a job was refused before it did anything, so that no work can be lost."""
+    return manifest["status"] == "failed" and not (manifest["outputs"] or manifest["working"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

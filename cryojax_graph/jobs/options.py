@@ -11,6 +11,11 @@ from typing import Annotated
 
 import tyro
 
+from cryojax_graph.io.errors import InputError
+
+# JAX keeps the lowest 32 bits of a larger seed, so that two of them would mean the same.
+LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class PipelineOptions:
@@ -32,13 +37,16 @@ class JobOptions:
 
     Args:
         output: Folder of the job; made when missing.
-        seed: Of all randomness.
+        seed: Of all randomness, 0 to 4294967295.
         device: auto, cpu, gpu, tpu, or numbered GPUs such as gpu:0,1.
         overwrite: Replace a finished job, or one of another config, in this folder.
         dry_run: Print what would be done, how long it takes and how much memory and disk, then
             stop.
         verbose: Say more, with tracebacks.
         pipeline: For programs that run jobs.
+
+    Raises:
+        InputError: the seed is out of range.
     """
 
     output: Annotated[str, tyro.conf.arg(aliases=("-o",), metavar="FOLDER")]
@@ -48,3 +56,9 @@ class JobOptions:
     dry_run: bool = False
     verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",))] = False
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that the generators of random numbers do not take."""
+        if not 0 <= self.seed <= LARGEST_SEED:
+            cause = f"{self.seed} is not between 0 and {LARGEST_SEED}"
+            raise InputError("command line", "--seed", cause, "choose another seed")

@@ -82,7 +82,12 @@ def neighbourhood_hit(
 
     Returns:
         a number in [0, 1].
+
+    Raises:
+        ValueError: there are not more images than neighbours.
     """
+    if len(latents) <= neighbours:
+        raise ValueError(f"{len(latents)} images have no {neighbours} neighbours each")
     from scipy.spatial import KDTree  # loads too slowly for the top of the module
 
     nearest = np.asarray(KDTree(latents).query(latents, k=neighbours + 1)[1])
@@ -115,7 +120,12 @@ def bootstrap_interval(
 
     Returns:
         lower and upper end.
+
+    Raises:
+        ValueError: there are no values.
     """
+    if len(values) == 0:
+        raise ValueError("there are no values")
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     n = len(values)
     drawn = [statistic(values[generator.integers(0, n, n)]) for _ in range(resamples)]

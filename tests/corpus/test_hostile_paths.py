@@ -111,6 +111,18 @@ def test_a_moved_project_is_found_by_the_ends_of_its_names(project, tmp_path):
     assert found == (tmp_path / "elsewhere/b.mrcs").resolve()
 
 
+@pytest.mark.parametrize("name", ["../../../../tilts/x/a.mrcs", "Extract/../../tilts/x/a.mrcs"])
+def test_a_name_that_climbs_says_what_the_image_root_must_hold(name, project, tmp_path):
+    with pytest.raises(InputError) as caught:
+        resolve(name, allowed_roots(table(project)), place="row 1")
+    assert caught.value.remedy == "name the folder that holds 'tilts/x/a.mrcs' as the image root"
+    (tmp_path / "archive/tilts/x").mkdir(parents=True)
+    (tmp_path / "archive/tilts/x/a.mrcs").write_text("images")
+    roots = allowed_roots(table(project), tmp_path / "archive")
+    found = resolve(name, roots, place="row 1")
+    assert found == (tmp_path / "archive/tilts/x/a.mrcs").resolve()
+
+
 def test_an_image_root_must_be_a_folder(project):
     with pytest.raises(InputError, match="not a folder"):
         allowed_roots(table(project), project / "default_pipeline.star")

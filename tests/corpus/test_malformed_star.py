@@ -72,6 +72,7 @@ READ = {
     "leading zeros": regular().replace("000001@", "000000000001@"),
     "another table": regular() + "\ndata_job\n\n_rlnJobTypeLabel relion.x\n_rlnJobIsTomo 0\n",
     "an empty block": regular() + "\ndata_rest\n",
+    "byte order mark": "\ufeff" + regular(),
     "gzip": gzip.compress(regular().encode()),
     "bzip2": bz2.compress(regular().encode()),
 }
@@ -83,7 +84,6 @@ REFUSED = {
     "UTF-16": (regular().encode("utf-16"), "UTF-16"),
     "Latin-1": (regular().replace("s.mrcs", "ü.mrcs").encode("latin-1"), "not UTF-8"),
     "not ASCII": (regular().replace("s.mrcs", "ü.mrcs"), "not ASCII"),
-    "byte order mark": ("\ufeff" + regular(), "line 1"),
     "zero byte": (regular().replace("s.mrcs", "s\0.mrcs"), "zero byte"),
     "random bytes": (np.random.default_rng(0).bytes(3000), "case.star"),
     "no block": (regular().split("\n", 1)[1], "expected block header"),

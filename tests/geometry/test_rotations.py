@@ -221,3 +221,9 @@ def test_karcher_mean_of_equal_rotations_has_a_finite_gradient():
 def test_float32_stays_float32():
     assert to_euler(RANDOM).dtype == from_euler(jnp.ones((1, 3))).dtype == jnp.float32
     assert all_exp(all_log(RANDOM)).dtype == mean_of(RANDOM[:12], jnp.ones(12)).dtype == jnp.float32
+
+
+def test_karcher_mean_of_nothing():
+    assert jnp.isnan(karcher_mean(jnp.eye(3)[None], jnp.zeros(1))).all()
+    with pytest.raises(ValueError, match="there are no rotations"):
+        karcher_mean(jnp.zeros((0, 3, 3)), jnp.zeros(0))

@@ -117,3 +117,21 @@ def test_rmsd_of_a_shift_is_its_length_and_of_itself_zero():
 
 def test_all_weights_zero_is_finite():
     assert jnp.isfinite(distance(POINTS, POINTS + NOISE, jnp.zeros(30)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_superposed_in_single_precision(dtype):
+    one, other = POINTS.astype(dtype), apply(MOTION, POINTS).astype(dtype)
+    frame = superpose(one, other)
+    assert frame.rotation.dtype == frame.translation.dtype == dtype
+    expected = superpose(one.astype(jnp.float32), other.astype(jnp.float32))
+    for half, single in zip(frame, expected, strict=True):
+        np.testing.assert_array_equal(half, single.astype(dtype))
+    weighted = superpose(one, other, jnp.ones(len(one), dtype))
+    np.testing.assert_allclose(weighted.rotation.astype(float), MOTION.rotation, atol=0.02)
+
+
+@pytest.mark.parametrize("function", [superpose, rmsd, superposed_rmsd])
+def test_no_points_are_refused(function):
+    with pytest.raises(ValueError, match="there are no points"):
+        function(jnp.zeros((0, 3)), jnp.zeros((0, 3)))

@@ -91,3 +91,8 @@ def test_chain_has_the_internal_coordinates_it_was_built_from():
 def test_the_shortest_chain_has_three_atoms():
     chain = chain_of(jnp.array([1.5, 1.4]), jnp.array([jnp.pi / 2]), jnp.zeros(0))
     np.testing.assert_allclose(chain, [[0, 0, 0], [1.5, 0, 0], [1.5, 1.4, 0]], atol=1e-6)
+
+
+def test_fewer_than_three_atoms_are_no_chain():
+    with pytest.raises(ValueError, match="1 bonds make no chain of three atoms"):
+        build_chain(jnp.ones(1), jnp.zeros(0), jnp.zeros(0))

@@ -22,6 +22,7 @@ from cryojax_graph.io import (
     write_particles,
     write_stack,
 )
+from cryojax_graph.io.describe_images import describe_map
 
 TEXT = np.dtypes.StringDType()
 ATOM = "ATOM      1  CA  ALA A{:4d}    {:8.3f}   0.000   0.000  1.00 20.00           C\n"
@@ -141,7 +142,36 @@ def test_an_odd_map_is_warned_of_in_every_respect(tmp_path):
 def test_a_stack_saved_as_a_volume_is_suspected(tmp_path):
     with mrcfile.new(tmp_path / "a.mrc") as mrc:
         mrc.set_data(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32))
-    warned(describe(tmp_path / "a.mrc"), "no voxel size", "may be a stack of images")
+    facts = describe(tmp_path / "a.mrc")
+    assert isinstance(facts, StackFacts)
+    warned(facts, "no pixel size", "its sections are taken as images")
+    warned(describe_map(tmp_path / "a.mrc"), "no voxel size", "may be a stack of images")
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell", "axes"),
+    [
+        ((8, 8, 8), (0, 0, 0), (1, 2, 3)),
+        ((3, 8, 8), (10, 10, 4), (1, 2, 3)),
+        ((3, 8, 6), (0, 0, 0), (1, 2, 3)),
+        ((3, 8, 8), (0, 0, 0), (3, 2, 1)),
+    ],
+)
+def test_other_volumes_are_maps(shape, cell, axes, tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+        mrc.header.cella = cell
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = axes
+    assert file_kind(tmp_path / "a.mrc") == "map"
+
+
+def test_a_byte_order_mark_changes_no_kind(files):
+    folder, _ = files
+    for name in ("p.star", "m.pdb", "s.fasta"):
+        contents = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + contents)
+        assert file_kind(folder / name) == KINDS[name][0]
+        assert isinstance(describe(folder / name), KINDS[name][1])
 
 
 def test_an_odd_stack_is_warned_of(tmp_path):
@@ -150,7 +180,7 @@ def test_an_odd_stack_is_warned_of(tmp_path):
     with mrcfile.new(tmp_path / "a.mrcs") as mrc:
         mrc.set_data(images)
     facts = describe(tmp_path / "a.mrcs")
-    warned(facts, "1 of 5 images looked at are constant", "not square", "calls it a volume")
+    warned(facts, "1 of 5 images looked at are blank", "not square", "calls it a volume")
     warned(facts, "no pixel size")
     assert facts.mean == pytest.approx(images.mean(), rel=1e-4)
     assert facts.deviation == pytest.approx(images.std(), rel=1e-4)
@@ -196,11 +226,22 @@ def test_a_bare_table_is_told_what_it_lacks(tmp_path):
     assert facts.states == ()
 
 
+def test_a_table_is_told_the_columns_that_it_lacks_of_what_it_has(tmp_path):
+    path = tmp_path / "a.star"
+    labels = ("ImageName", "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "AngleRot")
+    head = "".join(f"_rln{label}\n" for label in labels)
+    path.write_text(f"data_\nloop_\n{head}1@s.mrcs 10000 9000 0 300 10\n")
+    warned(describe(path), "complete CTF; it lacks rlnSphericalAberration, rlnAmplitudeContrast")
+    warned(describe(path), "to be searched; it lacks rlnAngleTilt, rlnAnglePsi")
+    assert "it states no pixel size" in describe(path).warnings
+
+
 def test_bad_images_of_a_table_are_told(files):
     folder, _ = files
-    images = np.ones((6, 8, 8), np.float32)
+    images = np.full((6, 8, 8), 0.1, np.float32)
     write_stack(folder / "a.mrcs", images, pixel_size=1.3)
-    warned(describe(folder / "p.star"), "6 of 6 images looked at are constant")
+    facts = describe(folder / "p.star")
+    warned(facts, "images: row 1 of table particles: 6 of 6 images looked at are blank")
     raw = bytearray((folder / "a.mrcs").read_bytes())
     raw[-4:] = b"\xff\xff\xff\x7f"
     (folder / "a.mrcs").write_bytes(raw)

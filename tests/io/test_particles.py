@@ -105,8 +105,24 @@ def test_origins_in_pixels_without_a_pixel_size_are_no_poses(tmp_path):
     )
     table = read_particles(write(tmp_path / "a.star", text))
     assert not table.has("poses")
-    with pytest.raises(InputError, match="does not state poses"):
+    with pytest.raises(InputError, match="does not state poses; add rlnImagePixelSize, or rlnDet"):
         table.require("poses")
+
+
+def test_only_columns_that_are_absent_are_asked_for(tmp_path):
+    text = "data_\nloop_\n_rlnImageName\n_rlnDefocusU\n_rlnDefocusV\n_rlnDefocusAngle\n"
+    optics = "_rlnVoltage\n_rlnSphericalAberration\n_rlnMagnification\n"
+    table = read_particles(write(tmp_path / "a.star", f"{text}{optics}1@s 1e4 9e3 0 300 2 1e5\n"))
+    asked = {
+        "ctf": "add rlnAmplitudeContrast$",
+        "pixel_size": "add rlnDetectorPixelSize$",
+        "poses": "add rlnAngleRot, rlnAngleTilt, rlnAnglePsi and origins",
+        "half_sets": "add rlnRandomSubset$",
+    }
+    for piece, remedy in asked.items():
+        with pytest.raises(InputError, match=remedy):
+            table.require(piece)
+    assert table.absent_columns("box") == ()
 
 
 def test_angles_without_origins_stand_at_the_centre_and_angles_alone_are_no_poses(tmp_path):

@@ -35,6 +35,14 @@ def test_blocks_columns_and_text_are_kept_in_order(tmp_path):
     assert len(tables[""]) == 2
 
 
+def test_a_byte_order_mark_is_skipped_and_not_written_again(tmp_path):
+    write_star(tmp_path / "plain.star", {"x": StarTable({"rlnA": column("1", "two")})})
+    plain = (tmp_path / "plain.star").read_bytes()
+    (tmp_path / "marked.star").write_bytes(b"\xef\xbb\xbf" + plain.lstrip())
+    write_star(tmp_path / "again.star", read_star(tmp_path / "marked.star"))
+    assert (tmp_path / "again.star").read_bytes() == plain
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(

@@ -98,6 +98,21 @@ def test_a_wrong_value_is_refused(capsys, wrong):
     assert wrong[0] in refused([*NEEDED, *wrong], capsys)
 
 
+@pytest.mark.parametrize("output", [None, "demo"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_folder_is_refused_where_one_is_needed(empty, output):
+    with pytest.raises(InputError, match="command line: --output: its name is empty"):
+        parse(["a.star", "--template", "m.pdb", "-o", empty], output)
+    assert parse(["a.star", "--template", "m.pdb", "-o", ""], output="")[1].output == ""
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "99999999999999999999"])
+def test_a_seed_out_of_range_is_refused(seed):
+    with pytest.raises(InputError, match=f"command line: --seed: {seed} is not between 0 and"):
+        parse([*NEEDED, "--seed", seed])
+    assert parse([*NEEDED, "--seed", "4294967295"])[1].seed == 4294967295
+
+
 def test_a_verb_may_have_a_folder_of_its_own():
     arguments = ["a.star", "--template", "m.pdb"]
     assert parse(arguments, output="demo")[1].output == "demo"
@@ -137,6 +152,7 @@ def test_options_override_the_config_file(stored, capsys):
         ("[]", "no field verb"),
         ('{"verb": "other", "config": {}}', "it is a config of other"),
         ('{"verb": "toy"}', "config"),
+        ('{"verb": "toy", "seed": "4", "config": {"particles": "a", "template": "b"}}', "seed is"),
         ('{"verb": "toy", "config": {}, "extra": 1}', "unknown field extra"),
         ('{"verb": "toy", "config": {"bogus": 1}}', "unknown field bogus"),
         ('{"verb": "toy", "config": {"training": {"epochs": "x"}}}', "training.epochs is 'x'"),

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 from rich.console import Console
@@ -110,6 +111,28 @@ def test_a_damaged_file_is_a_finding(files, how):
     assert verdict(finding) == "not usable as it is"
     # Said once.
     assert not set(finding.problems) & set(finding.notes)
+
+
+def test_a_blank_image_makes_a_table_unusable_and_a_stack_only_when_all_are(files):
+    images = np.random.default_rng(0).normal(size=(5, 16, 16)).astype(np.float32)
+    images[2] = 0.1
+    write_stack(files["stack of images"], images, pixel_size=1.5)
+    table = examine(files["particles (RELION)"])
+    assert "row 3 of table particles: 1 of 5 images looked at are blank" in table.problems[0]
+    assert verdict(examine(files["stack of images"])) == "usable, with notes"
+    write_stack(files["stack of images"], np.full_like(images, 0.1), pixel_size=1.5)
+    told = examine(files["stack of images"])
+    assert told.problems == ("5 of 5 images looked at are blank: all pixels are equal",)
+    assert not told.notes
+
+
+def test_a_voxel_size_that_is_absent_is_not_stated(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32))
+    finding = examine(str(tmp_path / "a.mrc"))
+    assert dict(finding.rows)["voxel size (x, y, z)"] == "not stated"
+    assert "the header states no voxel size; give the voxel size" in finding.problems[0]
+    assert not any("nan" in line for line in plain_lines(finding))
 
 
 @pytest.mark.parametrize("name", ["nowhere.mrc", "."])

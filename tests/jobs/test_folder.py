@@ -182,6 +182,16 @@ def test_a_job_refused_before_it_worked_does_not_block_its_folder(source, option
     assert manifest_of(options)["request"]["config"]["preset"] == "paper"
 
 
+def test_an_input_mended_after_it_was_refused_is_taken(source, options):
+    def refuse(job):
+        raise InputError("particles", "row 1", "not a number", "correct it")
+
+    with pytest.raises(InputError, match="not a number"):
+        run(source, options, work=refuse)
+    source.write_text("mended\n")
+    assert not run(source, options).resumed
+
+
 def test_data_that_changed_between_attempts_are_refused(source, options):
     def work(job):
         job.require_unchanged("images", "a")

@@ -325,6 +325,40 @@ def test_the_command_scores_a_model(peptide, tmp_path, capsys):
     assert rows[1].startswith("A,1,MET,1.73")
 
 
+def said_of(model, truth, folder, capsys):
+    for name, atoms in {"a.cif": model, "b.cif": truth}.items():
+        write_atoms(folder / name, atoms)
+    files = [str(folder / "a.cif"), "--truth", str(folder / "b.cif")]
+    assert main(["validate", "model", *files, "-o", str(folder / "job"), "--overwrite"]) == 0
+    return capsys.readouterr().err
+
+
+def test_models_in_different_frames_are_told(peptide, tmp_path, capsys):
+    def moved(shift):
+        return replace(peptide, positions=peptide.positions + np.float32([0, 0, shift]))
+
+    near = said_of(moved(2.0), peptide, tmp_path, capsys)
+    assert "6 residues of the same name: 2.00 Å as they stand, 0.00 Å superposed" in near
+    assert "Warning" not in near
+    apart = said_of(moved(5.0), peptide, tmp_path, capsys)
+    assert "different frames: the C-alpha RMSD is 5.00 Å, and 0.00 Å after" in apart
+    assert "Hardly anything matches" not in apart
+    assert "Hardly anything matches" in said_of(moved(90.0), peptide, tmp_path, capsys)
+    bent = replace(peptide, positions=peptide.positions * np.float32([1, 1, -1]))
+    assert "different frames" not in said_of(bent, peptide, tmp_path, capsys)
+
+
+def test_models_without_common_names_or_places_are_told(peptide, tmp_path, capsys):
+    other = replace(
+        peptide,
+        positions=peptide.positions + np.float32(90),
+        residue_number=peptide.residue_number + 100,
+    )
+    said = said_of(other, peptide, tmp_path, capsys)
+    assert "Hardly anything matches: the models may be of different proteins" in said
+    assert "superposed" not in said
+
+
 def test_a_file_without_protein_is_refused(peptide, tmp_path):
     water = select_atoms(peptide, peptide.name == "O")
     write_atoms(tmp_path / "w.cif", replace(water, residue_name=np.full(len(water), "HOH")))

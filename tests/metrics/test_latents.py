@@ -96,3 +96,11 @@ def test_bootstrap_draws_pairs_together_and_repeats_with_the_key():
     assert 0.9 < low < high < 1.1
     assert (low, high) == bootstrap_interval(jax.random.key(1), both, **settings)
     assert (low, high) != bootstrap_interval(jax.random.key(2), both, **settings)
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(ValueError, match="3 images have no 3 neighbours each"):
+        neighbourhood_hit(np.zeros((3, 1)), np.arange(3), neighbours=3)
+    assert neighbourhood_hit(np.zeros((3, 1)), np.zeros(3, int), neighbours=2) == 1
+    with pytest.raises(ValueError, match="there are no values"):
+        bootstrap_interval(jax.random.key(0), np.zeros(0))

@@ -106,6 +106,28 @@ def test_a_dry_run_says_what_is_in_the_folder(numbers, tmp_path, capsys):
     manifest = json.loads((job / "manifest.json").read_text())
     (job / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
     assert "holds an unfinished count job, which is continued" in said()
+    refused = manifest | {"status": "failed", "outputs": {}, "working": []}
+    (job / "manifest.json").write_text(json.dumps(refused))
+    assert "failed before it began to work, which is repeated, or replaced if config" in said()
+    assert "which would be replaced" in said("--overwrite")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "numbers.txt", "numbers.txt/inside"])
+def test_a_dry_run_refuses_the_folder_that_the_job_would_refuse(name, numbers, tmp_path, capsys):
+    command = ["count", str(numbers), "-o", str(tmp_path / name)]
+    assert main(command, COUNT) == 2
+    refusal = capsys.readouterr().err
+    assert main([*command, "--dry-run"], COUNT) == 2
+    assert capsys.readouterr().err == refusal
+    assert "output folder" in refusal
+
+
+def test_an_empty_folder_leaves_the_working_directory_alone(numbers, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["count", str(numbers), "-o", ""], COUNT) == 2
+    assert "--output: its name is empty" in capsys.readouterr().err
+    assert main(["check", str(numbers), "--pipeline.relion-marks"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers.txt"]
 
 
 def test_help_of_a_verb(numbers, capsys):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cryojax_graph.io.describe import Facts, describe
 from cryojax_graph.io.describe_arrays import ArrayFacts
-from cryojax_graph.io.describe_images import MapFacts, StackFacts
+from cryojax_graph.io.describe_images import MapFacts, StackFacts, blank_warning
 from cryojax_graph.io.describe_models import ModelFacts, SequenceFacts
 from cryojax_graph.io.describe_particles import ParticleFacts
 from cryojax_graph.io.errors import InputError
@@ -70,8 +70,8 @@ def _told_by(facts: object) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _(facts: MapFacts) -> tuple[str, tuple[tuple[str, str], ...]]:
     return "density map", (
         ("voxels (z, y, x)", " × ".join(map(str, facts.shape))),
-        ("voxel size (x, y, z)", f"{_numbers(facts.voxel_size)} Å"),
-        ("position of voxel 0 (x, y, z)", f"{_numbers(facts.origin)} Å"),
+        ("voxel size (x, y, z)", _in_angstrom(*facts.voxel_size)),
+        ("position of voxel 0 (x, y, z)", _in_angstrom(*facts.origin)),
         ("order of axes", facts.axis_order),
         ("stored as", facts.stored_as),
         ("values", f"{facts.minimum:.4g} to {facts.maximum:.4g}"),
@@ -85,7 +85,7 @@ def _(facts: StackFacts) -> tuple[str, tuple[tuple[str, str], ...]]:
     rows, columns = facts.image_shape
     return "stack of images", (
         ("images", f"{facts.count:,} of {columns} × {rows} px"),
-        ("pixel size", f"{_number(facts.pixel_size)} Å"),
+        ("pixel size", _in_angstrom(facts.pixel_size)),
         ("stored as", facts.stored_as),
         ("mean, deviation", f"{facts.mean:.4g}, {facts.deviation:.4g} ({facts.sampled} looked at)"),
     )
@@ -147,7 +147,9 @@ def _problems(facts: Facts) -> tuple[str, ...]:
     if isinstance(facts, ParticleFacts):
         return tuple(text for text in facts.warnings if text.startswith("images: "))
     if isinstance(facts, StackFacts):
-        return tuple(text for text in facts.warnings if text.startswith("image "))
+        damage = [text for text in facts.warnings if text.startswith("image ")]
+        blank = blank_warning(facts.sampled, facts.sampled)
+        return (*damage, blank) if blank in facts.warnings else tuple(damage)
     try:
         if isinstance(facts, MapFacts):
             read_map(facts.path)
@@ -156,12 +158,11 @@ def _problems(facts: Facts) -> tuple[str, ...]:
     return ()
 
 
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(_number(value) for value in values)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "unknown"
+def _in_angstrom(*values: float) -> str:
+    if not any(map(math.isfinite, values)):
+        return "not stated"
+    texts = (f"{value:.4g}" if math.isfinite(value) else "not stated" for value in values)
+    return f"{', '.join(texts)} Å"
 
 
 def _range(ends: tuple[float, float] | None, unit: str) -> str:

@@ -15,12 +15,15 @@ from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.validate.model_scores import (
+    NEAR,
     Backbone,
+    Figures,
     ModelScores,
     backbone_of,
     score_model,
 )
 
+_HARDLY_PERCENT = 10.0
 _LABELS = {
     "residues": "residues of the model",
     "true_residues": "residues of the truth",
@@ -76,12 +79,11 @@ def validate_model(config: ValidateModelConfig, *, options: JobOptions) -> Path:
             job.metric(name, value, None if name.endswith(("angstrom", "percent")) else "1")
         if len(scores.rows) < 3:
             job.warn("The models share no chains and numbers: they are compared by place only")
+        for doubt in doubts(scores.figures):
+            job.warn(doubt)
         _write_distances(model, scores, job)
         job.write_text("report.html", _report(model, truth, scores, job), "this page")
-        job.log(
-            f"{scores.figures['ca_recall_3A_percent']:.1f} % of the true C-alpha atoms are found, "
-            f"{scores.figures['ca_precision_3A_percent']:.1f} % of the model's are right (3 Å)"
-        )
+        job.log(_in_a_line(scores.figures))
     return job.folder
 
 
@@ -125,6 +127,48 @@ def read_backbone(path: str) -> Backbone:
         cause = "it holds no amino acid with a C-alpha atom"
         raise InputError(path, "its residues", cause, "name a model of a protein")
     return backbone
+
+
+def doubts(figures: Figures) -> list[str]:
+    """Signs that two models do not stand in one frame or are not of one protein.
+
+    Args:
+        figures: scores of one model against the other.
+
+    Returns:
+        one sentence for each sign.
+    """
+    found = []
+    here = figures.get("rmsd_in_frame_angstrom", 0.0)
+    after = figures.get("rmsd_superposed_angstrom", 0.0)
+    # One rigid motion of the whole takes away three quarters of the squared distance, and without
+    # it residues miss their namesakes in what is counted by place.
+    if here > NEAR and after < here / 2:
+        found.append(
+            f"The models seem to stand in different frames: the C-alpha RMSD is {here:.2f} Å, and "
+            f"{after:.2f} Å after superposition. Recall and precision are of the models as they "
+            "stand: superpose one on the other first if that is not meant"
+        )
+    if max(figures["ca_recall_3A_percent"], figures["ca_precision_3A_percent"]) < _HARDLY_PERCENT:
+        found.append(
+            "Hardly anything matches: the models may be of different proteins or stand in "
+            "different frames"
+        )
+    return found
+
+
+def _in_a_line(figures: Figures) -> str:
+    line = (
+        f"{figures['ca_recall_3A_percent']:.1f} % of the true C-alpha atoms are found, "
+        f"{figures['ca_precision_3A_percent']:.1f} % of the model's are right (3 Å)"
+    )
+    if "rmsd_superposed_angstrom" not in figures:
+        return line
+    return (
+        f"{line}; RMSD of {figures['residues_of_same_name']:,} residues of the same name: "
+        f"{figures['rmsd_in_frame_angstrom']:.2f} Å as they stand, "
+        f"{figures['rmsd_superposed_angstrom']:.2f} Å superposed"
+    )
 
 
 def _write_distances(model: Backbone, scores: ModelScores, job: Job) -> None:
