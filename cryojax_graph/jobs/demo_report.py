@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from cryojax_graph.jobs.demo_data import CITATION
-from cryojax_graph.jobs.figures import Axis, backbone_figure, histogram_figure
+from cryojax_graph.jobs.figures import Axis, backbone_figure, histogram_figure, motion_range
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.plan import readable_time
 from cryojax_graph.jobs.report import Highlight, Section, job_page, table
@@ -98,6 +98,7 @@ def _motion(solved: Solved) -> str:
         frame_labels=[f"point {i} of {len(path)}" for i in range(1, len(path) + 1)],
         values=shift,
         value_title="moves (Å)",
+        value_range=motion_range(shift),
         caption="The path along the leading latent axis, found from the images and the closed "
         "form; press play. Colour: how far a residue moves from one end to the other. The thin "
         "line is the first conformation.",

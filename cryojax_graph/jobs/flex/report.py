@@ -14,6 +14,7 @@ from cryojax_graph.jobs.figures import (
     curves_figure,
     histogram_figure,
     image_grid,
+    motion_range,
     scatter_figure,
 )
 from cryojax_graph.jobs.flex.problem import Problem
@@ -140,6 +141,7 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
             frame_labels=[f"leading latent {p:+.2f}" for p in path.positions],
             values=shift,
             value_title="moves (Å)",
+            value_range=motion_range(shift),
             chain_names=chains,
             caption="The path along the leading latent axis; colour: how far a residue moves from "
             "one end to the other. The thin line is the first conformation.",
@@ -166,7 +168,7 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
                 for own in [residues.chain_index == number]
             ],
             Axis("residue number"),
-            Axis("displacement from end to end (Å)"),
+            Axis("displacement from end to end (Å)", range=motion_range(1.05 * shift)),
             caption="Which parts move.",
         ),
     )
