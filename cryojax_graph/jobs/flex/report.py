@@ -140,7 +140,10 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
         backbone_figure(
             path.c_alpha.astype(np.float32),
             residues.chain_index,
-            frame_labels=[f"leading latent {p:+.2f}" for p in path.positions],
+            frame_labels=[
+                f"point {number} of {len(path.positions)}, leading latent {position:+.2f}"
+                for number, position in enumerate(path.positions, start=1)
+            ],
             values=shift,
             value_title="moves (Å)",
             value_range=motion_range(shift),
