@@ -138,10 +138,11 @@
       return [low - 2, high + 2];
     });
     const hidden = (c) => ({ visible: false, range: ends[c] });
+    const [low, high] = spec.value_range || [null, null];
     Plotly.newPlot(scene, [...tubes, ghost], {
       font: FONT, modebar: MODEBAR, paper_bgcolor: "rgba(0,0,0,0)", margin: { l: 0, r: 0, t: 0, b: 0 }, uirevision: "keep",
       legend: { orientation: "h", x: 0, y: 1 },
-      coloraxis: { colorscale: RAINBOW, colorbar: { title: { text: spec.value_title, side: "right" }, thickness: 12, len: 0.6, outlinewidth: 0 } },
+      coloraxis: { colorscale: RAINBOW, cmin: low, cmax: high, colorbar: { title: { text: spec.value_title, side: "right" }, thickness: 12, len: 0.6, outlinewidth: 0 } },
       scene: { xaxis: hidden(0), yaxis: hidden(1), zaxis: hidden(2), aspectmode: "data", dragmode: "orbit",
         camera: { eye: { x: 1.1, y: 1.1, z: 0.65 }, projection: { type: "perspective" } } },
     }, CONFIG);

@@ -30,7 +30,7 @@ def map_images(
             multiple of the number of devices.
 
     Returns:
-        the results of ``function``, stacked.
+        the results of ``function``, stacked; empty arrays of their shapes for no image.
     """
     run = partial(_map_chunks, jax.vmap(function), chunk=chunk)
     if mesh is not None:
@@ -53,7 +53,8 @@ def sum_images(
 
     Where a sum is differentiated, values and gradients of a chunk are computed together while it is
     in cache, and only the gradients are kept: nothing is computed twice and no intermediate array
-    of another chunk is stored.
+    of another chunk is stored. The sum is differentiated in reverse mode only: JAX refuses
+    ``jax.jvp`` of it, though not of its gradient.
 
     Args:
         loss: of (shared, inputs of one image, data of one image).
@@ -66,8 +67,8 @@ def sum_images(
         has_aux: the loss returns a pair, its value and a tree of arrays to report.
 
     Returns:
-        the sum, and the loss of each image or the pairs of loss and report; these carry no
-        gradient.
+        the sum, 0 for no image, and the loss of each image or the pairs of loss and report; these
+        carry no gradient.
     """
     report_loss = loss if has_aux else lambda *image: (loss(*image), ())
 
@@ -140,6 +141,8 @@ def _map_chunks(function: Callable[..., Any], *arguments: PyTree, chunk: int) ->
 def _scan_chunks(step: Callable[..., Any], carry: Any, images: Any, chunk: int) -> tuple[Any, Any]:
     """``lax.scan`` over chunks of the leading axis, and once more over what remains."""
     count = jax.tree.leaves(images)[0].shape[0]
+    if count == 0:
+        return carry, _nothing(step, carry, images)
     whole = count - count % chunk
     results = []
     if whole:
@@ -150,3 +153,10 @@ def _scan_chunks(step: Callable[..., Any], carry: Any, images: Any, chunk: int) 
         carry, rest = step(carry, jax.tree.map(lambda a: a[whole:], images))
         results.append(rest)
     return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
+
+
+def _nothing(step: Callable[..., Any], carry: Any, images: Any) -> Any:
+    """Results of no image: a single one tells the shapes, for a function may refuse none."""
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), images)
+    _, results = jax.eval_shape(step, carry, one)
+    return jax.tree.map(lambda a: jnp.zeros((0, *a.shape[1:]), a.dtype), results)

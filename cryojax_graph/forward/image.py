@@ -51,7 +51,8 @@ def gaussian_spectrum(
     Args:
         positions: (x, y, z) in Å from the origin of the structure.
         masses: integral of each Gaussian.
-        widths: standard deviations, Å.
+        widths: standard deviations, Å, above 0: at 0 neither image nor gradient is a number; with
+            ``integrate`` the image is, but not its gradient.
         rotation: takes object to image coordinates.
         shift: (x, y) in Å; the particle stands at ``-shift``.
         ctf: parameters of this image.
@@ -59,7 +60,8 @@ def gaussian_spectrum(
         box: edge of the image in pixels.
         pixel_size: Å.
         integrate: mean of each Gaussian over the pixel instead of its value at the centre.
-        plan: draw groups of points in windows; without it every point on every pixel.
+        plan: draw groups of points in windows, without it every point on every pixel. With it the
+            image is differentiated in reverse mode only: JAX refuses ``jax.jvp``.
 
     Returns:
         phase origin at the box centre, shape (box, box // 2 + 1).
@@ -90,7 +92,8 @@ def gaussian_image(
     Args:
         positions: (x, y, z) in Å from the origin of the structure.
         masses: integral of each Gaussian.
-        widths: standard deviations, Å.
+        widths: standard deviations, Å, above 0: at 0 neither image nor gradient is a number; with
+            ``integrate`` the image is, but not its gradient.
         rotation: takes object to image coordinates.
         shift: (x, y) in Å; the particle stands at ``-shift``.
         ctf: parameters of this image.
@@ -98,7 +101,8 @@ def gaussian_image(
         box: edge of the image in pixels.
         pixel_size: Å.
         integrate: mean of each Gaussian over the pixel instead of its value at the centre.
-        plan: draw groups of points in windows; without it every point on every pixel.
+        plan: draw groups of points in windows, without it every point on every pixel. With it the
+            image is differentiated in reverse mode only: JAX refuses ``jax.jvp``.
 
     Returns:
         image in ``scale`` times mass per Å², shape (box, box).

@@ -6,15 +6,21 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from cryojax_graph.jobs.demo_data import CITATION
-from cryojax_graph.jobs.figures import Axis, backbone_figure, histogram_figure
+from cryojax_graph.jobs.figures import Axis, backbone_figure, histogram_figure, motion_range
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.plan import readable_time
 from cryojax_graph.jobs.report import Highlight, Section, job_page, table
+from cryojax_graph.jobs.verdict import SENTENCES, Verdict, beside_one_structure
 
 _STEPS = {
     "simulate": "noisy particle images of the true motion, all atoms",
     "flex": "one conformation per image, a path, maps, particle subsets",
     "validate": "the conformations against the truth",
+}
+_TITLES: dict[Verdict, str] = {
+    "better": "Demo: adenylate kinase opens and closes",
+    "no better": "Demo: the motion of adenylate kinase was not recovered",
+    "worse": "Demo: the motion of adenylate kinase was not recovered",
 }
 
 
@@ -49,7 +55,7 @@ def demo_report(solved: Solved, job: Job) -> str:
     found, constant, template = _means(solved.figures)
     return job_page(
         job.manifest,
-        title="Demo: adenylate kinase opens and closes",
+        title=_TITLES[beside_one_structure(solved.figures)],
         summary=_summary(solved.figures),
         highlights=[
             Highlight(f"{found:.2f} Å", "mean C-alpha RMSD to the truth of each image"),
@@ -76,11 +82,7 @@ def _means(figures: dict[str, float]) -> tuple[float, float, float]:
 
 def _summary(figures: dict[str, float]) -> str:
     found, constant, template = _means(figures)
-    verdict = (
-        "better than any single structure could be"
-        if found < constant
-        else "no better than the best single structure"
-    )
+    verdict = SENTENCES[beside_one_structure(figures)]
     return (
         f"{figures['images']:,} noisy images of a molecule that moves between its closed and its "
         "open form, each in another conformation; only the closed form was given. The "
@@ -98,8 +100,10 @@ def _motion(solved: Solved) -> str:
         frame_labels=[f"point {i} of {len(path)}" for i in range(1, len(path) + 1)],
         values=shift,
         value_title="moves (Å)",
-        caption="The path along the leading latent axis, found from the images and the closed "
-        "form; press play. Colour: how far a residue moves from one end to the other. The thin "
+        value_range=motion_range(shift),
+        caption="The path along the leading latent axis, "
+        f"{solved.figures['path_ends_rmsd_angstrom']:.2f} Å (C-alpha RMSD) from end to end; press "
+        "play. Colour: how far a residue moves from one end to the other. The thin "
         "line is the first conformation.",
     )
 
@@ -112,7 +116,7 @@ def _errors(solved: Solved) -> str:
         marks={"best constant structure": constant},
         caption="Every image against its own true conformation, after superposition. The dotted "
         "line is the mean of the one structure that fits the truth best: a method blind to motion "
-        "ends there.",
+        "ends there at best.",
     )
 
 

@@ -17,6 +17,7 @@ from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
 Number = float | int
 
 _MANY_POINTS = 3000
+_LEAST_MOTION = 1.0
 _DIVERGING = ((0, "#2b59c3"), (0.5, "#ffffff"), (1, "#c8423f"))
 
 
@@ -235,6 +236,7 @@ def backbone_figure(
     frame_labels: Sequence[str] | None = None,
     values: Num[np.ndarray, " n"] | None = None,
     value_title: str = "",
+    value_range: tuple[Number, Number] | None = None,
     chain_names: Sequence[str] | None = None,
     caption: str = "",
 ) -> str:
@@ -250,6 +252,7 @@ def backbone_figure(
         values: of each residue, shown as colours; without them chains have a colour each, and a
             single chain runs from blue at its start to red at its end.
         value_title: name and unit of the values.
+        value_range: ends of the scale of colours; those of the values when not given.
         chain_names: for the legend.
         caption: what the reader should see in it.
 
@@ -270,6 +273,7 @@ def backbone_figure(
         "labels": list(frame_labels or (f"{i + 1} of {len(frames)}" for i in range(len(frames)))),
         "values": None if values is None else _typed(values),
         "value_title": value_title,
+        "value_range": None if value_range is None else [float(end) for end in value_range],
     }
     return (
         f'<figure><div class="backbone"><div class="scene"></div><div class="controls">'
@@ -277,6 +281,18 @@ def backbone_figure(
         f'max="{len(frames) - 1}" value="0" aria-label="frame"><output></output></div>'
         f"{_json_script(spec)}</div>{_caption(caption)}</figure>"
     )
+
+
+def motion_range(displacement: Num[np.ndarray, " n"]) -> tuple[float, float]:
+    """Ends of a scale on which nothing looks moving when nothing moves.
+
+    Args:
+        displacement: how far each residue moves, Å.
+
+    Returns:
+        0 and the largest displacement, at least 1 Å.
+    """
+    return 0.0, max(_LEAST_MOTION, float(displacement.max()))
 
 
 def image_grid(

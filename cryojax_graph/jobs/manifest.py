@@ -28,10 +28,16 @@ def describe_program() -> dict[str, Any]:
     return {
         "program": "cryojax-graph",
         "version": __version__,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_name_of_command(Path(sys.argv[0])), *sys.argv[1:]]),
         "folder_of_command": str(Path.cwd()),
         "versions": {"python": platform.python_version()} | package_versions(),
     }
+
+
+def _name_of_command(script: Path) -> str:
+    # ``python -m cryojax_graph`` leaves the path of its ``__main__.py``, which no shell finds.
+    own = script.parts[-2:] == ("cryojax_graph", "__main__.py")
+    return "cryojax-graph" if own else script.name
 
 
 def package_versions() -> dict[str, str]:

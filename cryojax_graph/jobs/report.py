@@ -294,7 +294,7 @@ def _open_command(name: str) -> str:
         ".cxc": f"chimerax {quoted}",
         ".star": f"cryojax-graph check {quoted}",
         ".mrcs": f"relion_display --i {quoted}",
-        ".npz": f"python -c \"import numpy; print(dict(numpy.load('{name}')))\"",
+        ".npz": f"cryojax-graph check {quoted}",
         ".csv": f"column -s, -t {quoted} | less -S",
         ".json": f"less {quoted}",
     }.get(Path(name).suffix, f"less {quoted}")

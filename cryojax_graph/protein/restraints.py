@@ -90,9 +90,11 @@ def distance_energy(
 
     Returns:
         of each conformation, the sum over pairs of the Huber function of the deviation, in units of
-        kT.
+        kT; empty for no conformation.
     """
     leading, count = c_alpha.shape[:-2], math.prod(c_alpha.shape[:-2])
+    if count == 0:
+        return jnp.zeros(leading, c_alpha.dtype)
     chunk = min(_CONFORMATIONS_IN_CACHE, count)
     padding = ((0, -count % chunk), (0, 0), (0, 0))
     padded = jnp.pad(c_alpha.reshape(count, *c_alpha.shape[-2:]), padding)

@@ -1,9 +1,9 @@
 """Seconds per epoch of fitting motion, beside the published autodecoder in PyTorch, in turns.
 
-    python training.py --particles adk/snr0.1.star --template adk_dims_template.pdb \\
-        --torch-python PATH --out figures.json
+    python training.py --particles images/particles.star --template images/reference.cif \\
+        --torch-python PATH --out expected.json
 
-Images: 5,100 of 64 px (the independent simulator's). Both programs stay alive, one computes at a
+Images: 5,100 of 64 px. Both programs stay alive, one computes at a
 time. PyTorch is timed with one thread, as its authors' code was, and with two.
 """
 

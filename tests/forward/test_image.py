@@ -169,3 +169,38 @@ def test_inner_product_of_an_image_with_itself_is_its_energy():
     np.testing.assert_allclose(
         inner_product(spectrum_of(image), spectrum_of(image), 1.0), (image**2).sum(), rtol=1e-5
     )
+
+
+def test_drawn_in_windows_it_is_differentiated_in_reverse_mode_only():
+    plan = plan_groups(np.asarray(POSITIONS), np.asarray(WIDTHS), pixel_size=PIXEL)
+
+    def power(positions):
+        image = gaussian_image(
+            positions, MASSES, WIDTHS, ROTATION, SHIFT, CTF_1, box=BOX, pixel_size=PIXEL, plan=plan
+        )
+        return jnp.sum(image**2)
+
+    assert jnp.isfinite(jax.grad(power)(POSITIONS)).all()
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(power, (POSITIONS,), (POSITIONS,))
+
+
+@pytest.mark.parametrize("integrate", [False, True])
+def test_a_width_of_0_has_no_gradient(integrate):
+    def power(widths):
+        image = gaussian_image(
+            POSITIONS,
+            MASSES,
+            widths,
+            ROTATION,
+            SHIFT,
+            CTF_1,
+            box=BOX,
+            pixel_size=PIXEL,
+            integrate=integrate,
+        )
+        return jnp.sum(image**2)
+
+    value, gradient = jax.value_and_grad(power)(WIDTHS.at[0].set(0.0))
+    assert bool(jnp.isfinite(value)) == integrate
+    assert not jnp.isfinite(gradient).all()

@@ -13,6 +13,7 @@ from cryojax_graph.jobs.figures import (
     heat_map_figure,
     histogram_figure,
     image_grid,
+    motion_range,
     scatter_figure,
 )
 
@@ -120,6 +121,17 @@ def test_a_single_chain_is_coloured_along_its_length_unless_values_are_given():
     spec = spec_of(backbone_figure(frames, chain, values=np.full(4, 2.5), value_title="Å"))
     assert array(spec["values"]).tolist() == [2.5] * 4
     assert spec["value_title"] == "Å"
+    assert spec["value_range"] is None
+
+
+@pytest.mark.parametrize(("largest", "end"), [(0.0, 1.0), (0.1, 1.0), (6.5, 6.5)])
+def test_nothing_is_coloured_as_moving_when_nothing_moves(largest, end):
+    moves = np.array([0.0, largest, 0.5 * largest, 0.0])
+    frames = 3.8 * np.arange(12.0).reshape(1, 4, 3) / 6
+    figure = backbone_figure(
+        frames, np.zeros(4, int), values=moves, value_range=motion_range(moves)
+    )
+    assert spec_of(figure)["value_range"] == [0.0, end]
 
 
 def test_thumbnails_have_captions_that_cannot_break_the_page():

@@ -9,10 +9,19 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs import manifest
 
 
-def test_the_command_can_be_pasted_into_a_shell(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/cryojax-graph", "check", "a b.star", "$HOME"])
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("/usr/bin/cryojax-graph", "cryojax-graph"),
+        ("/lib/python3/cryojax_graph/__main__.py", "cryojax-graph"),
+        ("/lib/python3/another/__main__.py", "__main__.py"),
+        ("my analysis.py", "'my analysis.py'"),
+    ],
+)
+def test_the_command_can_be_pasted_into_a_shell(monkeypatch, script, name):
+    monkeypatch.setattr(sys, "argv", [script, "check", "a b.star", "$HOME"])
     described = manifest.describe_program()
-    assert described["command"] == "cryojax-graph check 'a b.star' '$HOME'"
+    assert described["command"] == f"{name} check 'a b.star' '$HOME'"
     assert described["version"] == __version__
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", described["versions"]["jax"])
 

@@ -37,6 +37,7 @@ MANIFEST = {
     "outputs": {
         "motion.cif": {"description": "the path", "bytes": 1},
         "odd name.mrc": {"description": "", "bytes": 1},
+        "odd arrays.npz": {"description": "", "bytes": 1},
         "other.xyz": {"description": "", "bytes": 1},
     },
     "warnings": ["42 images are <odd>"],
@@ -122,6 +123,7 @@ def test_a_job_page_tells_inputs_outputs_what_ran_and_how_to_cite():
     parser = parse(text)
     words = set(parser.words)
     assert {"chimerax motion.cif", "chimerax 'odd name.mrc'", "open-it other.xyz"} <= words
+    assert "cryojax-graph check 'odd arrays.npz'" in words
     assert {"2.0\u00a0KiB", "0123456789abcdef", "the path", "A. Author: a paper."} <= words
     assert {"cryojax-graph flex 'a b.star' -o <out>", "H200", "1 min 05 s"} <= words
     assert '<td class="quantity">2.0\u00a0KiB</td>' in text

@@ -64,6 +64,16 @@ def test_many_conformations_at_once(count):
     assert distance_energy(restraints, moved[:, None]).shape == (count, 1)
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_no_conformation_has_no_energy(shape):
+    restraints = restraints_of_template(walk(20), np.append(np.ones(19, int), 0), **SETTINGS)
+    empty = jnp.zeros((*shape, 20, 3))
+    energy = distance_energy(restraints, empty)
+    assert (energy.shape, energy.dtype) == (shape, jnp.float32)
+    gradient = jax.grad(lambda x: distance_energy(restraints, x).sum())(empty)
+    assert gradient.shape == empty.shape
+
+
 def test_gradients_by_central_differences():
     """Of conformations, lengths, weights and reaches, whose slopes are written by hand."""
     template = walk(12)

@@ -18,9 +18,11 @@ import pytest
 from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.atoms import write_atoms, write_models
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
+from cryojax_graph.io.trajectories import read_trajectory
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
@@ -122,6 +124,26 @@ def test_the_movie_is_a_trajectory_of_the_whole_template(solved, images):
     template = gemmi.read_structure(str(images / "reference.cif"))
     assert len(movie) == 5
     assert {model.count_atom_sites() for model in movie} == {template[0].count_atom_sites()}
+
+
+def mean_density(density: Map, positions: np.ndarray) -> float:
+    x, y, z = np.rint((positions - density.origin) / density.voxel_size).astype(int).T
+    return float(density.values[z, y, x].mean())
+
+
+def test_a_map_has_the_number_of_its_model_in_the_movie(solved):
+    files = [solved / f"maps/point_{number:02}.mrc" for number in range(1, 6)]
+    assert sorted((solved / "maps").iterdir()) == files
+    movie = read_trajectory(solved / "motion.cif")
+    alpha = movie.positions[:, movie.atoms.name == "CA"]
+    for own, other in ((0, 4), (4, 0)):
+        density = read_map(files[own])
+        assert mean_density(density, alpha[own]) > mean_density(density, alpha[other])
+    outputs = json.loads((solved / "manifest.json").read_text())["outputs"]
+    assert (
+        outputs["maps/point_05.mrc"]["description"] == "density at point 5 of 5, as in motion.cif"
+    )
+    assert "point 5 of 5, leading latent" in (solved / "report.html").read_text()
 
 
 def test_subsets_share_out_all_particles_and_lose_no_column(solved, images):

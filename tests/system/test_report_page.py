@@ -26,6 +26,8 @@ MOVE_THE_SLIDER = """
   const tube = document.querySelector(".scene").data[0];
   document.body.dataset.vertices = tube.x.length;
   document.body.dataset.lowest = Math.min(...tube.z);
+  const scale = document.querySelector(".scene").layout.coloraxis;
+  document.body.dataset.scale = [scale.cmin, scale.cmax];
 }, 3000);</script></body>"""
 
 
@@ -42,7 +44,13 @@ def test_a_browser_draws_every_figure_without_a_network(tmp_path):
         ),
         histogram_figure({"a": x, "b": x}, Axis("x"), marks={"mean": 1.5}),
         heat_map_figure(np.eye(3), Axis("x"), Axis("y"), symmetric=True),
-        backbone_figure(frames, np.repeat([0, 1], 10), frame_labels=["one", "two", "three"]),
+        backbone_figure(
+            frames,
+            np.repeat([0, 1], 10),
+            frame_labels=["one", "two", "three"],
+            values=x,
+            value_range=(0, 8),
+        ),
     )
     text = page("t", "s", [Section("all", figures)])
     path = tmp_path / "report.html"
@@ -58,3 +66,4 @@ def test_a_browser_draws_every_figure_without_a_network(tmp_path):
     # Two chains of 10: 37 rings of 8 vertices each; the last frame lies 100 Å above the first.
     assert re.search(r'data-vertices="(\d+)"', dom)[1] == "296"
     assert float(re.search(r'data-lowest="([-\d.]+)"', dom)[1]) == pytest.approx(130, abs=1.5)
+    assert 'data-scale="0,8"' in dom

@@ -126,8 +126,9 @@ def _write_maps(
     problem: Problem, params: dict[str, Any], path: Float[np.ndarray, "points n 3"], job: Job
 ) -> None:
     box, size = problem.particles.box, problem.particles.pixel_size
-    chosen = np.unique(np.linspace(0, len(path) - 1, _MAPS).round().astype(int))
-    for number, point in enumerate(chosen):
+    count = len(path)
+    chosen = np.unique(np.linspace(0, count - 1, _MAPS).round().astype(int))
+    for point in chosen.tolist():
         density = map_of(
             path[point],
             template=problem.template,
@@ -136,7 +137,9 @@ def _write_maps(
             voxel_size=size,
         )
         corner = np.full(3, -(box // 2) * size) - problem.placement.by
-        with job.output(f"maps/point_{number}.mrc", f"density at point {point} of the path") as f:
+        # Counted from 1, as viewers count the models of the movie.
+        name = f"maps/point_{point + 1:0{max(2, len(str(count)))}}.mrc"
+        with job.output(name, f"density at point {point + 1} of {count}, as in motion.cif") as f:
             write_map(f, Map(density, np.full(3, size), corner))
 
 

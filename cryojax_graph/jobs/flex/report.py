@@ -14,6 +14,7 @@ from cryojax_graph.jobs.figures import (
     curves_figure,
     histogram_figure,
     image_grid,
+    motion_range,
     scatter_figure,
 )
 from cryojax_graph.jobs.flex.problem import Problem
@@ -21,6 +22,8 @@ from cryojax_graph.jobs.flex.results import Found, Motion
 from cryojax_graph.jobs.flex.truth import Errors
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
+from cryojax_graph.jobs.verdict import order_caption
+from cryojax_graph.metrics import spearman
 from cryojax_graph.training.history import read_history
 
 _THUMBNAILS = 12
@@ -137,9 +140,13 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
         backbone_figure(
             path.c_alpha.astype(np.float32),
             residues.chain_index,
-            frame_labels=[f"leading latent {p:+.2f}" for p in path.positions],
+            frame_labels=[
+                f"point {number} of {len(path.positions)}, leading latent {position:+.2f}"
+                for number, position in enumerate(path.positions, start=1)
+            ],
             values=shift,
             value_title="moves (Å)",
+            value_range=motion_range(shift),
             chain_names=chains,
             caption="The path along the leading latent axis; colour: how far a residue moves from "
             "one end to the other. The thin line is the first conformation.",
@@ -166,7 +173,7 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
                 for own in [residues.chain_index == number]
             ],
             Axis("residue number"),
-            Axis("displacement from end to end (Å)"),
+            Axis("displacement from end to end (Å)", range=motion_range(1.05 * shift)),
             caption="Which parts move.",
         ),
     )
@@ -184,8 +191,8 @@ def _truth_section(motion: Motion, errors: Errors) -> Section:
                 "best of 8 linear coordinates": errors.floor,
             },
             caption="Every image against its own true conformation, after superposition. A "
-            "method blind to motion ends at the best single structure; a linear model that knows "
-            "the truth, at the best of 8 linear coordinates.",
+            "method blind to motion ends at the best single structure at best; a linear model that "
+            "knows the truth, at the best of 8 linear coordinates.",
         ),
         scatter_figure(
             errors.frame,
@@ -194,7 +201,7 @@ def _truth_section(motion: Motion, errors: Errors) -> Section:
             Axis("leading latent"),
             colour=errors.recovered,
             colour_title="RMSD (Å)",
-            caption="An ordered latent follows the true frame.",
+            caption=order_caption(spearman(motion.latents[:, 0].astype(float), errors.frame)),
         ),
     )
     return Section("Against the truth", blocks)

@@ -13,6 +13,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.validate.motion_scores import RANKS, Motion, MotionScores
 from cryojax_graph.jobs.validate.residues import ResidueNames
+from cryojax_graph.jobs.verdict import SENTENCES, beside_one_structure, order_caption
 
 _POINTS = 10_000
 _LABELS = {
@@ -67,12 +68,11 @@ def motion_report(motion: Motion, names: ResidueNames, scores: MotionScores, job
         highlights.append(
             Highlight(f"{f['latent_spearman_abs']:.3f}", "Spearman, leading latent and frame")
         )
-    better = "better" if mean < constant else "no better"
     return job_page(
         job.manifest,
         title="Recovered motion against the truth",
         summary=f"{len(motion.recovered):,} conformations of {len(names.chain):,} residues are "
-        f"{mean:.2f} Å from the truth on average, {better} than any single structure could be "
+        f"{mean:.2f} Å from the truth on average, {SENTENCES[beside_one_structure(f)]} "
         f"({constant:.2f} Å).",
         sections=sections,
         highlights=highlights,
@@ -111,7 +111,7 @@ def _order(motion: Motion, scores: MotionScores) -> Section:
         Axis("leading latent"),
         colour=scores.superposed[shown],
         colour_title="RMSD, Å",
-        caption="An ordered latent follows the true motion in one line, up or down.",
+        caption=order_caption(scores.figures["latent_spearman_abs"]),
     )
     structure = scatter_figure(
         motion.frame_index[scores.sample].astype(float),
@@ -120,7 +120,8 @@ def _order(motion: Motion, scores: MotionScores) -> Section:
         Axis("leading structural direction, Å"),
         colour=scores.superposed[scores.sample],
         colour_title="RMSD, Å",
-        caption="The same for the direction in which the recovered structures differ most.",
+        caption="The same for the direction in which the recovered structures differ most. "
+        + order_caption(scores.figures["structure_spearman_abs"]),
     )
     numbers = np.unique(motion.frame_index)
     means = [
