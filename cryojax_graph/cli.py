@@ -19,6 +19,7 @@ verb is known.
 import errno
 import importlib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -171,6 +172,10 @@ def _report_errors(work: Callable[[], None], *, verbose: bool) -> int:
     """Run, and turn every way to end into one message and an exit code."""
     try:
         work()
+        return DONE
+    except BrokenPipeError:
+        # The reader of our text, such as head, has seen enough; what is left has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except SystemExit as usage:
         # tyro has printed help, or what is wrong with the options.

@@ -302,3 +302,18 @@ def test_devices_are_settled_before_any_verb_looks_for_them(verb, tmp_path):
         env=environment,
     )
     assert "install JAX for the device" in refused.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [
+        sys.executable,
+        "-c",
+        "from cryojax_graph.cli import main; import sys; sys.exit(main())",
+    ]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*command, "simulate", "--help-all"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
