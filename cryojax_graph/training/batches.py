@@ -137,8 +137,8 @@ class Batches:
                 by row; compiled. Nothing is changed when not given.
             images: the subset to use, all when not given.
             steps_per_dispatch: most batches per feed; one host round trip is paid per feed.
-            budget_bytes: a set of at most this size, prepared, is kept whole: on each accelerator,
-                or once for all processors of the machine.
+            budget_bytes: a set of at most this size, prepared, is kept whole: on each device, or,
+                where the copies of several processors would exceed it, once for all of them.
             prefetch: feeds read ahead by a thread; host memory holds ``prefetch + 1`` of them.
 
         Raises:
@@ -161,12 +161,13 @@ class Batches:
         self._cached_order: tuple[int, np.ndarray] = (-1, self._images)
         one = jax.eval_shape(self._prepare, reader.read(self._images[:1]))
         bytes_per_image = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(one))
-        self.kept = bytes_per_image * len(self._images) <= budget_bytes
+        size = bytes_per_image * len(self._images)
+        self.kept = size <= budget_bytes
+        self._from_devices = _copies_in_one_memory(mesh) * size <= budget_bytes
         self._everything: Batch | None = None
-        if self.kept and _have_one_memory(mesh):
+        if self.kept and not self._from_devices:
             self._everything = self._on_host()
             self._prepare = _as_it_is
-        self._from_devices = self.kept and self._everything is None
         self._to_batches = self._taken() if self._from_devices else self._prepared()
 
     @property
@@ -317,6 +318,6 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _have_one_memory(mesh: Mesh) -> bool:
-    """Whether the devices are processors of one machine: one copy of the images serves all."""
-    return mesh.devices.flat[0].platform == "cpu"
+def _copies_in_one_memory(mesh: Mesh) -> int:
+    """How often what every device keeps is in the same memory: processors share theirs."""
+    return mesh.size if mesh.devices.flat[0].platform == "cpu" else 1

@@ -20,7 +20,7 @@ from record import record
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, write_particles
 
-EPOCHS = 4
+EPOCHS = 6
 
 
 def epoch_seconds(log: Path) -> list[float]:

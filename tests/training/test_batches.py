@@ -50,11 +50,11 @@ def test_an_epoch_shows_each_image_once_and_pads_with_weight_zero(budget):
         assert np.isfinite(step["image"]).all()
 
 
-@pytest.mark.parametrize("one_memory", [True, False])
-def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch, one_memory):
+@pytest.mark.parametrize("copies", [1, 2**20])
+def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch, copies):
     monkeypatch.setattr(module, "_IMAGES_PER_PART", 4)
-    # As on accelerators, where each device keeps the images.
-    monkeypatch.setattr(module, "_have_one_memory", lambda _: one_memory)
+    # Of more copies than the budget holds, one on the host serves all devices.
+    monkeypatch.setattr(module, "_copies_in_one_memory", lambda _: copies)
     for kept, read in zip(
         batches(budget_bytes=2**20).stream(0, 7),
         batches(budget_bytes=0).stream(0, 7),
@@ -66,8 +66,8 @@ def test_memory_filled_in_parts_and_disk_give_the_same_batches(monkeypatch, one_
             np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize(("budget", "one_memory"), [(0, True), (2**20, True), (2**20, False)])
-def test_batches_are_prepared_from_what_was_read(monkeypatch, budget, one_memory):
+@pytest.mark.parametrize(("budget", "copies"), [(0, 1), (2**20, 2**20), (2**20, 1)])
+def test_batches_are_prepared_from_what_was_read(monkeypatch, budget, copies):
     def prepare(read):
         return {"sum": read["image"].sum((1, 2)) + read["more"][0]}
 
@@ -76,7 +76,7 @@ def test_batches_are_prepared_from_what_was_read(monkeypatch, budget, one_memory
             arrays = super().read(images)
             return {"image": arrays["image"], "more": (arrays["defocus"],)}
 
-    monkeypatch.setattr(module, "_have_one_memory", lambda _: one_memory)
+    monkeypatch.setattr(module, "_copies_in_one_memory", lambda _: copies)
     source = Batches(
         Nested(ARRAYS), key=KEY, batch_size=4, mesh=MESH, prepare=prepare,
         steps_per_dispatch=2, budget_bytes=budget,
