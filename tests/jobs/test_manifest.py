@@ -53,5 +53,5 @@ def test_inputs_are_described_and_missing_ones_refused(tmp_path):
     assert (refused.value.file, refused.value.place) == (str(tmp_path / "y"), "mask")
 
 
-def test_times_are_utc_to_the_second():
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", manifest.now())
+def test_times_are_utc_to_the_millisecond():
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", manifest.now())
