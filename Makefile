@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/cryojax-graph demo -o demo --overwrite
 
+# One process per file: others would fit the same images again.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 # The newest JAX, on a newer Python: what depends on its interfaces most.
 test-newer: $(VENV)/.installed-dev

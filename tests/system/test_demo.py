@@ -14,9 +14,6 @@ from cryojax_graph.jobs.demo import DemoConfig, demo
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.options import JobOptions
 
-# One process: others would solve the same case again.
-pytestmark = pytest.mark.xdist_group("demo")
-
 CONFIG = DemoConfig(images=40, box=48, snr=1.0, preset="small", epochs=2)
 FIGURES = ("", "template_", "constant_structure_")
 

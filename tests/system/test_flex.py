@@ -29,9 +29,6 @@ from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import spearman
 from cryojax_graph.models.backbone_graph.config import default
 
-# One process: others would fit the same images again.
-pytestmark = pytest.mark.xdist_group("flex")
-
 FRAMES = 9
 
 
