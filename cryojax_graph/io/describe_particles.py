@@ -192,9 +192,8 @@ def _value_warnings(table: ParticleTable) -> list[str]:
         far = np.abs(table.shift_angstrom).max(axis=1) > table.box * table.pixel_size / 4
         if far.any():
             warnings.append(f"{int(far.sum())} particles are shifted by more than a quarter box")
-    pairs = set(zip(table.image_path.tolist(), table.image_index.tolist(), strict=True))
-    if len(pairs) < len(table):
-        warnings.append(f"{len(table) - len(pairs)} rows repeat an image of another row")
+    if repeated := len(table) - len(np.unique(table.image_of_row())):
+        warnings.append(f"{repeated} rows repeat an image of another row")
     sign = table.columns.get("blob/sign")
     if sign is not None and sign.dtype.kind == "f" and (sign < 0).any():
         warnings.append(

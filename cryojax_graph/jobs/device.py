@@ -17,7 +17,7 @@ def share_cores() -> None:
     """Make one device of every core, unless the user said how many; before JAX is imported.
 
     As far as a batch divides among them. XLA leaves most of a second core idle when the matrices
-    are small; two devices are 1.3 to 1.9 times as fast. Where every core has its device, a device
+    are small; two devices are half as fast again. Where every core has its device, a device
     needs no threads to split its work among. It has no effect where an accelerator is found.
     """
     if "JAX_NUM_CPU_DEVICES" in os.environ:

@@ -328,22 +328,25 @@ def test_images_corrected_for_their_ctf_are_refused(images, tmp_path, column):
             plan_flex(config, options=JobOptions(output=str(tmp_path / "job")))
 
 
-def test_rows_that_show_one_image_are_held_out_together(images, tmp_path):
+def test_rows_that_show_one_image_are_held_out_together(images, tmp_path, monkeypatch):
     table = read_particles(images / "particles.star")
     twice = subset(table, np.repeat(np.arange(120), 2))
     assert twice.image_of_row().tolist() == np.repeat(np.arange(120), 2).tolist()
     write_particles(twice, tmp_path / "twice.star")
-    job = flex(
-        settings(
-            images,
-            particles=str(tmp_path / "twice.star"),
-            image_root=str(images),
-            truth=None,
-            epochs=1,
-        ),
-        options=JobOptions(output=str(tmp_path / "job")),
+    config = settings(
+        images, particles=str(tmp_path / "twice.star"), image_root=str(images), truth=None
     )
-    assert "240 rows show 120 images" in (job / "run.log").read_text()
+
+    def stop_before_the_fit(problem, *_):
+        fitted, held = set(problem.fitted // 2), set(problem.held // 2)
+        assert held
+        assert not fitted & held
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cryojax_graph.jobs.flex.run._fitted", stop_before_the_fit)
+    with pytest.raises(KeyboardInterrupt):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert "240 rows show 120 images" in (tmp_path / "job/run.log").read_text()
 
 
 def test_a_template_in_nanometres_is_refused(images, tmp_path):

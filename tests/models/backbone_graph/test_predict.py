@@ -47,46 +47,6 @@ def test_decoding_in_batches_is_decoding_one_by_one(make_chain):
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-4)
 
 
-def test_images_are_decoded_part_by_part(make_chain, monkeypatch):
-    from cryojax_graph.jobs.flex import results
-
-    config = small()
-    template = build_template(make_chain(10), config, pixel_size=1.5)
-    decoder = network.init(jax.random.key(0), config.decoder, template)
-    latents = jax.random.normal(jax.random.key(1), (9, config.decoder.latent_size))
-    params = {"decoder": decoder, "latents": {"mean": latents}}
-    images = np.array([8, 0, 3, 5, 1])
-    whole = decode(decoder, latents, config=config, template=template)[images]
-    for size in (2, 3, 64):
-        monkeypatch.setattr(results, "_PART", size)
-        parts = list(results.conformations(params, images, config=config, template=template))
-        assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
-        np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
-
-
-def test_a_sample_of_the_images_orders_the_latents_of_all(make_chain, monkeypatch):
-    from cryojax_graph.jobs.flex import results
-
-    config = small()
-    template = build_template(make_chain(10), config, pixel_size=1.5)
-    decoder = network.init(jax.random.key(0), config.decoder, template)
-    latents = jax.random.normal(jax.random.key(1), (300, config.decoder.latent_size))
-    params = {"decoder": decoder, "latents": {"mean": latents}}
-
-    def ordered():
-        key = jax.random.key(2)
-        return results.motion_of(key, params, config=config, template=template)
-
-    everything = ordered()
-    assert everything.sample.tolist() == list(range(300))
-    monkeypatch.setattr(results, "LARGEST_SAMPLE", 150)
-    some = ordered()
-    assert some.c_alpha.shape == (150, 10, 3)
-    assert some.latents.shape == everything.latents.shape
-    assert abs(np.corrcoef(some.latents[:, 0], everything.latents[:, 0])[0, 1]) > 0.95
-    np.testing.assert_allclose(some.spread, everything.spread, rtol=0.1)
-
-
 def test_uncertainty_grows_with_the_posterior(make_chain):
     config = small()
     template = build_template(make_chain(10), config, pixel_size=1.5)

@@ -55,7 +55,15 @@ class SpectrumReader:
         return len(self._views.rotation)
 
     def read(self, images: Int[np.ndarray, " n"]) -> dict[str, Any]:
-        """Pixels, CTF, rotations and shifts of the given images, as they are stored."""
+        """Images as they are stored, and how each was taken.
+
+        Args:
+            images: their numbers.
+
+        Returns:
+            ``image`` (n, box, box), ``ctf``, a ``CTF`` of fields of shape (n,), ``rotation``
+            (n, 3, 3) and ``shift`` (n, 2) in Å.
+        """
         return {
             "image": self._read_images(images),
             "ctf": CTF(*(np.asarray(field, np.float32)[images] for field in self._views.ctf)),
@@ -70,7 +78,7 @@ class SpectrumReader:
             batch: what ``read`` returns, on a device.
 
         Returns:
-            ``spectrum``, ``transfer``, ``rotation`` and ``shift``, one row per image.
+            ``spectrum`` and ``transfer`` (n, box, box // 2 + 1), ``rotation`` and ``shift``.
         """
 
         def of_image(image: Array, ctf: CTF) -> tuple[Array, Array]:
@@ -84,7 +92,14 @@ class SpectrumReader:
         return {"spectrum": spectrum, "transfer": transfer, **kept}
 
     def spectra(self, images: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
-        """What ``prepare`` makes of the given images, on the host."""
+        """What ``prepare`` makes of images, on the host.
+
+        Args:
+            images: their numbers.
+
+        Returns:
+            as ``prepare``.
+        """
         chunks = np.array_split(images, max(1, len(images) // 512))
         prepared = [jax.device_get(self._prepare(self.read(chunk))) for chunk in chunks]
         return {name: np.concatenate([chunk[name] for chunk in prepared]) for name in prepared[0]}
