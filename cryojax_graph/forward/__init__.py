@@ -8,7 +8,8 @@ How the parts go together:
   the image; ``project_gaussians`` draws every one on every pixel, ``project_groups`` each group of
   a ``GroupPlan`` in a window (``plan_groups`` divides, ``lost_mass`` says what is left out);
   ``slice_spectrum`` cuts through a map; ``contrast_transfer`` is what the microscope with a given
-  ``CTF`` does (``electron_wavelength``).
+  ``CTF`` does (``electron_wavelength``). ``slice_at`` and ``transfer_at`` are both at any
+  frequencies.
 - Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
@@ -32,7 +33,7 @@ An image with white noise of variance 0.1, and how likely it is:
 """
 
 from cryojax_graph.forward.batched import map_images, sum_images
-from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength
+from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength, transfer_at
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.forward.fourier import (
     crop_spectrum,
@@ -71,7 +72,7 @@ from cryojax_graph.forward.noise import (
 )
 from cryojax_graph.forward.project import project_gaussians
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
-from cryojax_graph.forward.slices import VolumeSpectrum, slice_spectrum, volume_spectrum
+from cryojax_graph.forward.slices import VolumeSpectrum, slice_at, slice_spectrum, volume_spectrum
 from cryojax_graph.forward.windows import lost_mass, project_groups
 
 __all__ = [
@@ -109,11 +110,13 @@ __all__ = [
     "sample_noise",
     "shift_image",
     "shift_phase",
+    "slice_at",
     "slice_spectrum",
     "spectrum_multiplicity",
     "sum_images",
     "to_image",
     "to_spectrum",
+    "transfer_at",
     "view",
     "volume_spectrum",
     "whitening_filter",

@@ -63,9 +63,32 @@ def contrast_transfer(ctf: CTF, *, box: int, pixel_size: Scalar) -> Float[Array,
     Returns:
         factors of the coefficients of a half spectrum, shape (box, box // 2 + 1).
     """
-    # Whole numbers are exact, and a phase of hundreds of radians needs every bit.
     ky, kx = frequency_indices(box)
-    y2, x2, xy = ky[:, None] ** 2, kx**2, ky[:, None] * kx
+    return transfer_at(ctf, kx, ky[:, None], box=box, pixel_size=pixel_size)
+
+
+def transfer_at(
+    ctf: CTF,
+    kx: Float[Array, "*#points"],
+    ky: Float[Array, "*#points"],
+    *,
+    box: int,
+    pixel_size: Scalar,
+) -> Float[Array, "*points"]:
+    """Contrast transfer function at any frequencies; as ``contrast_transfer``.
+
+    Args:
+        ctf: parameters of one image.
+        kx: periods per box along x.
+        ky: periods per box along y.
+        box: edge of the image in pixels.
+        pixel_size: Å.
+
+    Returns:
+        factors of the spectrum.
+    """
+    # Whole numbers are exact, and a phase of hundreds of radians needs every bit.
+    y2, x2, xy = ky**2, kx**2, ky * kx
     step = 1.0 / (box * jnp.asarray(pixel_size, float))
     wavelength = electron_wavelength(ctf.voltage)
     mean = 0.5 * (jnp.asarray(ctf.defocus_u) + ctf.defocus_v)

@@ -64,15 +64,37 @@ def slice_spectrum(
         Nyquist frequency, where a rotated slice leaves the map's own box.
     """
     ky, kx = frequency_indices(box)
-    ky = ky[:, None]
+    value = slice_at(volume, rotation, kx, ky[:, None], box=box)
+    return jnp.where(kx**2 + ky[:, None] ** 2 <= (box // 2) ** 2, value, 0.0)
+
+
+def slice_at(
+    volume: VolumeSpectrum,
+    rotation: Float[Array, "3 3"],
+    kx: Float[Array, "*#points"],
+    ky: Float[Array, "*#points"],
+    *,
+    box: int,
+) -> Complex[Array, "*points"]:
+    """Spectrum of the projection of a map at any frequencies within Nyquist, trilinear.
+
+    Args:
+        volume: from ``volume_spectrum``.
+        rotation: takes object to image coordinates.
+        kx: periods per box along x.
+        ky: periods per box along y.
+        box: edge of the map before padding, in pixels.
+
+    Returns:
+        spectrum with phase origin at pixel ``box // 2``.
+    """
     # x_image = R x_object, so a frequency of the image lies at Rᵀ k in the object.
     padding = (volume.coefficients.shape[0] - 1) // box
     x, y, z = (padding * (kx * rotation[0, i] + ky * rotation[1, i]) for i in range(3))
     mirrored = x < 0
     sign = jnp.where(mirrored, -1.0, 1.0)
     value = _interpolate(volume.coefficients, sign * x, sign * y, sign * z)
-    value = jnp.where(mirrored, value.conj(), value)
-    return jnp.where(kx**2 + ky**2 <= (box // 2) ** 2, value, 0.0)
+    return jnp.where(mirrored, value.conj(), value)
 
 
 def _interpolate(

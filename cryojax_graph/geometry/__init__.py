@@ -13,8 +13,10 @@ from cryojax_graph.geometry.orientations import (
     orientation_grid,
     orientation_spacing_degrees,
     orientations_at,
+    spiral_rotations,
 )
 from cryojax_graph.geometry.rotations import (
+    chordal_mean,
     euler_degrees_from_matrix,
     exp_map,
     geodesic_distance,
@@ -36,6 +38,7 @@ __all__ = [
     "apply",
     "bond_angle",
     "build_chain",
+    "chordal_mean",
     "compose",
     "dihedral",
     "euler_degrees_from_matrix",
@@ -59,6 +62,7 @@ __all__ = [
     "random_rotations",
     "rmsd",
     "six_d_from_matrix",
+    "spiral_rotations",
     "superpose",
     "superposed_rmsd",
 ]

@@ -14,6 +14,8 @@ _BASE_TURNS = 6
 # Ring and longitude of the twelve base pixels (Górski et al. 2005, equations 10 and 11).
 _FACE_RING = np.array([2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4])
 _FACE_LONGITUDE = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7])
+# Constants of the spiral: sqrt(2), and the real root of x⁴ = x + 4.
+_SPIRAL_TURNS = 2.0**0.5, 1.533751168755204288118041
 
 
 def orientation_count(order: int) -> int:
@@ -82,6 +84,35 @@ def orientation_children(index: Int[np.ndarray, " n"], order: int) -> Int[np.nda
     pixels = 4 * (index // turns)[:, None] + np.arange(4)
     psis = 2 * (index % turns)[:, None] + np.arange(2)
     return (2 * turns * pixels[:, :, None] + psis[:, None, :]).reshape(len(index), 8)
+
+
+def spiral_rotations(count: int) -> Float[np.ndarray, "count 3 3"]:
+    """Any number of near-uniform rotations, along a super-Fibonacci spiral (Alexa 2022).
+
+    They have no children; 1,821 of them are as near to a random rotation as the spherical design
+    of that size.
+
+    Args:
+        count: how many.
+
+    Returns:
+        rotation matrices.
+    """
+    height = (np.arange(count) + 0.5) / count
+    first, second = (2 * np.pi * count * height / turn for turn in _SPIRAL_TURNS)
+    near, far = np.sqrt(height), np.sqrt(1 - height)
+    w, x, y, z = (
+        near * np.sin(first),
+        near * np.cos(first),
+        far * np.sin(second),
+        far * np.cos(second),
+    )
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def _pixel_centres(

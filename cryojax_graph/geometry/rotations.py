@@ -207,17 +207,22 @@ def random_rotations(key: Key[Array, ""], count: int) -> Float[Array, "count 3 3
 
 
 def karcher_mean(
-    rotations: Float[Array, "n 3 3"], weights: Float[Array, " n"], *, steps: int = 10
+    rotations: Float[Array, "n 3 3"],
+    weights: Float[Array, " n"],
+    *,
+    start: Float[Array, "3 3"] | None = None,
+    steps: int = 10,
 ) -> Float[Array, "3 3"]:
     """Weighted Riemannian mean: the rotation of least weighted squared angle to the others.
 
-    Starts at the chordal mean (leading eigenvector of the quaternions' second moment, Markley et
-    al. 2007) and repeats R ← R exp(mean of log(R^T R_i)) (Manton 2004). The gradient runs through
-    the steps, not through the start, on which a converged result does not depend.
+    Starts at the chordal mean unless told otherwise, and repeats R ← R exp(mean of log(R^T R_i))
+    (Manton 2004). The gradient runs through the steps, not through the start, on which a converged
+    result does not depend.
 
     Args:
         rotations: rotation matrices, best within a quarter turn of one another.
         weights: non-negative, not all zero; their sum does not matter.
+        start: where to begin.
         steps: number of repetitions.
 
     Returns:
@@ -229,12 +234,29 @@ def karcher_mean(
     if len(rotations) == 0:
         raise ValueError("there are no rotations")
     share = weights / jnp.sum(weights)
-    quaternions = jax.vmap(quaternion_from_matrix)(rotations)
-    moment = product((share[:, None] * quaternions).T, quaternions)
-    start = matrix_from_quaternion(jnp.linalg.eigh(moment)[1][:, -1])
+    if start is None:
+        start = chordal_mean(rotations, share)
 
     def step(mean: Float[Array, "3 3"], _: None) -> tuple[Float[Array, "3 3"], None]:
         relative = jax.vmap(lambda rotation: log_map(product(mean.T, rotation)))(rotations)
         return product(mean, exp_map(jnp.sum(share[:, None] * relative, axis=0))), None
 
     return jax.lax.scan(step, jax.lax.stop_gradient(start), None, length=steps)[0]
+
+
+def chordal_mean(
+    rotations: Float[Array, "n 3 3"], weights: Float[Array, " n"]
+) -> Float[Array, "3 3"]:
+    """The rotation of least weighted squared chord to the others (Markley et al. 2007).
+
+    Args:
+        rotations: rotation matrices.
+        weights: non-negative, not all zero; their sum does not matter.
+
+    Returns:
+        the rotation nearest to the mean of the matrices, the leading eigenvector of the second
+        moment of the quaternions.
+    """
+    quaternions = jax.vmap(quaternion_from_matrix)(rotations)
+    moment = product((weights[:, None] * quaternions).T, quaternions)
+    return matrix_from_quaternion(jnp.linalg.eigh(moment)[1][:, -1])

@@ -1,0 +1,128 @@
+"""How sure a pose is: the modes of its posterior, and all that lies between them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from cryojax_graph.forward.grids import Scalar
+from cryojax_graph.poses.matching import GridScores, ViewBank
+from cryojax_graph.poses.refine import Pose, Prior, RefinedPose
+
+# The volume of the rotations in radians³.
+_LOG_ROTATIONS = jnp.log(8 * jnp.pi**2)
+
+
+class PoseEstimate(NamedTuple):
+    """The most probable pose of an image, and how sure it is.
+
+    Attributes:
+        pose: rotation, shift, contrast.
+        log_likelihood: above that of an image without particle.
+        covariance: within the mode, as in ``RefinedPose``.
+        probability: of the mode: that the pose is near this one and not elsewhere.
+        rotation_deviation: root of the expected squared angle to the true rotation, radians.
+        evidence: log of the mean likelihood over all poses, above an image without particle.
+    """
+
+    pose: Pose
+    log_likelihood: Float[Array, ""]
+    covariance: Float[Array, "6 6"]
+    probability: Float[Array, ""]
+    rotation_deviation: Float[Array, ""]
+    evidence: Float[Array, ""]
+
+
+def estimate_of_modes(
+    modes: RefinedPose,
+    scores: GridScores,
+    bank: ViewBank,
+    prior: Prior,
+    *,
+    reach: Scalar,
+) -> PoseEstimate:
+    """Weigh the modes of one image against one another and against the rest of the grid.
+
+    Each mode has the mass of its Gaussian (Laplace). The grid, without the neighbourhoods of the
+    modes, is what was not refined: each of its points stands for its cell, with the shift of the
+    best mode's certainty.
+
+    Args:
+        modes: refined poses, duplicates allowed.
+        scores: of the grid.
+        bank: its projections.
+        prior: of shift and contrast; that of the shift above 0.
+        reach: angle within which two modes are one and a grid point belongs to a mode, radians.
+
+    Returns:
+        the estimate.
+    """
+    log_mass = modes.log_likelihood + _log_volume(modes.covariance[:, :5, :5]) + _log_density(prior)
+    between = _angles(modes.pose.rotation, modes.pose.rotation)
+    log_mass = jnp.where(_repeated(between, log_mass, reach), -jnp.inf, log_mass)
+    best = jnp.argmax(log_mass)
+
+    to_grid = _angles_to_grid(modes.pose.rotation, bank, scores.score.shape[1])
+    of_shift = _log_volume(modes.covariance[best, 3:5, 3:5]) + jnp.log(prior.shift / (2 * jnp.pi))
+    free = jnp.all(to_grid > reach, axis=0)
+    cells = scores.score.size
+    rest = jnp.where(free, scores.score + of_shift - jnp.log(cells), -jnp.inf)
+
+    everything = jnp.concatenate([log_mass, rest.reshape(-1)])
+    evidence = jax.nn.logsumexp(everything)
+    share = jnp.exp(everything - evidence)
+    within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
+    square = jnp.concatenate([within + between[best] ** 2, to_grid[best].reshape(-1) ** 2])
+    chosen = jax.tree.map(lambda a: a[best], modes)
+    return PoseEstimate(
+        pose=chosen.pose,
+        log_likelihood=chosen.log_likelihood,
+        covariance=chosen.covariance,
+        probability=share[best],
+        rotation_deviation=jnp.sqrt(jnp.sum(share * jnp.minimum(square, jnp.pi**2))),
+        evidence=evidence,
+    )
+
+
+def _log_density(prior: Prior) -> Float[Array, ""]:
+    """Of the prior at no shift, per radian³ and Å²."""
+    return jnp.log(prior.shift / (2 * jnp.pi)) - _LOG_ROTATIONS
+
+
+def _log_volume(covariance: Float[Array, "*modes n n"]) -> Float[Array, "*modes"]:
+    """Logarithm of the integral of a Gaussian with peak 1."""
+    size = covariance.shape[-1]
+    return 0.5 * (size * jnp.log(2 * jnp.pi) + jnp.linalg.slogdet(covariance)[1])
+
+
+def _repeated(
+    between: Float[Array, "modes modes"], log_mass: Float[Array, " modes"], reach: Scalar
+) -> Bool[Array, " modes"]:
+    """Modes that are the same as a heavier one."""
+    order = jnp.arange(len(log_mass))
+    before = (log_mass[None] > log_mass[:, None]) | (
+        (log_mass[None] == log_mass[:, None]) & (order[None] < order[:, None])
+    )
+    return jnp.any(before & (between < jnp.asarray(reach)), axis=1)
+
+
+def _angles(first: Float[Array, "a 3 3"], second: Float[Array, "b 3 3"]) -> Float[Array, "a b"]:
+    return _angle_of_trace(jnp.einsum("aij,bij->ab", first, second))
+
+
+def _angles_to_grid(
+    rotations: Float[Array, "modes 3 3"], bank: ViewBank, turns: int
+) -> Float[Array, "modes views turns"]:
+    """From each mode to every view at every in-plane angle."""
+    # trace(Qᵀ Rz(psi) V) = c (a00 + a11) + s (a10 - a01) + a22 with a = Q Vᵀ, transposed.
+    relative = jnp.einsum("mik,vjk->mvij", rotations, bank.rotation)
+    psi = jnp.arange(turns) * (2 * jnp.pi / turns)
+    along = relative[..., 0, 0] + relative[..., 1, 1]
+    across = relative[..., 0, 1] - relative[..., 1, 0]
+    trace = along[..., None] * jnp.cos(psi) + across[..., None] * jnp.sin(psi)
+    return _angle_of_trace(trace + relative[..., 2, 2, None])
+
+
+def _angle_of_trace(trace: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.arccos(jnp.clip((trace - 1) / 2, -1.0, 1.0))
