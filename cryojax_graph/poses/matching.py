@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from cryojax_graph.forward.ctf import CTF, transfer_at
+from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.slices import VolumeSpectrum, slice_at
 from cryojax_graph.geometry import exp_map
 from cryojax_graph.geometry.stable import product
+from cryojax_graph.poses.band import Band, Observed
 from cryojax_graph.poses.polar import (
     PolarGrid,
     angular_series,
@@ -20,6 +22,10 @@ from cryojax_graph.poses.polar import (
     polar_weights,
     turned_products,
 )
+from cryojax_graph.poses.refine import Pose, Prior, Project
+
+# Fourier pixels kept beyond the last ring.
+_MARGIN = 4
 
 
 class ViewBank(NamedTuple):
@@ -49,14 +55,18 @@ class PolarImage(NamedTuple):
 
 
 class GridScores(NamedTuple):
-    """Log-likelihood of one image at every orientation, at the best shift and contrast.
+    """Log-likelihood of one image at every orientation, above that of an image without particle.
 
     Attributes:
-        score: above that of an image without particle, shape (views, turns).
+        score: at the best shift and contrast, with their log priors, shape (views, turns).
+        marginal: with the mean likelihood over all shifts in place of the largest.
+        scale: the best contrast.
         shift: number of the best shift.
     """
 
     score: Float[Array, "views turns"]
+    marginal: Float[Array, "views turns"]
+    scale: Float[Array, "views turns"]
     shift: Int[Array, "views turns"]
 
 
@@ -66,12 +76,16 @@ class Candidates(NamedTuple):
     Attributes:
         rotation: shape (candidates, 3, 3).
         shift: (x, y) in Å.
-        score: log-likelihood above that of an image without particle.
+        scale: contrast.
+        score: log-likelihood and log prior, as in ``GridScores``.
+        marginal: as in ``GridScores``.
     """
 
     rotation: Float[Array, "candidates 3 3"]
     shift: Float[Array, "candidates 2"]
+    scale: Float[Array, " candidates"]
     score: Float[Array, " candidates"]
+    marginal: Float[Array, " candidates"]
 
 
 def view_bank(
@@ -118,10 +132,13 @@ def polar_image(
         the image on the polar grid.
     """
     box = image.shape[0]
+    # What lies beyond the last ring is cut off first: small images are quicker to sample.
+    small = min(box, 2 * (grid.outer + _MARGIN))
+    coarse = to_image(crop_spectrum(to_spectrum(image), box=small)) * (box / small) ** 2
     kx, ky = polar_frequencies(grid)
     transfer = transfer_at(ctf, kx, ky, box=box, pixel_size=pixel_size)
     weighted = transfer * (polar_weights(grid, box=box) / noise)[:, None]
-    return PolarImage(weighted * polar_spectrum(image, grid), weighted * transfer)
+    return PolarImage(weighted * polar_spectrum(coarse, grid), weighted * transfer)
 
 
 def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
@@ -141,10 +158,10 @@ def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
     return shifts[np.argsort(length, kind="stable")][: int(np.sum(length <= reach * (1 + 1e-9)))]
 
 
-def contrast_score(
+def best_contrast(
     overlap: Float[Array, "*grid"], power: Float[Array, "*grid"], precision: Scalar
 ) -> Float[Array, "*grid"]:
-    """Log-likelihood above that of an image without particle, at the best contrast.
+    """The most probable contrast of a prediction.
 
     Args:
         overlap: inner product of image and prediction.
@@ -153,11 +170,32 @@ def contrast_score(
             contrast below 0 is excluded.
 
     Returns:
-        the maximum over the contrast of log-likelihood and prior.
+        contrast, not negative.
     """
     precision = jnp.asarray(precision)
-    scale = jnp.maximum((overlap + precision) / jnp.maximum(power + precision, 1e-30), 0.0)
-    return scale * (overlap - 0.5 * scale * power) - 0.5 * precision * (scale - 1.0) ** 2
+    return jnp.maximum((overlap + precision) / jnp.maximum(power + precision, 1e-30), 0.0)
+
+
+def contrast_score(
+    overlap: Float[Array, "*grid"],
+    power: Float[Array, "*grid"],
+    scale: Float[Array, "*grid"],
+    precision: Scalar,
+) -> Float[Array, "*grid"]:
+    """Log-likelihood above that of an image without particle, and log prior of the contrast.
+
+    Args:
+        overlap: inner product of image and prediction.
+        power: of the prediction with itself.
+        scale: contrast.
+        precision: inverse variance of the Gaussian prior of the contrast about 1.
+
+    Returns:
+        the sum of both, 0 for contrast 1 and a prediction without power.
+    """
+    return (
+        scale * (overlap - 0.5 * scale * power) - 0.5 * jnp.asarray(precision) * (scale - 1.0) ** 2
+    )
 
 
 def grid_scores(
@@ -167,7 +205,7 @@ def grid_scores(
     grid: PolarGrid,
     *,
     field: Scalar,
-    contrast_precision: Scalar = 0.0,
+    prior: Prior,
 ) -> GridScores:
     """Score one image at all orientations and shifts.
 
@@ -177,7 +215,7 @@ def grid_scores(
         shifts: (x, y) in Å; the particle stands at ``-shift``.
         grid: polar grid of both.
         field: edge of the image, Å.
-        contrast_precision: inverse variance of the contrast's prior.
+        prior: of shift and contrast.
 
     Returns:
         scores of views and turns; turn l is psi = 2π l / turns.
@@ -188,8 +226,15 @@ def grid_scores(
     overlap = turned_products(jnp.moveaxis(moved, 0, 1), bank.series, grid)
     series = angular_series(image.power + 0j, grid)[:, None]
     power = turned_products(series, bank.power, grid)[0]
-    best = jnp.max(overlap, axis=0)
-    return GridScores(contrast_score(best, power, contrast_precision), jnp.argmax(overlap, axis=0))
+    scale = best_contrast(overlap, power, prior.contrast)
+    score = contrast_score(overlap, power, scale, prior.contrast)
+    score = score - _far(shifts, prior)[:, None, None]
+    chosen = jnp.argmax(score, axis=0)
+
+    def of_chosen(values: Float[Array, "shifts views turns"]) -> Float[Array, "views turns"]:
+        return jnp.take_along_axis(values, chosen[None], axis=0)[0]
+
+    return GridScores(of_chosen(score), _marginal(score, shifts, prior), of_chosen(scale), chosen)
 
 
 def best_of_grid(
@@ -215,22 +260,97 @@ def best_of_grid(
     value, index = jax.lax.top_k(jnp.where(peak, score, -jnp.inf).reshape(-1), count)
     view, turn = index // turns, index % turns
     turned = jax.vmap(_turned)(bank.rotation[view], turn * (2 * jnp.pi / turns))
-    return Candidates(turned, shifts[scores.shift[view, turn]], value)
+    shift, scale = shifts[scores.shift[view, turn]], scores.scale[view, turn]
+    return Candidates(turned, shift, scale, value, scores.marginal[view, turn])
 
 
-def orientation_cell(rotation: Float[Array, "3 3"], width: Scalar) -> Float[Array, "8 3 3"]:
-    """The eight rotations in the middles of the eighths of a cubic cell.
+def near_candidates(
+    project: Project,
+    observed: Observed,
+    start: Pose,
+    around: Float[Array, "cells 3 3"],
+    shifts: Float[Array, "shifts 2"],
+    band: Band,
+    *,
+    field: Scalar,
+    prior: Prior,
+) -> Candidates:
+    """Score one image at orientations around a given one.
 
     Args:
-        rotation: the middle of the cell.
-        width: of the cell, radians.
+        project: from a rotation to the centred projection's coefficients on the band.
+        observed: the image.
+        start: the given pose.
+        around: rotations in the frame of the image, to be put on top of the given one.
+        shifts: to be added to the given one, Å.
+        band: where the coefficients are.
+        field: edge of the image, Å.
+        prior: of the added shift, and of the contrast.
 
     Returns:
-        rotations a quarter of the width off along each axis of the image.
+        every orientation at its best shift and contrast.
     """
-    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
-    vectors = jnp.asarray(corners, jnp.float32) * (0.25 * jnp.asarray(width))
-    return jax.vmap(lambda vector: product(exp_map(vector), rotation))(vectors)
+    waves = jnp.asarray(np.stack([band.kx, band.ky]), jnp.float32) / jnp.asarray(field)
+    phases = jnp.exp(-2j * jnp.pi * ((start.shift + shifts) @ waves))
+    wanted = observed.weight * observed.transfer * observed.spectrum * phases
+
+    def score(rotation: Float[Array, "3 3"]) -> Candidates:
+        projection = project(rotation)
+        overlap = wanted.real @ projection.real + wanted.imag @ projection.imag
+        power = jnp.sum(observed.weight * observed.transfer**2 * jnp.abs(projection) ** 2)
+        scale = best_contrast(overlap, power, prior.contrast)
+        value = contrast_score(overlap, power, scale, prior.contrast) - _far(shifts, prior)
+        best = jnp.argmax(value)
+        shift = start.shift + shifts[best]
+        marginal = _marginal(value, shifts, prior)
+        return Candidates(rotation, shift, scale[best], value[best], marginal)
+
+    return jax.vmap(score)(jax.vmap(lambda turn: product(turn, start.rotation))(around))
+
+
+def rotations_within(reach: float, spacing: float) -> Float[np.ndarray, "cells 3 3"]:
+    """Rotations by up to some angle, on a cubic lattice of rotation vectors.
+
+    Args:
+        reach: largest angle, radians.
+        spacing: distance of neighbours, radians.
+
+    Returns:
+        rotation matrices, the identity first.
+    """
+    count = int(np.ceil(reach / spacing))
+    along = np.arange(-count, count + 1) * spacing
+    vectors = np.stack(np.meshgrid(along, along, along, indexing="ij"), -1).reshape(-1, 3)
+    angle = np.linalg.norm(vectors, axis=1)
+    order = np.argsort(angle, kind="stable")[: int(np.sum(angle <= reach * (1 + 1e-9)))]
+    return np.asarray(jax.vmap(exp_map)(jnp.asarray(vectors[order], jnp.float32)))
+
+
+def grid_rotations(views: Float[Array, "views 3 3"], turns: int) -> Float[Array, "cells 3 3"]:
+    """Every view at every in-plane angle.
+
+    Args:
+        views: rotations at in-plane angle 0.
+        turns: number of in-plane angles of a whole turn.
+
+    Returns:
+        rotations, the in-plane angle runs fastest.
+    """
+    psi = jnp.arange(turns) * (2 * jnp.pi / turns)
+    every = jax.vmap(lambda view: jax.vmap(lambda angle: _turned(view, angle))(psi))
+    return every(views).reshape(-1, 3, 3)
+
+
+def _far(shifts: Float[Array, "shifts 2"], prior: Prior) -> Float[Array, " shifts"]:
+    """What the prior takes from the log-likelihood of each shift."""
+    return 0.5 * jnp.asarray(prior.shift) * jnp.sum(shifts**2, axis=1)
+
+
+def _marginal(
+    score: Float[Array, "shifts *cells"], shifts: Float[Array, "shifts 2"], prior: Prior
+) -> Float[Array, "*cells"]:
+    """Mean over the prior of the shifts; the scores hold it already."""
+    return jax.nn.logsumexp(score, axis=0) - jax.nn.logsumexp(-_far(shifts, prior))
 
 
 def _turned(rotation: Float[Array, "3 3"], psi: Float[Array, ""]) -> Float[Array, "3 3"]:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.poses.matching import GridScores, ViewBank
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose
 
 # The volume of the rotations in radians³.
@@ -36,8 +35,8 @@ class PoseEstimate(NamedTuple):
 
 def estimate_of_modes(
     modes: RefinedPose,
-    scores: GridScores,
-    bank: ViewBank,
+    scores: Float[Array, " cells"],
+    rotations: Float[Array, "cells 3 3"],
     prior: Prior,
     *,
     reach: Scalar,
@@ -45,13 +44,12 @@ def estimate_of_modes(
     """Weigh the modes of one image against one another and against the rest of the grid.
 
     Each mode has the mass of its Gaussian (Laplace). The grid, without the neighbourhoods of the
-    modes, is what was not refined: each of its points stands for its cell, with the shift of the
-    best mode's certainty.
+    modes, is what was not refined: each of its points stands for its cell.
 
     Args:
         modes: refined poses, duplicates allowed.
-        scores: of the grid.
-        bank: its projections.
+        scores: log-likelihoods on a grid of equal cells, averaged over the shifts.
+        rotations: of the grid.
         prior: of shift and contrast; that of the shift above 0.
         reach: angle within which two modes are one and a grid point belongs to a mode, radians.
 
@@ -63,17 +61,15 @@ def estimate_of_modes(
     log_mass = jnp.where(_repeated(between, log_mass, reach), -jnp.inf, log_mass)
     best = jnp.argmax(log_mass)
 
-    to_grid = _angles_to_grid(modes.pose.rotation, bank, scores.score.shape[1])
-    of_shift = _log_volume(modes.covariance[best, 3:5, 3:5]) + jnp.log(prior.shift / (2 * jnp.pi))
+    to_grid = _angles(modes.pose.rotation, rotations)
     free = jnp.all(to_grid > reach, axis=0)
-    cells = scores.score.size
-    rest = jnp.where(free, scores.score + of_shift - jnp.log(cells), -jnp.inf)
+    rest = jnp.where(free, scores - jnp.log(len(scores)), -jnp.inf)
 
-    everything = jnp.concatenate([log_mass, rest.reshape(-1)])
+    everything = jnp.concatenate([log_mass, rest])
     evidence = jax.nn.logsumexp(everything)
     share = jnp.exp(everything - evidence)
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
-    square = jnp.concatenate([within + between[best] ** 2, to_grid[best].reshape(-1) ** 2])
+    square = jnp.concatenate([within + between[best] ** 2, to_grid[best] ** 2])
     chosen = jax.tree.map(lambda a: a[best], modes)
     return PoseEstimate(
         pose=chosen.pose,
@@ -108,21 +104,5 @@ def _repeated(
 
 
 def _angles(first: Float[Array, "a 3 3"], second: Float[Array, "b 3 3"]) -> Float[Array, "a b"]:
-    return _angle_of_trace(jnp.einsum("aij,bij->ab", first, second))
-
-
-def _angles_to_grid(
-    rotations: Float[Array, "modes 3 3"], bank: ViewBank, turns: int
-) -> Float[Array, "modes views turns"]:
-    """From each mode to every view at every in-plane angle."""
-    # trace(Qᵀ Rz(psi) V) = c (a00 + a11) + s (a10 - a01) + a22 with a = Q Vᵀ, transposed.
-    relative = jnp.einsum("mik,vjk->mvij", rotations, bank.rotation)
-    psi = jnp.arange(turns) * (2 * jnp.pi / turns)
-    along = relative[..., 0, 0] + relative[..., 1, 1]
-    across = relative[..., 0, 1] - relative[..., 1, 0]
-    trace = along[..., None] * jnp.cos(psi) + across[..., None] * jnp.sin(psi)
-    return _angle_of_trace(trace + relative[..., 2, 2, None])
-
-
-def _angle_of_trace(trace: Float[Array, "..."]) -> Float[Array, "..."]:
+    trace = jnp.einsum("aij,bij->ab", first, second)
     return jnp.arccos(jnp.clip((trace - 1) / 2, -1.0, 1.0))

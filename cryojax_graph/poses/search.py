@@ -1,4 +1,4 @@
-"""One image's pose from nothing: grid, candidates, refinement, and how sure the result is."""
+"""One image's pose: from nothing or near a given one, and how sure the result is."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +11,15 @@ from jaxtyping import Array, Float
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.slices import VolumeSpectrum, slice_at
+from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
 from cryojax_graph.poses.matching import (
+    Candidates,
     ViewBank,
     best_of_grid,
+    grid_rotations,
     grid_scores,
+    near_candidates,
     polar_image,
     view_bank,
 )
@@ -24,30 +28,42 @@ from cryojax_graph.poses.posterior import PoseEstimate, estimate_of_modes
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
 
 _FEWEST_TURNS = 24
-_REACH = np.radians(10.0)
+# The finest frequency that a grid of some spacing still follows at the rim of the particle.
+_REACH_OF_GRID = 0.7
+_WIDEST_STEP = 2.0
+_COARSEST, _FINEST = 6, 24
+_COARSE_VIEWS, _FINE_VIEWS = 2, 3
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How poses are searched.
+    """How poses are searched; radii are in periods per box.
 
     Args:
-        inner: lowest frequency that counts, periods per box; the lowest ones hold the background.
-        coarse: frequency up to which the grid is scored, periods per box.
-        middle: frequency up to which all candidates are refined.
-        fine: frequency up to which the best are.
-        candidates: maxima of the grid that are refined.
-        kept: of them, those refined to the end.
-        steps: Gauss-Newton evaluations of both refinements.
+        order: HEALPix order of the viewing directions.
+        inner: lowest frequency that counts; the lowest ones hold the background.
+        coarse: frequency up to which grids are scored.
+        radii: frequency up to which each round of refinement goes.
+        kept: candidates that enter each round.
+        steps: Gauss-Newton evaluations of each round.
     """
 
+    order: int = 2
     inner: int = 1
     coarse: int = 12
-    middle: int = 16
-    fine: int = 32
-    candidates: int = 16
-    kept: int = 4
-    steps: tuple[int, int] = (3, 5)
+    radii: tuple[int, ...] = (16, 32)
+    kept: tuple[int, ...] = (16, 4)
+    steps: tuple[int, ...] = (3, 5)
+
+    @property
+    def grid(self) -> PolarGrid:
+        """Polar grid of the coarse frequencies."""
+        return polar_grid(self.inner, self.coarse, fewest_turns=_FEWEST_TURNS)
+
+    @property
+    def spacing(self) -> float:
+        """Distance of neighbouring viewing directions, radians."""
+        return float(np.radians(orientation_spacing_degrees(self.order)))
 
 
 class Search(NamedTuple):
@@ -56,14 +72,45 @@ class Search(NamedTuple):
     Attributes:
         volume: its spectrum.
         bank: its projections on the polar grid.
+        rotations: of the grid: every view at every in-plane angle.
         shifts: that are tried, (x, y) in Å.
         noise: power of the noise in shells 0 … box // 2, variance per pixel.
     """
 
     volume: VolumeSpectrum
     bank: ViewBank
+    rotations: Float[Array, "cells 3 3"]
     shifts: Float[Array, "shifts 2"]
     noise: Float[Array, " shells"]
+
+
+def plan_search(*, field: float, radius: float, finest: int) -> SearchConfig:
+    """Choose grids and rounds for a particle.
+
+    Args:
+        field: edge of the images, Å.
+        radius: of the sphere with the particle's radius of gyration, Å.
+        finest: frequency up to which reference and images are used, periods per box.
+
+    Returns:
+        the settings: a finer grid for particles whose rim moves by more than 15 Å from one view
+        of the coarse grid to the next; rounds that double the frequency.
+    """
+    spacings = [np.radians(orientation_spacing_degrees(k)) for k in (_COARSE_VIEWS, _FINE_VIEWS)]
+    order = _COARSE_VIEWS if radius * spacings[0] < 15.0 else _FINE_VIEWS
+    followed = _REACH_OF_GRID * field / (radius * spacings[order - _COARSE_VIEWS])
+    coarse = int(np.clip(round(followed), _COARSEST, min(_FINEST, finest)))
+    radii = [min(finest, round(4 / 3 * coarse))]
+    while radii[-1] < finest:
+        radii.append(min(finest, round(_WIDEST_STEP * radii[-1])))
+    rounds = len(radii)
+    return SearchConfig(
+        order=order,
+        coarse=coarse,
+        radii=tuple(radii),
+        kept=(16, *[4] * (rounds - 1)),
+        steps=(*[3] * (rounds - 1), 5),
+    )
 
 
 def prepare_search(
@@ -88,7 +135,8 @@ def prepare_search(
     Returns:
         what ``search_pose`` needs.
     """
-    return Search(volume, view_bank(volume, views, _grid(config), box=box), shifts, noise)
+    bank = view_bank(volume, views, config.grid, box=box)
+    return Search(volume, bank, grid_rotations(views, config.grid.turns), shifts, noise)
 
 
 def search_pose(
@@ -113,49 +161,117 @@ def search_pose(
     Returns:
         the most probable pose.
     """
-    box = image.shape[0]
-    grid, field = _grid(config), box * pixel_size
+    grid, field = config.grid, image.shape[0] * pixel_size
     rings = search.noise[config.inner : config.coarse + 1]
     polar = polar_image(image, ctf, rings, grid, pixel_size=pixel_size)
-    scores = grid_scores(
-        polar, search.bank, search.shifts, grid, field=field, contrast_precision=prior.contrast
+    scores = grid_scores(polar, search.bank, search.shifts, grid, field=field, prior=prior)
+    found = best_of_grid(scores, search.bank, search.shifts, count=config.kept[0])
+    modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
+    return estimate_of_modes(
+        modes, scores.marginal.reshape(-1), search.rotations, prior, reach=0.5 * config.spacing
     )
-    found = best_of_grid(scores, search.bank, search.shifts, count=config.candidates)
-    band = fourier_band(box, config.inner, config.fine)
-    observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
-    refine = partial(_refine_all, search.volume, observed, band, box=box, field=field, prior=prior)
-    scale = jnp.ones(config.candidates)
-    starts = Pose(found.rotation, found.shift, scale)
-    rough = refine(starts, radius=config.middle, steps=config.steps[0])
-    _, best = jax.lax.top_k(rough.log_likelihood, config.kept)
-    starts = jax.tree.map(lambda a: a[best], rough.pose)
-    refined = refine(starts, radius=config.fine, steps=config.steps[1])
-    return estimate_of_modes(refined, scores, search.bank, prior, reach=_REACH)
 
 
-def _grid(config: SearchConfig) -> PolarGrid:
-    return polar_grid(config.inner, config.coarse, fewest_turns=_FEWEST_TURNS)
-
-
-def _refine_all(
-    volume: VolumeSpectrum,
-    observed: Observed,
-    band: Band,
-    starts: Pose,
+def search_pose_near(
+    image: Float[Array, "box box"],
+    ctf: CTF,
+    start: Pose,
+    around: Float[Array, "cells 3 3"],
+    search: Search,
+    config: SearchConfig,
     *,
-    radius: float,
-    steps: int,
-    box: int,
-    field: float,
+    pixel_size: float,
+    prior: Prior,
+) -> PoseEstimate:
+    """Find the pose of one image in the neighbourhood of a given one.
+
+    Args:
+        image: particle image.
+        ctf: of the image.
+        start: the given pose.
+        around: rotations in the frame of the image that are tried on it, from ``rotations_within``.
+        search: the reference.
+        config: of the search.
+        pixel_size: Å.
+        prior: of the distance from the given shift, and of the contrast.
+
+    Returns:
+        the most probable pose; probability and evidence are within the neighbourhood.
+    """
+    box = image.shape[0]
+    field = box * pixel_size
+    band = fourier_band(box, config.inner, config.coarse)
+    observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
+    scored = near_candidates(
+        partial(_project, search.volume, band, box=box),
+        observed,
+        start,
+        around,
+        search.shifts,
+        band,
+        field=field,
+        prior=prior,
+    )
+    kept = min(config.kept[0], len(around))
+    _, best = jax.lax.top_k(scored.score, kept)
+    found = jax.tree.map(lambda a: a[best], scored)
+    modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
+    return estimate_of_modes(modes, scored.marginal, scored.rotation, prior, reach=0.5 * config.spacing)
+
+
+def refine_candidates(
+    image: Float[Array, "box box"],
+    ctf: CTF,
+    found: Candidates,
+    search: Search,
+    config: SearchConfig,
+    *,
+    pixel_size: float,
     prior: Prior,
 ) -> RefinedPose:
-    points = points_within(band, radius)
-    part, seen = prefix(band, points), jax.tree.map(lambda a: a[:points], observed)
-    kx, ky = jnp.asarray(part.kx, jnp.float32), jnp.asarray(part.ky, jnp.float32)
+    """Refine candidates from coarse to fine, fewer in every round.
 
-    def project(rotation: Float[Array, "3 3"]) -> Array:
-        return slice_at(volume, rotation, kx, ky, box=box)
+    Args:
+        image: particle image.
+        ctf: of the image.
+        found: candidates, best first.
+        search: the reference.
+        config: of the search.
+        pixel_size: Å.
+        prior: of shift and contrast.
 
-    return jax.vmap(
-        lambda start: refine_pose(project, seen, start, part, field=field, steps=steps, prior=prior)
-    )(starts)
+    Returns:
+        those of the last round, best first, then those that were left behind, as they were.
+    """
+    box = image.shape[0]
+    band = fourier_band(box, config.inner, config.radii[-1])
+    observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
+
+    def refine(poses: Pose, radius: int, steps: int) -> RefinedPose:
+        points = points_within(band, radius)
+        part, seen = prefix(band, points), Observed(*(a[:points] for a in observed))
+        project = partial(_project, search.volume, part, box=box)
+        field = box * pixel_size
+        refined = jax.vmap(
+            lambda pose: refine_pose(
+                project, seen, pose, part, field=field, steps=steps, prior=prior
+            )
+        )(poses)
+        order = jnp.argsort(-refined.log_likelihood)
+        return jax.tree.map(lambda a: a[order], refined)
+
+    best = refine(Pose(found.rotation, found.shift, found.scale), config.radii[0], config.steps[0])
+    left: list[RefinedPose] = []
+    for radius, kept, steps in zip(
+        config.radii[1:], config.kept[1:], config.steps[1:], strict=True
+    ):
+        left.append(jax.tree.map(lambda a, kept=kept: a[kept:], best))
+        best = refine(jax.tree.map(lambda a, kept=kept: a[:kept], best.pose), radius, steps)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), best, *reversed(left))
+
+
+def _project(
+    volume: VolumeSpectrum, band: Band, rotation: Float[Array, "3 3"], *, box: int
+) -> Array:
+    kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
+    return slice_at(volume, rotation, kx, ky, box=box)
