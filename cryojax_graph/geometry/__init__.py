@@ -1,4 +1,4 @@
-"""Rotations, rigid frames, torsions, superposition and orientation grids."""
+"""Rotations, rigid frames, torsions, superposition, orientation grids and point groups."""
 
 from cryojax_graph.geometry.frames import (
     Frames,
@@ -31,11 +31,17 @@ from cryojax_graph.geometry.rotations import (
     six_d_from_matrix,
 )
 from cryojax_graph.geometry.superpose import rmsd, superpose, superposed_rmsd
+from cryojax_graph.geometry.symmetry import (
+    asymmetric_unit,
+    nearest_equivalent,
+    symmetry_rotations,
+)
 from cryojax_graph.geometry.torsions import bond_angle, build_chain, dihedral, place_atom
 
 __all__ = [
     "Frames",
     "apply",
+    "asymmetric_unit",
     "bond_angle",
     "build_chain",
     "chordal_mean",
@@ -52,6 +58,7 @@ __all__ = [
     "matrix_from_euler_degrees",
     "matrix_from_quaternion",
     "matrix_from_two_vectors",
+    "nearest_equivalent",
     "orientation_children",
     "orientation_count",
     "orientation_grid",
@@ -65,4 +72,5 @@ __all__ = [
     "spiral_rotations",
     "superpose",
     "superposed_rmsd",
+    "symmetry_rotations",
 ]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from cryojax_graph.geometry.symmetry import nearest_equivalent
+
 _MIRROR = np.diag([1.0, 1.0, -1.0])
 # Images tried as the one that fixes the common rotation.
 _TRIALS = 64
@@ -18,7 +20,8 @@ class PoseErrors(NamedTuple):
     Attributes:
         rotation_degrees: angle between estimated and true rotation, shape (images,).
         out_of_plane_degrees: angle between the viewing directions, shape (images,).
-        alignment: rotation G, shape (3, 3); ``estimated @ G`` is compared with the truth.
+        alignment: rotation G, shape (3, 3); ``estimated @ G`` is compared with the truth. Of a
+            symmetric object G g does as well for every element g.
         mirrored: whether the other hand of the estimate was taken.
     """
 
@@ -29,24 +32,37 @@ class PoseErrors(NamedTuple):
 
 
 def pose_errors(
-    estimated: _Rotations, truth: _Rotations, *, both_hands: bool = False
+    estimated: _Rotations,
+    truth: _Rotations,
+    *,
+    both_hands: bool = False,
+    symmetry: str = "C1",
 ) -> PoseErrors:
     """Errors of rotations after the best common rotation of the object, R ↦ R G.
 
     Each of some images proposes G; the proposal of least median error is averaged over the better
-    half of the images, so that a minority of wrong poses does not move it.
+    half of the images, so that a minority of wrong poses does not move it. Of the equivalents of a
+    true rotation the one nearest to the aligned estimate counts, image by image; what an image
+    proposes is then off by an element of the group at most, and therefore as good.
 
     Args:
         estimated: rotations that take object to image coordinates.
         truth: the true ones.
         both_hands: also try the mirrored object, whose poses are diag(1, 1, -1) R diag(1, 1, -1).
+        symmetry: point group of the object, its axes where RELION has them in the frame of the
+            truth; those of the estimate may lie anywhere.
 
     Returns:
         the errors under the alignment, and the hand, of least median rotation error.
     """
     estimated, truth = estimated.astype(np.float64), truth.astype(np.float64)
     hands = (False, True) if both_hands else (False,)
-    results = [_aligned(_MIRROR @ estimated @ _MIRROR if m else estimated, truth, m) for m in hands]
+    results = [
+        _aligned(
+            _MIRROR @ estimated @ _MIRROR if mirrored else estimated, truth, mirrored, symmetry
+        )
+        for mirrored in hands
+    ]
     return min(results, key=lambda result: np.median(result.rotation_degrees))
 
 
@@ -74,17 +90,22 @@ def shift_errors(
     return np.linalg.norm(difference - projections @ offset, axis=1)
 
 
-def _aligned(estimated: _Rotations, truth: _Rotations, mirrored: bool) -> PoseErrors:
+def _aligned(estimated: _Rotations, truth: _Rotations, mirrored: bool, symmetry: str) -> PoseErrors:
+    def comparable(alignment: Float[np.ndarray, "3 3"]) -> tuple[_Rotations, _Rotations]:
+        aligned = estimated @ alignment
+        return aligned, nearest_equivalent(truth, aligned, symmetry)
+
     votes = estimated.swapaxes(1, 2) @ truth
     trials = votes[np.linspace(0, len(votes) - 1, min(_TRIALS, len(votes))).astype(int)]
-    medians = [np.median(_angles_degrees(estimated @ trial, truth)) for trial in trials]
-    best = trials[np.argmin(medians)]
-    errors = _angles_degrees(estimated @ best, truth)
+    medians = [np.median(_angles_degrees(*comparable(trial))) for trial in trials]
+    aligned, nearest = comparable(trials[np.argmin(medians)])
+    errors = _angles_degrees(aligned, nearest)
+    votes = estimated.swapaxes(1, 2) @ nearest
     best = _nearest_rotation(votes[errors <= np.median(errors)].sum(axis=0))
-    aligned = estimated @ best
-    cross = np.linalg.norm(np.cross(aligned[:, 2], truth[:, 2]), axis=1)
-    out_of_plane = np.degrees(np.arctan2(cross, (aligned[:, 2] * truth[:, 2]).sum(axis=1)))
-    return PoseErrors(_angles_degrees(aligned, truth), out_of_plane, best, mirrored)
+    aligned, nearest = comparable(best)
+    cross = np.linalg.norm(np.cross(aligned[:, 2], nearest[:, 2]), axis=1)
+    out_of_plane = np.degrees(np.arctan2(cross, (aligned[:, 2] * nearest[:, 2]).sum(axis=1)))
+    return PoseErrors(_angles_degrees(aligned, nearest), out_of_plane, best, mirrored)
 
 
 def _angles_degrees(first: _Rotations, second: _Rotations) -> Float[np.ndarray, " images"]:
