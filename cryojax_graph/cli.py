@@ -62,6 +62,10 @@ VERBS: Mapping[str, Verb] = {
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),
+    "validate poses": Verb(
+        "cryojax_graph.jobs.validate",
+        "score the poses of particles against the truth, or against those of another run",
+    ),
     "validate model": Verb("cryojax_graph.jobs.validate", "score an atomic model against another"),
     "demo": Verb(
         "cryojax_graph.jobs.demo",

@@ -174,8 +174,8 @@ def scatter_figure(
     many = len(x_values) > _MANY_POINTS
     marker: dict[str, Any] = {"size": 3 if many else 6, "opacity": 0.6 if many else 0.85}
     if colour is not None:
-        bar = {"title": {"text": colour_title, "side": "right"}, "thickness": 12, "outlinewidth": 0}
-        marker |= {"color": _typed(colour), "colorscale": "Viridis", "colorbar": bar}
+        marker |= {"color": _typed(colour), "colorscale": "Viridis"}
+        marker["colorbar"] = _colour_bar(colour_title)
     trace = {
         "type": "scattergl" if many else "scatter",
         "mode": "markers",
@@ -227,6 +227,78 @@ def heat_map_figure(
     if symmetric:
         trace["zmid"] = 0
     return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y)}, caption)
+
+
+def sphere_figure(
+    directions: Num[np.ndarray, "n 3"],
+    values: Num[np.ndarray, " n"],
+    *,
+    value_title: str = "",
+    value_range: tuple[Number, Number] | None = None,
+    caption: str = "",
+) -> str:
+    """Directions on the whole sphere, coloured by a value, in Mollweide's map of equal areas.
+
+    Args:
+        directions: unit vectors; +z is at the top, +x in the middle.
+        values: of each direction.
+        value_title: name and unit of the values.
+        value_range: ends of the scale of colours; those of the values when not given.
+        caption: what the reader should see in it.
+
+    Returns:
+        HTML; the graticule has a line every 30° from the top and every 60° around.
+    """
+    x, y = _mollweide(np.arctan2(directions[:, 1], directions[:, 0]), directions[:, 2])
+    along = np.linspace(-1.0, 1.0, 61)
+    lines = [
+        *(_mollweide(np.pi * along, np.full(61, h)) for h in np.sin(np.pi * np.arange(-2, 3) / 6)),
+        *(_mollweide(np.full(61, t), np.sin(np.pi * along / 2)) for t in np.pi * along[::10]),
+    ]
+    gap = np.full((2, 1), np.nan)
+    places = np.hstack([part for line in lines for part in (np.stack(line), gap)])
+    grid = {
+        "x": _typed(places[0]),
+        "y": _typed(places[1]),
+        "mode": "lines",
+        "line": {"color": "#c9ced6", "width": 1},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    many = len(x) > _MANY_POINTS
+    low, high = value_range or (float(values.min()), float(values.max()))
+    points = {
+        "type": "scattergl" if many else "scatter",
+        "mode": "markers",
+        "x": _typed(x),
+        "y": _typed(y),
+        "marker": {
+            "size": 3 if many else 6,
+            "opacity": 0.7 if many else 0.85,
+            "color": _typed(values),
+            "colorscale": "Viridis",
+            "cmin": low,
+            "cmax": high,
+            "colorbar": _colour_bar(value_title),
+        },
+        "hovertemplate": "%{marker.color:.3g}<extra></extra>",
+        "showlegend": False,
+    }
+    layout = {
+        "xaxis": {"visible": False, "range": [-1.02, 1.02]},
+        "yaxis": {"visible": False, "range": [-0.51, 0.51], "scaleanchor": "x"},
+    }
+    return _figure([grid, points], layout, caption)
+
+
+def _mollweide(
+    turn: Num[np.ndarray, " n"], height: Num[np.ndarray, " n"]
+) -> tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]]:
+    """Place on a map 2 wide and 1 high of longitude (radians) and sine of latitude."""
+    # 2 a + sin 2 a = π sin(latitude) has no closed form for the auxiliary angle a.
+    auxiliary = np.linspace(-np.pi / 2, np.pi / 2, 2001)
+    angle = np.interp(height, (2 * auxiliary + np.sin(2 * auxiliary)) / np.pi, auxiliary)
+    return turn / np.pi * np.cos(angle), np.sin(angle) / 2
 
 
 def backbone_figure(
@@ -346,6 +418,10 @@ def _typed(values: np.ndarray) -> dict[str, str]:
     values = np.ascontiguousarray(values, "<f4")
     typed = {"dtype": "f4", "bdata": base64.b64encode(values.tobytes()).decode()}
     return typed | ({"shape": f"{values.shape[0]},{values.shape[1]}"} if values.ndim == 2 else {})
+
+
+def _colour_bar(title: str) -> dict[str, Any]:
+    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cryojax_graph.jobs.figures import (
     image_grid,
     motion_range,
     scatter_figure,
+    sphere_figure,
 )
 
 X, Y = Axis("step"), Axis("loss", log=True, range=(0.1, 10.0))
@@ -98,6 +99,31 @@ def test_a_heat_map_keeps_rows_and_columns(symmetric):
     np.testing.assert_array_equal(array(trace["x"]), [0, 2, 4])
     np.testing.assert_array_equal(array(trace["y"]), [10, 11])
     assert ("zmid" in trace) == symmetric
+
+
+def test_a_sphere_has_its_poles_its_front_and_its_sides_where_maps_have_them():
+    directions = np.array([[0, 0, 1], [0, 0, -1], [1, 0, 0], [0, 1, 0], [0, -1, 0]], float)
+    spec = spec_of(sphere_figure(directions, np.arange(5.0), value_range=(0, 8)))
+    _, points = spec["data"]
+    np.testing.assert_allclose(array(points["x"]), [0, 0, 0, 0.5, -0.5], atol=1e-6)
+    np.testing.assert_allclose(array(points["y"]), [0.5, -0.5, 0, 0, 0], atol=1e-6)
+    assert (points["marker"]["cmin"], points["marker"]["cmax"]) == (0, 8)
+
+
+def test_equal_areas_of_a_sphere_are_equal_areas_of_its_map():
+    # Slices of equal height of a sphere have equal areas, and those of the map are of an ellipse.
+    height = np.linspace(-1, 1, 21)
+    directions = np.stack([np.sqrt(1 - height**2), np.zeros(21), height], axis=1)
+    _, points = spec_of(sphere_figure(directions, height))["data"]
+    y = 2 * array(points["y"]).astype(float).clip(-0.5, 0.5)
+    below = 0.5 + (y * np.sqrt(1 - y**2) + np.arcsin(y)) / np.pi
+    np.testing.assert_allclose(below, np.linspace(0, 1, 21), atol=1e-4)
+    assert points["marker"]["cmin"] == -1
+
+
+def test_a_map_of_many_directions_is_drawn_by_the_graphics_card():
+    directions = np.tile([[0.0, 0.0, 1.0]], (5000, 1))
+    assert spec_of(sphere_figure(directions, np.zeros(5000)))["data"][1]["type"] == "scattergl"
 
 
 def test_a_backbone_is_cut_at_chain_ends_and_gaps():

@@ -14,6 +14,7 @@ from cryojax_graph.jobs.figures import (
     curves_figure,
     heat_map_figure,
     histogram_figure,
+    sphere_figure,
 )
 from cryojax_graph.jobs.report import Section, page
 
@@ -44,6 +45,7 @@ def test_a_browser_draws_every_figure_without_a_network(tmp_path):
         ),
         histogram_figure({"a": x, "b": x}, Axis("x"), marks={"mean": 1.5}),
         heat_map_figure(np.eye(3), Axis("x"), Axis("y"), symmetric=True),
+        sphere_figure(np.eye(3), np.arange(3.0)),
         backbone_figure(
             frames,
             np.repeat([0, 1], 10),
@@ -60,7 +62,7 @@ def test_a_browser_draws_every_figure_without_a_network(tmp_path):
     command += ["--enable-unsafe-swiftshader", "--virtual-time-budget=8000", "--dump-dom"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    assert len(re.findall(r'<div class="plot js-plotly-plot"', dom)) == 3
+    assert len(re.findall(r'<div class="plot js-plotly-plot"', dom)) == 4
     assert len(re.findall(r'class="scene js-plotly-plot"', dom)) == 1
     assert "three</output>" in dom
     # Two chains of 10: 37 rings of 8 vertices each; the last frame lies 100 Å above the first.

@@ -17,8 +17,8 @@ from cryojax_graph.io.describe_particles import ctf_treatment
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.particle_table import ParticleTable
-from cryojax_graph.io.particles import read_particles
 from cryojax_graph.io.residues import ResidueTable, find_residues
+from cryojax_graph.jobs.passthrough import read_with_passthrough
 from cryojax_graph.models.backbone_graph.template import TemplateAtoms
 from cryojax_graph.protein import residue_electrons, residue_width
 from cryojax_graph.training.recipes.backbone_graph import Views
@@ -82,8 +82,7 @@ def read_views(
         InputError: poses, CTF or pixel size are missing, boxes or pixel sizes are mixed, images are
             missing or were corrected for their CTF, or there are too few.
     """
-    table = _with_passthrough(read_particles(path))
-    table.require("poses", "ctf", "pixel_size")
+    table = read_with_passthrough(path, "poses", "ctf", "pixel_size")
     if len(table) < fewest:
         raise InputError(
             path,
@@ -123,14 +122,6 @@ def read_views(
     )
     root = Path(image_root or Path(path).parent).resolve()
     return Particles(table, images, views, float(sizes[0]), images.box, root)
-
-
-def _with_passthrough(table: ParticleTable) -> ParticleTable:
-    """The table with what cryoSPARC keeps of the same particles in a file beside it."""
-    if table.kind != "cs" or all(table.has(piece) for piece in ("poses", "ctf", "pixel_size")):
-        return table
-    beside = sorted(Path(table.source).parent.glob("*passthrough*particles*.cs"))
-    return read_particles(table.source, passthrough=beside) if beside else table
 
 
 def read_template(path: str | Path) -> TemplateModel:

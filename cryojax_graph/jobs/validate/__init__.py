@@ -10,12 +10,20 @@ from cryojax_graph.jobs.validate.motion import (
     plan_validate_motion,
     validate_motion,
 )
+from cryojax_graph.jobs.validate.poses import (
+    ValidatePosesConfig,
+    plan_validate_poses,
+    validate_poses,
+)
 
 __all__ = [
     "ValidateModelConfig",
     "ValidateMotionConfig",
+    "ValidatePosesConfig",
     "plan_validate_model",
     "plan_validate_motion",
+    "plan_validate_poses",
     "validate_model",
     "validate_motion",
+    "validate_poses",
 ]

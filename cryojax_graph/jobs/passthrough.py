@@ -1,0 +1,27 @@
+"""Particle tables with what cryoSPARC keeps of the same particles in a file beside them."""
+
+from pathlib import Path
+
+from cryojax_graph.io.particle_table import ParticleTable, Piece
+from cryojax_graph.io.particles import read_particles
+
+
+def read_with_passthrough(path: str | Path, *pieces: Piece) -> ParticleTable:
+    """Read a particle table that states what a job needs, alone or with its passthrough files.
+
+    Args:
+        path: STAR or .cs table.
+        pieces: what the job needs, for instance ``poses``.
+
+    Returns:
+        the table; the files beside a .cs table are read only where it lacks a piece.
+
+    Raises:
+        InputError: the table cannot be used, or a piece is absent.
+    """
+    table = read_particles(path)
+    if table.kind == "cs" and not all(table.has(piece) for piece in pieces):
+        beside = sorted(Path(path).parent.glob("*passthrough*particles*.cs"))
+        table = read_particles(path, passthrough=beside) if beside else table
+    table.require(*pieces)
+    return table

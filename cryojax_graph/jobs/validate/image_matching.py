@@ -1,0 +1,192 @@
+"""The same images in two particle tables."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from cryojax_graph.io.errors import InputError, quote, row_place
+from cryojax_graph.io.particle_table import ParticleTable
+
+_UID = "uid"
+# cryoSPARC puts an identifier of 21 digits before the names of files that it imports.
+_IMPORTED = re.compile(r"^\d{21}_")
+
+
+class MatchedRows(NamedTuple):
+    """Rows that show one image.
+
+    Attributes:
+        rows: of the particles, from 0, in their order.
+        true_rows: of the truth.
+        by: what the images were told by, in words.
+        warnings: what the user should know about it.
+    """
+
+    rows: Int64[np.ndarray, " matched"]
+    true_rows: Int64[np.ndarray, " matched"]
+    by: str
+    warnings: tuple[str, ...] = ()
+
+
+def image_names(table: ParticleTable) -> list[str]:
+    """Names of the images of a table, as RELION writes them.
+
+    Args:
+        table: particles.
+
+    Returns:
+        for instance ``000001@stack.mrcs``, one for each row.
+    """
+    pairs = zip(table.image_index.tolist(), table.image_path.tolist(), strict=True)
+    return [f"{index + 1:06d}@{path}" for index, path in pairs]
+
+
+def match_images(particles: ParticleTable, truth: ParticleTable) -> MatchedRows | None:
+    """Rows of two tables that show the same images.
+
+    Images are told by cryoSPARC's identifiers; where these have none in common by the name of the
+    stack and the number in it; and where folders differ by the name without them.
+
+    Args:
+        particles: table whose rows are looked for; several may show one image.
+        truth: table in which they are looked for.
+
+    Returns:
+        the rows; None where the tables have no image in common.
+
+    Raises:
+        InputError: an image stands in several rows of ``truth`` and in another number of rows of
+            ``particles``, so that nothing tells which belongs to which.
+    """
+    for by, keys_of in _IDENTITIES.items():
+        keys, true_keys = keys_of(particles), keys_of(truth)
+        if not set(keys).isdisjoint(true_keys):
+            _refuse_ambiguous(keys, true_keys, particles, truth)
+            return _paired(keys, true_keys, by)
+    return None
+
+
+def match_rows(
+    particles: ParticleTable, truth: ParticleTable | None, *, truth_path: str | Path, count: int
+) -> MatchedRows:
+    """Rows paired by their number alone.
+
+    Args:
+        particles: table of as many rows as the truth.
+        truth: table that names other images; None for a file that names none.
+        truth_path: of the truth, for messages.
+        count: rows of the truth.
+
+    Returns:
+        all rows, with a warning where there are signs that this is wrong.
+
+    Raises:
+        InputError: the numbers of rows differ.
+    """
+    if len(particles) != count:
+        why = "names no images" if truth is None else "names none of its images"
+        raise InputError(
+            particles.source,
+            f"table {particles.table_name}" if particles.table_name else "table",
+            f"it has {len(particles):,} rows, the truth {truth_path} has {count:,} and {why}, so "
+            "that nothing tells which belong together",
+            "name as the truth the particles.star of the simulation, whose images have names"
+            if truth is None
+            else "name a truth of the same images",
+        )
+    rows = np.arange(count)
+    warnings = ()
+    if truth is not None:
+        warnings = (
+            f"No image of {particles.source} is named in the truth; as both have {count:,} rows, "
+            "they are compared row by row",
+        )
+    elif len(np.unique(particles.image_path)) == 1 and (particles.image_index != rows).any():
+        warnings = (
+            "The particles are not in the order of their stack, but are compared row by row with "
+            f"{truth_path}, which names no images: if rows were sorted or left out, name as the "
+            "truth the particles.star of the simulation, whose images have names",
+        )
+    return MatchedRows(rows, rows, "the number of their row", warnings)
+
+
+def _uids(table: ParticleTable) -> Sequence[Hashable]:
+    values = table.columns.get(_UID)
+    known = table.kind == "cs" and values is not None and values.dtype.kind == "u"
+    return values.tolist() if known and values is not None else ()
+
+
+def _full_names(table: ParticleTable) -> Sequence[Hashable]:
+    return _keys(table, os.path.normpath)
+
+
+def _file_names(table: ParticleTable) -> Sequence[Hashable]:
+    def bare(path: str) -> str:
+        return _IMPORTED.sub("", os.path.basename(path))
+
+    stacks = {os.path.normpath(path) for path in table.image_path.tolist()}
+    # Two stacks of one name in different folders: without these the name says nothing.
+    return _keys(table, bare) if len({bare(path) for path in stacks}) == len(stacks) else ()
+
+
+def _keys(table: ParticleTable, name_of: Callable[[str], str]) -> list[Hashable]:
+    paths, stack = np.unique(table.image_path, return_inverse=True)
+    names = [name_of(path) for path in paths.tolist()]
+    pairs = zip(stack.ravel().tolist(), table.image_index.tolist(), strict=True)
+    return [(names[number], index) for number, index in pairs]
+
+
+_IDENTITIES: dict[str, Callable[[ParticleTable], Sequence[Hashable]]] = {
+    "cryoSPARC's identifiers": _uids,
+    "image names": _full_names,
+    "image names without their folders": _file_names,
+}
+
+
+def _refuse_ambiguous(
+    keys: Sequence[Hashable],
+    true_keys: Sequence[Hashable],
+    particles: ParticleTable,
+    truth: ParticleTable,
+) -> None:
+    times, true_times = Counter(keys), Counter(true_keys)
+    for row, key in enumerate(true_keys):
+        if true_times[key] > 1 and times[key] not in (0, true_times[key]):
+            raise InputError(
+                truth.source,
+                row_place(row, table=truth.table_name),
+                f"image {quote(image_names(truth)[row])} stands in {true_times[key]} rows here and "
+                f"in {times[key]} of {particles.source}: nothing tells which pose is meant",
+                "leave one row of each image in the truth",
+            )
+
+
+def _paired(keys: Sequence[Hashable], true_keys: Sequence[Hashable], by: str) -> MatchedRows:
+    places: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for row, key in enumerate(true_keys):
+        places[key].append(row)
+    seen: Counter[Hashable] = Counter()
+    pairs = []
+    for row, key in enumerate(keys):
+        if key in places:
+            # A single row of the truth serves all rows of its image.
+            pairs.append((row, places[key][seen[key] % len(places[key])]))
+            seen[key] += 1
+    warnings = []
+    if left_out := len(keys) - len(pairs):
+        warnings.append(
+            f"{left_out:,} of {len(keys):,} particles are not in the truth and left out"
+        )
+    if repeated := sum(len(places[key]) > 1 for key in seen):
+        warnings.append(
+            f"{repeated:,} images stand in several rows of both tables; these are paired in their "
+            "order"
+        )
+    rows = np.array(pairs, np.int64)
+    return MatchedRows(rows[:, 0], rows[:, 1], by, tuple(warnings))

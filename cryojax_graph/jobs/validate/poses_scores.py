@@ -1,0 +1,158 @@
+"""How far estimated poses are from the true ones."""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.validate.poses_input import PosePairs
+from cryojax_graph.metrics import PoseErrors, bootstrap_interval, pose_errors, shift_errors
+
+Figures: TypeAlias = dict[str, int | float]
+# Without a pose in common errors of twenty images have a median of 95° to 130°.
+_UNRELATED_DEGREES, _UNRELATED_PERCENT = 60.0, 5.0
+_TURNED_DEGREES = 10.0
+_FEW = 20
+
+
+class PoseScores(NamedTuple):
+    """Figures and what their pictures need.
+
+    Attributes:
+        figures: by name; those whose name says no unit are numbers or ratios.
+        rotation: error of each image, degrees.
+        out_of_plane: error of each viewing direction, degrees.
+        shift: error of each image, Å.
+        other_hand_median: rotation error with the mirrored object, degrees; None where that does
+            not fit better, or was allowed.
+    """
+
+    figures: Figures
+    rotation: Float[np.ndarray, " images"]
+    out_of_plane: Float[np.ndarray, " images"]
+    shift: Float[np.ndarray, " images"]
+    other_hand_median: float | None
+
+
+def check_symmetry(symmetry: str) -> None:
+    """Refuse a symmetry that errors are not known under.
+
+    Args:
+        symmetry: of the object.
+
+    Raises:
+        InputError: it is not C1.
+    """
+    if symmetry.upper() != "C1":
+        raise InputError("command line", "--symmetry", f"{symmetry!r} is not known", "give C1")
+
+
+def score_poses(key: Key[Array, ""], pairs: PosePairs, *, either_hand: bool) -> PoseScores:
+    """Score poses after the one rotation, offset and, if allowed, hand that images cannot fix.
+
+    Args:
+        key: for the bootstrap.
+        pairs: estimated and true poses.
+        either_hand: also try the mirrored object.
+
+    Returns:
+        the scores.
+    """
+    errors = pose_errors(pairs.rotations, pairs.true_rotations, both_hands=either_hand)
+    shift = shift_errors(pairs.shifts, pairs.true_shifts, pairs.true_rotations)
+    rotation, out_of_plane = errors.rotation_degrees, errors.out_of_plane_degrees
+    low, high = bootstrap_interval(key, rotation, statistic=lambda drawn: float(np.median(drawn)))
+    figures: Figures = {
+        "images": len(rotation),
+        **_summary("rotation_error", rotation, "degrees"),
+        "rotation_error_median_low_degrees": low,
+        "rotation_error_median_high_degrees": high,
+        "rotation_below_5_percent": _percent(rotation < 5),
+        "rotation_below_10_percent": _percent(rotation < 10),
+        **_summary("out_of_plane_error", out_of_plane, "degrees"),
+        **_summary("shift_error", shift, "angstrom"),
+        "alignment_degrees": _angle_degrees(errors.alignment),
+        "mirrored": int(errors.mirrored),
+    }
+    if pairs.pixel_size is not None:
+        figures |= _summary("shift_error", shift / pairs.pixel_size, "pixels")
+    if pairs.deviation_degrees is not None:
+        figures |= _calibration(rotation, pairs.deviation_degrees)
+    other = None if either_hand else _other_hand(pairs, errors)
+    return PoseScores(figures, rotation, out_of_plane, shift, other)
+
+
+def doubts(scores: PoseScores) -> list[str]:
+    """Signs that poses are not of the same images, or not of the same map.
+
+    Args:
+        scores: of one set of poses against the other.
+
+    Returns:
+        one sentence for each sign.
+    """
+    f = scores.figures
+    median, found = f["rotation_error_median_degrees"], []
+    if f["images"] < _FEW:
+        found.append(
+            f"With so few images ({f['images']}) the one rotation and offset that are fitted to "
+            "them make errors look smaller than they are"
+        )
+    if scores.other_hand_median is not None:
+        found.append(
+            "The mirrored hand fits much better: with it the median rotation error is "
+            f"{scores.other_hand_median:.1f}° in place of {median:.1f}°. If the hand is not what "
+            "is tested, allow both by --either-hand"
+        )
+    elif median > _UNRELATED_DEGREES and f["rotation_below_10_percent"] < _UNRELATED_PERCENT:
+        found.append(
+            f"The poses look unrelated: their median rotation error is {median:.0f}°, that of "
+            "random ones is 110° to 130°. See whether both files are of the same images in the "
+            "same order"
+        )
+    elif f["alignment_degrees"] > _TURNED_DEGREES:
+        found.append(
+            f"The maps of the two sets differ by a rotation of {f['alignment_degrees']:.1f}°; "
+            "errors are what remains after it"
+        )
+    return found
+
+
+def _summary(name: str, values: Float[np.ndarray, " images"], unit: str) -> Figures:
+    return {
+        f"{name}_median_{unit}": float(np.median(values)),
+        f"{name}_mean_{unit}": float(values.mean()),
+        f"{name}_p90_{unit}": float(np.quantile(values, 0.9)),
+    }
+
+
+def _percent(those: np.ndarray) -> float:
+    return 100.0 * float(those.mean())
+
+
+def _angle_degrees(rotation: Float[np.ndarray, "3 3"]) -> float:
+    """From the chord to the identity, which keeps small angles."""
+    chord = np.linalg.norm(rotation - np.eye(3)) / np.sqrt(8)
+    return float(np.degrees(2 * np.arcsin(min(chord, 1.0))))
+
+
+def _calibration(
+    error: Float[np.ndarray, " images"], stated: Float[np.ndarray, " images"]
+) -> Figures:
+    rms_error, rms_stated = (float(np.sqrt(np.mean(v**2))) for v in (error, stated))
+    figures: Figures = {
+        "rotation_error_rms_degrees": rms_error,
+        "rotation_deviation_rms_degrees": rms_stated,
+        "rotation_within_deviation_percent": _percent(error <= stated),
+    }
+    if rms_stated > 0:
+        figures["rotation_error_over_deviation"] = rms_error / rms_stated
+    return figures
+
+
+def _other_hand(pairs: PosePairs, errors: PoseErrors) -> float | None:
+    both = pose_errors(pairs.rotations, pairs.true_rotations, both_hands=True)
+    median, other = (float(np.median(e.rotation_degrees)) for e in (errors, both))
+    much_better = both.mirrored and median > _TURNED_DEGREES and other < median / 2
+    return other if much_better else None
