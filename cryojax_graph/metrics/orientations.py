@@ -10,6 +10,8 @@ from cryojax_graph.geometry.symmetry import nearest_equivalent
 _MIRROR = np.diag([1.0, 1.0, -1.0])
 # Images tried as the one that fixes the common rotation.
 _TRIALS = 64
+# The better half leans towards the image that proposed; choosing it again takes most of that away.
+_ROUNDS = 6
 
 _Rotations = Float[np.ndarray, "images 3 3"]
 
@@ -23,12 +25,14 @@ class PoseErrors(NamedTuple):
         alignment: rotation G, shape (3, 3); ``estimated @ G`` is compared with the truth. Of a
             symmetric object G g does as well for every element g.
         mirrored: whether the other hand of the estimate was taken.
+        truth: of the equivalents of each true rotation the one that was compared with.
     """
 
     rotation_degrees: Float[np.ndarray, " images"]
     out_of_plane_degrees: Float[np.ndarray, " images"]
     alignment: Float[np.ndarray, "3 3"]
     mirrored: bool
+    truth: _Rotations
 
 
 def pose_errors(
@@ -41,9 +45,9 @@ def pose_errors(
     """Errors of rotations after the best common rotation of the object, R ↦ R G.
 
     Each of some images proposes G; the proposal of least median error is averaged over the better
-    half of the images, so that a minority of wrong poses does not move it. Of the equivalents of a
-    true rotation the one nearest to the aligned estimate counts, image by image; what an image
-    proposes is then off by an element of the group at most, and therefore as good.
+    half of the images, again and again, so that a minority of wrong poses does not move it. Of the
+    equivalents of a true rotation the one nearest to the aligned estimate counts, image by image;
+    what an image proposes is then off by an element of the group at most, and therefore as good.
 
     Args:
         estimated: rotations that take object to image coordinates.
@@ -98,14 +102,16 @@ def _aligned(estimated: _Rotations, truth: _Rotations, mirrored: bool, symmetry:
     votes = estimated.swapaxes(1, 2) @ truth
     trials = votes[np.linspace(0, len(votes) - 1, min(_TRIALS, len(votes))).astype(int)]
     medians = [np.median(_angles_degrees(*comparable(trial))) for trial in trials]
-    aligned, nearest = comparable(trials[np.argmin(medians)])
-    errors = _angles_degrees(aligned, nearest)
-    votes = estimated.swapaxes(1, 2) @ nearest
-    best = _nearest_rotation(votes[errors <= np.median(errors)].sum(axis=0))
+    best = trials[np.argmin(medians)]
+    for _ in range(_ROUNDS):
+        aligned, nearest = comparable(best)
+        errors = _angles_degrees(aligned, nearest)
+        votes = estimated.swapaxes(1, 2) @ nearest
+        best = _nearest_rotation(votes[errors <= np.median(errors)].sum(axis=0))
     aligned, nearest = comparable(best)
     cross = np.linalg.norm(np.cross(aligned[:, 2], nearest[:, 2]), axis=1)
     out_of_plane = np.degrees(np.arctan2(cross, (aligned[:, 2] * nearest[:, 2]).sum(axis=1)))
-    return PoseErrors(_angles_degrees(aligned, nearest), out_of_plane, best, mirrored)
+    return PoseErrors(_angles_degrees(aligned, nearest), out_of_plane, best, mirrored, nearest)
 
 
 def _angles_degrees(first: _Rotations, second: _Rotations) -> Float[np.ndarray, " images"]:

@@ -436,8 +436,8 @@ def test_an_unknown_symmetry_is_refused(tmp_path):
     write_particles(particles(), tmp_path / "a.star")
     path, options = str(tmp_path / "a.star"), JobOptions(output=str(tmp_path / "job"))
     for work in (validate_poses, plan_validate_poses):
-        with pytest.raises(InputError, match="--symmetry: 'D2' is not known; give C1"):
-            work(ValidatePosesConfig(path, path, symmetry="D2"), options=options)
+        with pytest.raises(InputError, match="--symmetry: unknown point group 'X2'"):
+            work(ValidatePosesConfig(path, path, symmetry="X2"), options=options)
     assert validate_poses(ValidatePosesConfig(path, path, symmetry="c1"), options=options)
 
 

@@ -34,7 +34,7 @@ class ValidatePosesConfig:
         particles: Particles with the poses to be scored: STAR or .cs.
         truth: Poses taken as right: a STAR or .cs table of the same images, or the truth.npz of
             their simulation.
-        symmetry: Of the object; C1 so far.
+        symmetry: Point group of the object: C1, D2, T, O, I1 and so on, axes as in RELION.
         either_hand: Try the mirrored object too: images cannot tell one hand from the other.
     """
 
@@ -67,9 +67,12 @@ def validate_poses(config: ValidatePosesConfig, *, options: JobOptions) -> Path:
             f"{comparison.truths:,} of the truth"
         )
         scores = score_poses(
-            jax.random.key(options.seed), comparison.pairs, either_hand=config.either_hand
+            jax.random.key(options.seed),
+            comparison.pairs,
+            either_hand=config.either_hand,
+            symmetry=config.symmetry,
         )
-        for warning in (*comparison.matched.warnings, *doubts(scores)):
+        for warning in (*comparison.matched.warnings, *doubts(scores, config.symmetry)):
             job.warn(warning)
         for name, value in scores.figures.items():
             job.metric(name, value, None if name.endswith(_UNITS) else "1")

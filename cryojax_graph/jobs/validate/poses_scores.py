@@ -2,18 +2,21 @@
 
 from typing import NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from cryojax_graph.geometry import nearest_equivalent, random_rotations, symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.validate.poses_input import PosePairs
 from cryojax_graph.metrics import PoseErrors, bootstrap_interval, pose_errors, shift_errors
 
 Figures: TypeAlias = dict[str, int | float]
-# Without a pose in common errors of twenty images have a median of 95° to 130°.
-_UNRELATED_DEGREES, _UNRELATED_PERCENT = 60.0, 5.0
+# Half of what poses have that know nothing of each other: 132° without symmetry.
+_UNRELATED_SHARE, _UNRELATED_PERCENT = 0.45, 5.0
 _TURNED_DEGREES = 10.0
 _FEW = 20
+_DRAWN, _CHANCE_C1 = 2000, 132.0
 
 
 class PoseScores(NamedTuple):
@@ -42,25 +45,33 @@ def check_symmetry(symmetry: str) -> None:
         symmetry: of the object.
 
     Raises:
-        InputError: it is not C1.
+        InputError: it is no point group.
     """
-    if symmetry.upper() != "C1":
-        raise InputError("command line", "--symmetry", f"{symmetry!r} is not known", "give C1")
+    try:
+        symmetry_rotations(symmetry)
+    except ValueError as error:
+        remedy = "name the point group as RELION does"
+        raise InputError("command line", "--symmetry", str(error), remedy) from None
 
 
-def score_poses(key: Key[Array, ""], pairs: PosePairs, *, either_hand: bool) -> PoseScores:
+def score_poses(
+    key: Key[Array, ""], pairs: PosePairs, *, either_hand: bool, symmetry: str = "C1"
+) -> PoseScores:
     """Score poses after the one rotation, offset and, if allowed, hand that images cannot fix.
 
     Args:
         key: for the bootstrap.
         pairs: estimated and true poses.
         either_hand: also try the mirrored object.
+        symmetry: point group of the object.
 
     Returns:
         the scores.
     """
-    errors = pose_errors(pairs.rotations, pairs.true_rotations, both_hands=either_hand)
-    shift = shift_errors(pairs.shifts, pairs.true_shifts, pairs.true_rotations)
+    errors = pose_errors(
+        pairs.rotations, pairs.true_rotations, both_hands=either_hand, symmetry=symmetry
+    )
+    shift = shift_errors(pairs.shifts, pairs.true_shifts, errors.truth)
     rotation, out_of_plane = errors.rotation_degrees, errors.out_of_plane_degrees
     low, high = bootstrap_interval(key, rotation, statistic=lambda drawn: float(np.median(drawn)))
     figures: Figures = {
@@ -79,21 +90,37 @@ def score_poses(key: Key[Array, ""], pairs: PosePairs, *, either_hand: bool) -> 
         figures |= _summary("shift_error", shift / pairs.pixel_size, "pixels")
     if pairs.deviation_degrees is not None:
         figures |= _calibration(rotation, pairs.deviation_degrees)
-    other = None if either_hand else _other_hand(pairs, errors)
+    other = None if either_hand else _other_hand(pairs, errors, symmetry)
     return PoseScores(figures, rotation, out_of_plane, shift, other)
 
 
-def doubts(scores: PoseScores) -> list[str]:
+def chance_degrees(symmetry: str) -> float:
+    """Median rotation error of poses that know nothing of each other.
+
+    Args:
+        symmetry: point group of the object.
+
+    Returns:
+        132 degrees for C1, less for others.
+    """
+    drawn = np.asarray(random_rotations(jax.random.key(0), _DRAWN), np.float64)
+    one = np.broadcast_to(np.eye(3), drawn.shape)
+    trace = np.trace(nearest_equivalent(drawn, one, symmetry), axis1=1, axis2=2)
+    return float(np.degrees(np.median(np.arccos(np.clip((trace - 1) / 2, -1, 1)))))
+
+
+def doubts(scores: PoseScores, symmetry: str = "C1") -> list[str]:
     """Signs that poses are not of the same images, or not of the same map.
 
     Args:
         scores: of one set of poses against the other.
+        symmetry: point group of the object.
 
     Returns:
         one sentence for each sign.
     """
     f = scores.figures
-    median, found = f["rotation_error_median_degrees"], []
+    median, chance, found = f["rotation_error_median_degrees"], chance_degrees(symmetry), []
     if f["images"] < _FEW:
         found.append(
             f"With so few images ({f['images']}) the one rotation and offset that are fitted to "
@@ -105,11 +132,14 @@ def doubts(scores: PoseScores) -> list[str]:
             f"{scores.other_hand_median:.1f}° in place of {median:.1f}°. If the hand is not what "
             "is tested, allow both by --either-hand"
         )
-    elif median > _UNRELATED_DEGREES and f["rotation_below_10_percent"] < _UNRELATED_PERCENT:
+    elif (
+        median > _UNRELATED_SHARE * chance
+        and f["rotation_below_10_percent"] < _UNRELATED_PERCENT * _CHANCE_C1 / chance
+    ):
         found.append(
             f"The poses look unrelated: their median rotation error is {median:.0f}°, that of "
-            "random ones is 110° to 130°. See whether both files are of the same images in the "
-            "same order"
+            f"random ones about {chance:.0f}°. See whether both files are of the same images in "
+            "the same order"
         )
     elif f["alignment_degrees"] > _TURNED_DEGREES:
         found.append(
@@ -151,8 +181,8 @@ def _calibration(
     return figures
 
 
-def _other_hand(pairs: PosePairs, errors: PoseErrors) -> float | None:
-    both = pose_errors(pairs.rotations, pairs.true_rotations, both_hands=True)
+def _other_hand(pairs: PosePairs, errors: PoseErrors, symmetry: str) -> float | None:
+    both = pose_errors(pairs.rotations, pairs.true_rotations, both_hands=True, symmetry=symmetry)
     median, other = (float(np.median(e.rotation_degrees)) for e in (errors, both))
     much_better = both.mirrored and median > _TURNED_DEGREES and other < median / 2
     return other if much_better else None
