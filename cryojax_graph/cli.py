@@ -55,6 +55,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.simulate",
         "make particle images of a model or a trajectory, with the truth of every image",
     ),
+    "pose": Verb(
+        "cryojax_graph.jobs.pose",
+        "find orientation and shift of every image, with a map or a model as reference",
+    ),
     "flex": Verb(
         "cryojax_graph.jobs.flex",
         "recover the motion of a protein, image by image, from particles and a template model",

@@ -3,7 +3,8 @@
 How the parts go together:
 
 - What scatters: ``atom_gaussians`` and ``residue_gaussians`` give masses and widths of Gaussians,
-  ``density_of_gaussians`` a map of them; ``volume_spectrum`` makes a ``VolumeSpectrum`` of a map.
+  ``density_of_gaussians`` a map of them, ``density_of_atoms`` one of many atoms of few kinds;
+  ``volume_spectrum`` makes a ``VolumeSpectrum`` of a map.
 - One image of Gaussians, ``gaussian_image``, or of a map, ``map_image``: ``view`` places points in
   the image; ``project_gaussians`` draws every one on every pixel, ``project_groups`` each group of
   a ``GroupPlan`` in a window (``plan_groups`` divides, ``lost_mass`` says what is left out);
@@ -34,7 +35,7 @@ An image with white noise of variance 0.1, and how likely it is:
 
 from cryojax_graph.forward.batched import map_images, sum_images
 from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength, transfer_at
-from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.forward.density import density_of_atoms, density_of_gaussians
 from cryojax_graph.forward.fourier import (
     crop_spectrum,
     filter_image,
@@ -82,6 +83,7 @@ __all__ = [
     "atom_gaussians",
     "contrast_transfer",
     "crop_spectrum",
+    "density_of_atoms",
     "density_of_gaussians",
     "electron_wavelength",
     "filter_image",

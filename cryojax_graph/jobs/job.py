@@ -27,6 +27,7 @@ UNITS = (
     "percent",
     "pixels",
     "electrons",
+    "nats",
     "images_per_second",
 )
 """A metric whose name ends with one of these says its unit itself."""

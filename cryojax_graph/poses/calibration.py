@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.forward.slices import VolumeSpectrum
 from cryojax_graph.poses.band import Band, Observed
 from cryojax_graph.poses.refine import Pose, Project
 
@@ -100,24 +99,3 @@ def calibrate(sums: ShellSums, *, box: int) -> Calibration:
     shells = np.arange(len(numbers))
     noise = np.interp(shells, shells[inside], noise[inside] / box**2)
     return Calibration(np.where(inside, gain, 0.0), noise)
-
-
-def amplify(volume: VolumeSpectrum, gain: Float[Array, " shells"], *, box: int) -> VolumeSpectrum:
-    """A reference with other amplitudes in each shell.
-
-    Args:
-        volume: spectrum of the reference.
-        gain: factor in shells 0 … box // 2, linear in between.
-        box: edge of the reference before padding.
-
-    Returns:
-        the changed spectrum.
-    """
-    size_z, _, size_x = volume.coefficients.shape
-    padding = (size_z - 1) // box
-    middle = (size_z - 1) // 2
-    z = (jnp.arange(size_z) - middle) / padding
-    x = jnp.arange(size_x) / padding
-    radius = jnp.sqrt(z[:, None, None] ** 2 + z[:, None] ** 2 + x**2)
-    factor = jnp.interp(radius, jnp.arange(len(gain), dtype=float), gain)
-    return VolumeSpectrum(volume.coefficients * factor)

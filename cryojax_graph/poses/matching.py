@@ -10,7 +10,6 @@ from jaxtyping import Array, Complex, Float, Int
 from cryojax_graph.forward.ctf import CTF, transfer_at
 from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.forward.slices import VolumeSpectrum, slice_at
 from cryojax_graph.geometry import exp_map
 from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.band import Band, Observed
@@ -22,6 +21,7 @@ from cryojax_graph.poses.polar import (
     polar_weights,
     turned_products,
 )
+from cryojax_graph.poses.reference import Reference, project
 from cryojax_graph.poses.refine import Pose, Prior, Project
 
 # Fourier pixels kept beyond the last ring.
@@ -89,22 +89,21 @@ class Candidates(NamedTuple):
 
 
 def view_bank(
-    volume: VolumeSpectrum, rotations: Float[Array, "views 3 3"], grid: PolarGrid, *, box: int
+    reference: Reference, rotations: Float[Array, "views 3 3"], grid: PolarGrid
 ) -> ViewBank:
     """Project a reference along many directions.
 
     Args:
-        volume: the reference.
+        reference: in the units of the images.
         rotations: one for each direction.
         grid: polar grid of the projections.
-        box: edge of the reference before padding.
 
     Returns:
         the bank.
     """
     kx, ky = polar_frequencies(grid)
     views = jax.lax.map(
-        lambda rotation: slice_at(volume, rotation, kx, ky, box=box), rotations, batch_size=16
+        lambda rotation: project(reference, rotation, kx, ky), rotations, batch_size=16
     )
     series = jnp.moveaxis(angular_series(views, grid), 1, 0)
     power = jnp.moveaxis(angular_series(jnp.abs(views) ** 2 + 0j, grid), 1, 0)
@@ -265,7 +264,7 @@ def best_of_grid(
 
 
 def near_candidates(
-    project: Project,
+    project_band: Project,
     observed: Observed,
     start: Pose,
     around: Float[Array, "cells 3 3"],
@@ -278,7 +277,7 @@ def near_candidates(
     """Score one image at orientations around a given one.
 
     Args:
-        project: from a rotation to the centred projection's coefficients on the band.
+        project_band: from a rotation to the centred projection's coefficients on the band.
         observed: the image.
         start: the given pose.
         around: rotations in the frame of the image, to be put on top of the given one.
@@ -295,7 +294,7 @@ def near_candidates(
     wanted = observed.weight * observed.transfer * observed.spectrum * phases
 
     def score(rotation: Float[Array, "3 3"]) -> Candidates:
-        projection = project(rotation)
+        projection = project_band(rotation)
         overlap = wanted.real @ projection.real + wanted.imag @ projection.imag
         power = jnp.sum(observed.weight * observed.transfer**2 * jnp.abs(projection) ** 2)
         scale = best_contrast(overlap, power, prior.contrast)

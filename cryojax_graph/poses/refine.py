@@ -113,7 +113,8 @@ def refine_pose(
         damping = damping * jnp.where(better, _LESS, _MORE)
         return (pose, slope, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)), None
 
-    first = start, slope_at(start), jnp.asarray(_FIRST_DAMPING)
+    # Made of the start, so that it lies on the device where the image does.
+    first = start, slope_at(start), _FIRST_DAMPING + 0.0 * start.scale
     (pose, slope, _), _ = jax.lax.scan(step, first, None, length=steps - 1)
     return RefinedPose(pose, -slope.loss, _inverse(slope.curvature))
 

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.forward.slices import VolumeSpectrum, slice_at
 from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
 from cryojax_graph.poses.matching import (
@@ -25,6 +24,7 @@ from cryojax_graph.poses.matching import (
 )
 from cryojax_graph.poses.polar import PolarGrid, polar_grid
 from cryojax_graph.poses.posterior import PoseEstimate, estimate_of_modes
+from cryojax_graph.poses.reference import Reference, project
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
 
 _FEWEST_TURNS = 24
@@ -79,14 +79,14 @@ class Search(NamedTuple):
     """A reference made ready to be searched for in images.
 
     Attributes:
-        volume: its spectrum.
+        reference: in the units of the images.
         bank: its projections on the polar grid.
         rotations: of the grid: every view at every in-plane angle.
         shifts: that are tried, (x, y) in Å.
         noise: power of the noise in shells 0 … box // 2, variance per pixel.
     """
 
-    volume: VolumeSpectrum
+    reference: Reference
     bank: ViewBank
     rotations: Float[Array, "cells 3 3"]
     shifts: Float[Array, "shifts 2"]
@@ -123,29 +123,26 @@ def plan_search(*, field: float, radius: float, finest: int) -> SearchConfig:
 
 
 def prepare_search(
-    volume: VolumeSpectrum,
+    reference: Reference,
     views: Float[Array, "views 3 3"],
     shifts: Float[Array, "shifts 2"],
     noise: Float[Array, " shells"],
     config: SearchConfig,
-    *,
-    box: int,
 ) -> Search:
     """Project the reference along all viewing directions.
 
     Args:
-        volume: reference in the units of the images.
+        reference: in the units of the images.
         views: rotations, one for each viewing direction.
         shifts: to try, (x, y) in Å.
         noise: power in shells 0 … box // 2, variance per pixel.
         config: of the search.
-        box: edge of reference and images in pixels.
 
     Returns:
         what ``search_pose`` needs.
     """
-    bank = view_bank(volume, views, config.grid, box=box)
-    return Search(volume, bank, grid_rotations(views, config.grid.turns), shifts, noise)
+    bank = view_bank(reference, views, config.grid)
+    return Search(reference, bank, grid_rotations(views, config.grid.turns), shifts, noise)
 
 
 def search_pose(
@@ -212,7 +209,7 @@ def search_pose_near(
     band = fourier_band(box, config.inner, config.coarse)
     observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
     scored = near_candidates(
-        partial(_project, search.volume, band, box=box),
+        partial(_project, search.reference, band),
         observed,
         start,
         around,
@@ -259,11 +256,11 @@ def refine_candidates(
     def refine(poses: Pose, radius: int, steps: int) -> RefinedPose:
         points = points_within(band, radius)
         part, seen = prefix(band, points), Observed(*(a[:points] for a in observed))
-        project = partial(_project, search.volume, part, box=box)
+        onto_band = partial(_project, search.reference, part)
         field = box * pixel_size
         refined = jax.vmap(
             lambda pose: refine_pose(
-                project, seen, pose, part, field=field, steps=steps, prior=prior
+                onto_band, seen, pose, part, field=field, steps=steps, prior=prior
             )
         )(poses)
         order = jnp.argsort(-refined.log_likelihood)
@@ -279,8 +276,6 @@ def refine_candidates(
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), best, *reversed(left))
 
 
-def _project(
-    volume: VolumeSpectrum, band: Band, rotation: Float[Array, "3 3"], *, box: int
-) -> Array:
+def _project(reference: Reference, band: Band, rotation: Float[Array, "3 3"]) -> Array:
     kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
-    return slice_at(volume, rotation, kx, ky, box=box)
+    return project(reference, rotation, kx, ky)

@@ -8,17 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.geometry import matrix_from_euler_degrees
 from cryojax_graph.graphs import BackboneGraph, build_backbone_graph
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
-from cryojax_graph.io.describe_particles import ctf_treatment
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.images import ParticleImages, open_images
+from cryojax_graph.io.images import ParticleImages
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.residues import ResidueTable, find_residues
-from cryojax_graph.jobs.passthrough import read_with_passthrough
+from cryojax_graph.jobs.particles import read_particle_set
 from cryojax_graph.models.backbone_graph.template import TemplateAtoms
 from cryojax_graph.protein import residue_electrons, residue_width
 from cryojax_graph.training.recipes.backbone_graph import Views
@@ -82,46 +80,29 @@ def read_views(
         InputError: poses, CTF or pixel size are missing, boxes or pixel sizes are mixed, images are
             missing or were corrected for their CTF, or there are too few.
     """
-    table = read_with_passthrough(path, "poses", "ctf", "pixel_size")
-    if len(table) < fewest:
-        raise InputError(
-            path,
-            "table",
-            f"{len(table)} particles are too few to tell motion from noise",
-            f"give at least {fewest}; thousands are usual",
-        )
-    if treatment := ctf_treatment(table):
-        raise InputError(
-            path, "optics", treatment, "extract the particles again without any CTF correction"
-        )
-    images = open_images(table, image_root=image_root)
-    euler, shift, sizes = table.euler_degrees, table.shift_angstrom, table.pixel_size
+    particles = read_particle_set(
+        path,
+        "poses",
+        image_root=image_root,
+        fewest=fewest,
+        too_few="to tell motion from noise",
+    )
+    table, euler = particles.table, particles.table.euler_degrees
     assert euler is not None
-    assert shift is not None
-    assert sizes is not None
-    if np.ptp(sizes) > 1e-3 * sizes[0]:
-        raise InputError(
-            path,
-            "pixel size",
-            f"optics groups have pixel sizes from {sizes.min():g} to {sizes.max():g} Å",
-            "scale all images to one pixel size first",
-        )
+    assert table.shift_angstrom is not None
     views = Views(
         rotation=np.asarray(jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler, jnp.float32))),
-        shift=shift.astype(np.float32),
-        ctf=CTF(
-            defocus_u=np.float32(table.defocus_u),
-            defocus_v=np.float32(table.defocus_v),
-            defocus_angle=np.deg2rad(np.float32(table.defocus_angle_degrees)),
-            voltage=np.float32(table.voltage_kv),
-            spherical_aberration=np.float32(table.spherical_aberration_mm),
-            amplitude_contrast=np.float32(table.amplitude_contrast),
-            phase_shift=np.deg2rad(np.float32(table.phase_shift_degrees)),
-            b_factor=np.float32(table.b_factor),
-        ),
+        shift=table.shift_angstrom.astype(np.float32),
+        ctf=particles.ctf,
     )
-    root = Path(image_root or Path(path).parent).resolve()
-    return Particles(table, images, views, float(sizes[0]), images.box, root)
+    return Particles(
+        table,
+        particles.images,
+        views,
+        particles.pixel_size,
+        particles.box,
+        particles.image_root,
+    )
 
 
 def read_template(path: str | Path) -> TemplateModel:

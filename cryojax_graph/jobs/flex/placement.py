@@ -1,6 +1,5 @@
 """Images looked through, and the template's zero put where the images have it."""
 
-import time
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,10 +18,7 @@ from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import build_template
 from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 
-_IMAGES_TO_LOOK_AT = 128
-_SECONDS_TO_LOOK = 5.0
 _IMAGES_TO_COMPARE = 512
-_LARGEST_PIXEL = 1e12
 _CLEAR_CORRELATION = 0.05
 _LEAST_CORRELATION = 0.02
 _LOW_FREQUENCY = 0.1
@@ -49,45 +45,6 @@ class Placement(NamedTuple):
     by: Float[np.ndarray, "3"]
     agreement: ShellAgreement
     explained: float
-
-
-def look_through(particles: Particles, job: Job) -> None:
-    """Read images in some seconds' worth of places: a bad one is refused now, not hours later.
-
-    Args:
-        particles: images.
-        job: for messages.
-
-    Raises:
-        InputError: an image is blank, damaged, not finite or has absurd values.
-    """
-    count, began = len(particles.table), time.monotonic()
-    stretches = np.array_split(np.arange(count), -(-count // _IMAGES_TO_LOOK_AT))
-    seen = 0
-    # In an order that spreads over the whole set, however early it ends.
-    for number in np.random.default_rng(0).permutation(len(stretches)):
-        images = particles.images.read(stretches[number])
-        blank = stretches[number][np.ptp(images, axis=(1, 2)) == 0.0]
-        if len(blank):
-            raise InputError(
-                particles.table.source,
-                f"particle {blank[0] + 1}",
-                "its image is blank: all pixels are equal",
-                "remove such particles, or extract them again",
-            )
-        absurd = stretches[number][np.abs(images).max(axis=(1, 2)) > _LARGEST_PIXEL]
-        if len(absurd):
-            raise InputError(
-                particles.table.source,
-                f"particle {absurd[0] + 1}",
-                f"its image has pixels beyond {_LARGEST_PIXEL:g}, whose squares cannot be added up",
-                "remove such particles, or extract them again",
-            )
-        seen += len(images)
-        if time.monotonic() - began > _SECONDS_TO_LOOK:
-            break
-    if seen < count:
-        job.log(f"{seen:,} images are sound; the other {count - seen:,} are checked when read")
 
 
 def place_template(

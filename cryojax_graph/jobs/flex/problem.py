@@ -22,10 +22,11 @@ from cryojax_graph.jobs.flex.inputs import (
     read_template,
     read_views,
 )
-from cryojax_graph.jobs.flex.placement import Placement, look_through, place_template
+from cryojax_graph.jobs.flex.placement import Placement, place_template
 from cryojax_graph.jobs.flex.saved import SavedModel, check_saved, read_saved
 from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.particles import look_through
 from cryojax_graph.jobs.truth import Truth
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import Template, build_template
@@ -168,7 +169,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         standardise=model.objective.kind == "squared_error",
     )
     job.require_unchanged("images", particles.images.fingerprint())
-    look_through(particles, job)
+    look_through(particles.table, particles.images, job)
     placement = place_template(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, placement.by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)

@@ -1,0 +1,61 @@
+"""Settings of ``pose``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from cryojax_graph.geometry import symmetry_rotations
+from cryojax_graph.io.errors import InputError
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """Settings of the verb.
+
+    Args:
+        particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC.
+        reference: Map or model of what the images show: MRC, PDB or mmCIF.
+        start: search looks everywhere; given only around the poses of the table.
+        within: With --start given, the largest rotation from the given pose, degrees.
+        shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
+        resolution: Finest detail of the reference that is used, Å; all of it when not given.
+        symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on.
+        origin: Where a model's coordinates have their zero: the centre or the first voxel of the
+            box; auto takes what leaves it nearer to the centre.
+        image_root: Folder that image names of the table are relative to.
+    """
+
+    particles: tyro.conf.Positional[str]
+    reference: str
+    start: Literal["search", "given"] = "search"
+    within: float = 15.0
+    shift_range: float | None = None
+    resolution: float | None = None
+    symmetry: str = "C1"
+    origin: Literal["auto", "centre", "corner"] = "auto"
+    image_root: str | None = None
+
+
+def check_config(config: PoseConfig) -> None:
+    """Refuse settings that cannot be meant, before anything is read.
+
+    Args:
+        config: of the verb.
+
+    Raises:
+        InputError: a setting is out of range.
+    """
+    try:
+        symmetry_rotations(config.symmetry)
+    except ValueError as error:
+        remedy = "name the point group as RELION does"
+        raise InputError("command line", "--symmetry", str(error), remedy) from None
+    for name, value, least, most in (
+        ("--within", config.within, 0.1, 180.0),
+        ("--shift-range", config.shift_range, 0.0, 1e4),
+        ("--resolution", config.resolution, 0.1, 1e4),
+    ):
+        if value is not None and not least <= value <= most:
+            cause = f"{value:g} is not between {least:g} and {most:g}"
+            raise InputError("command line", name, cause, "give a value in the range")

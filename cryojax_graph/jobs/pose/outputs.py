@@ -1,0 +1,75 @@
+"""What ``pose`` leaves behind."""
+
+import numpy as np
+
+from cryojax_graph.io.particles import with_columns, write_particles
+from cryojax_graph.io.poses import euler_from_rotation
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.searching import Found
+from cryojax_graph.jobs.pose.survey import Survey
+
+ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
+_KNOWN_DEGREES = 10.0
+_LOST_DEGREES = 60.0
+
+
+def write_poses(particles: ParticleSet, found: Found, job: Job) -> None:
+    """Write the table with its poses and how sure they are.
+
+    Args:
+        particles: as they were read.
+        found: poses of all images.
+        job: in whose folder.
+    """
+    changes = {
+        "euler_degrees": euler_from_rotation(found.rotation.astype(np.float64)),
+        "shift_angstrom": found.shift.astype(np.float64),
+    }
+    doubts = {
+        ROTATION_DEVIATION: np.degrees(found.rotation_deviation).round(4),
+        "cryojaxgraphShiftDeviation": found.shift_deviation.round(4),
+        "cryojaxgraphContrast": found.scale.round(4),
+        "cryojaxgraphEvidence": found.evidence.round(3),
+        "rlnMaxValueProbDistribution": found.probability.round(6),
+        "rlnLogLikeliContribution": found.log_likelihood.round(3),
+    }
+    table = with_columns(particles.table, changes | doubts)
+    name = "particles.star" if table.kind == "star" else "particles.cs"
+    with job.output(name, "the particles with poses and their uncertainty") as path:
+        write_particles(table, path)
+
+
+def measure(found: Found, known: Survey, job: Job) -> None:
+    """Note the figures, and warn where they say that poses were not found.
+
+    Args:
+        found: poses of all images.
+        known: of the sample.
+        job: for the figures.
+    """
+    deviation = np.degrees(found.rotation_deviation)
+    hand, error = known.hand
+    job.metric("images", len(deviation), "1")
+    job.metric("rotation_deviation_median_degrees", np.median(deviation))
+    job.metric("poses_within_10_degrees_percent", 100 * np.mean(deviation < _KNOWN_DEGREES))
+    job.metric("shift_deviation_median_angstrom", np.median(found.shift_deviation))
+    job.metric("probability_of_mode_mean", found.probability.mean(dtype=np.float64), "1")
+    job.metric("evidence_mean_nats", found.evidence.mean(dtype=np.float64), "nats")
+    job.metric("contrast_deviation", found.scale.std(dtype=np.float64), "1")
+    job.metric("hand_evidence_mean_nats", hand, "nats")
+    job.metric("hand_evidence_error_nats", error, "nats")
+    job.log(
+        f"Rotations are known to {np.median(deviation):.1f}° (median); "
+        f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
+    )
+    if np.median(deviation) > _LOST_DEGREES:
+        job.warn(
+            "Most images do not tell their orientation: they are too noisy, too small, or not of "
+            "the reference."
+        )
+    if hand < -4 * error:
+        job.warn(
+            f"The mirrored reference fits the images better (by {-hand:.1f} ± {error:.1f} nats "
+            "per image): the reference has the wrong hand."
+        )

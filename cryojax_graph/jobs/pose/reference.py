@@ -1,0 +1,164 @@
+"""The user's map or model as what images are compared with."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.forward.density import density_of_atoms
+from cryojax_graph.forward.scattering import atom_gaussians
+from cryojax_graph.io.atom_table import select_atoms
+from cryojax_graph.io.atoms import read_atoms
+from cryojax_graph.io.describe import file_kind
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import read_map
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.poses.reference import Reference, reference_of
+
+_HYDROGEN = ("H", "D")
+_WATER = ("HOH", "WAT", "DOD")
+# Of the largest density: what is below is noise or solvent when the size of a map is told.
+_CORE = 0.2
+_UNEVEN = 1e-3
+
+
+class Given(NamedTuple):
+    """A reference as it was given.
+
+    Attributes:
+        reference: ready to be projected.
+        radius: of the sphere with its radius of gyration, Å.
+        finest: its Nyquist limit, Å.
+        description: for the log.
+        projectable: density that pictures are made of, ``[z, y, x]``.
+    """
+
+    reference: Reference
+    radius: float
+    finest: float
+    description: str
+
+
+def read_reference(path: str, particles: ParticleSet, *, origin: str) -> Given:
+    """Read a map or a model.
+
+    Args:
+        path: MRC map, PDB or mmCIF model.
+        particles: whose images it will be compared with.
+        origin: of a model's coordinates: centre, corner or auto.
+
+    Returns:
+        the reference.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    kind = file_kind(path)
+    if kind == "map":
+        return _of_map(path, particles)
+    if kind == "model":
+        return _of_model(path, particles, origin)
+    raise InputError(
+        path, "its contents", f"{kind}, not a map or a model", "--reference is what images show"
+    )
+
+
+def _of_map(path: str, particles: ParticleSet) -> Given:
+    density = read_map(path)
+    voxel = float(density.voxel_size.mean())
+    if np.ptp(density.voxel_size) > _UNEVEN * voxel:
+        raise InputError(
+            path,
+            "header, cell",
+            f"voxels are not cubes: {density.voxel_size} Å",
+            "resample the map to one voxel size",
+        )
+    values = _cube(density.values)
+    if not np.ptp(values) > 0:
+        raise InputError(path, "its values", "all are equal", "give a map of the particle")
+    field = particles.box * particles.pixel_size
+    reference = jax.jit(
+        lambda v: (
+            reference_of(v, voxel_size=voxel, field=field, pixel_size=particles.pixel_size).volume
+        )
+    )(values)
+    return Given(
+        Reference(reference, 2 * len(values) * voxel / field),
+        _radius_of_map(values, voxel),
+        2 * voxel,
+        f"map of {' × '.join(str(n) for n in density.values.shape[::-1])} voxels of {voxel:.3g} Å",
+    )
+
+
+def _of_model(path: str, particles: ParticleSet, origin: str) -> Given:
+    atoms = read_atoms(path)
+    element = np.char.upper(atoms.element.astype(str))
+    atoms = select_atoms(atoms, ~np.isin(element, _HYDROGEN) & ~np.isin(atoms.residue_name, _WATER))
+    if len(atoms) == 0:
+        raise InputError(
+            path, "its atoms", "there is no heavy atom", "give a model of the particle"
+        )
+    box, pixel = particles.box, particles.pixel_size
+    positions = _placed(atoms.positions.astype(np.float64), origin, box // 2 * pixel, path)
+    names, kind = np.unique(np.char.upper(atoms.element.astype(str)), return_inverse=True)
+    try:
+        masses, widths = atom_gaussians(names.tolist(), np.zeros(len(names), np.float32))
+    except ValueError as error:
+        raise InputError(path, "its atoms", str(error), "remove these atoms") from None
+    density = jax.jit(density_of_atoms, static_argnames=("box", "voxel_size"))(
+        jnp.asarray(positions, jnp.float32),
+        jnp.asarray(kind.reshape(-1)),
+        jnp.asarray(masses),
+        jnp.asarray(widths),
+        box=box,
+        voxel_size=pixel,
+    )
+    centred = positions - positions.mean(axis=0)
+    gyration = float(np.sqrt(np.mean(np.sum(centred**2, axis=1))))
+    return Given(
+        reference_of(density, voxel_size=pixel, field=box * pixel, pixel_size=pixel),
+        max(np.sqrt(5 / 3) * gyration, pixel),
+        2 * pixel,
+        f"model of {len(atoms):,} heavy atoms",
+    )
+
+
+def _placed(
+    positions: Float[np.ndarray, "n 3"], origin: str, half: float, path: str | Path
+) -> Float[np.ndarray, "n 3"]:
+    """Coordinates from the centre of the box."""
+    choices = {"centre": positions, "corner": positions - half}
+    if origin == "auto":
+        origin = min(choices, key=lambda name: np.linalg.norm(choices[name].mean(axis=0)))
+    placed = choices[origin]
+    reach = float(np.linalg.norm(placed, axis=1).max())
+    if reach > half:
+        raise InputError(
+            path,
+            "its coordinates",
+            f"atoms reach {reach:.0f} Å from the {origin} of the box, the box only {half:.0f} Å",
+            "move the model to the centre, set --origin, or extract the particles in a larger box",
+        )
+    return placed
+
+
+def _cube(values: Float[np.ndarray, "z y x"]) -> Float[np.ndarray, "n n n"]:
+    """The map in the middle of the smallest cube that holds it."""
+    size = max(values.shape)
+    before = [size // 2 - n // 2 for n in values.shape]
+    around = [(b, size - n - b) for b, n in zip(before, values.shape, strict=True)]
+    return np.pad(values, around).astype(np.float32)
+
+
+def _radius_of_map(values: Float[np.ndarray, "n n n"], voxel: float) -> float:
+    weight = np.where(values > _CORE * values.max(), values, 0.0).astype(np.float64)
+    axis = (np.arange(len(values)) - len(values) // 2) * voxel
+    total, square = weight.sum(), 0.0
+    for along in range(3):
+        profile = weight.sum(axis=tuple(i for i in range(3) if i != along)) / total
+        centre = profile @ axis
+        square += profile @ (axis - centre) ** 2
+    return float(max(np.sqrt(5 / 3 * square), voxel))

@@ -1,0 +1,172 @@
+"""The page of a pose search."""
+
+import numpy as np
+
+from cryojax_graph.jobs.figures import (
+    Axis,
+    Curve,
+    curves_figure,
+    histogram_figure,
+    scatter_figure,
+    sphere_figure,
+)
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.reference import Given
+from cryojax_graph.jobs.pose.searching import Found
+from cryojax_graph.jobs.pose.survey import Survey
+from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
+
+_SHOWN = 4000
+_CITATIONS = (
+    "Viewing directions: HEALPix, Górski et al. (2005) Astrophys. J. 622, 759–771.",
+    "Refinement: Levenberg (1944) Q. Appl. Math. 2, 164–168; Marquardt (1963) J. SIAM 11, 431–441.",
+)
+
+
+def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Found, job: Job) -> str:
+    """The page.
+
+    Args:
+        particles: images.
+        given: the reference.
+        known: of the sample.
+        found: poses of all images.
+        job: whose page it is.
+
+    Returns:
+        HTML.
+    """
+    deviation = np.degrees(found.rotation_deviation)
+    hand, error = known.hand
+    return job_page(
+        job.manifest,
+        title="Poses of particle images",
+        summary=f"Orientation and shift of {len(deviation):,} images beside a {given.description}, "
+        "and how sure each is.",
+        sections=[
+            _orientations(found),
+            _certainty(found, hand, error),
+            _positions(found, particles),
+            _amplitudes(known, particles),
+        ],
+        highlights=[
+            Highlight(f"{len(deviation):,}", "images"),
+            Highlight(f"{np.median(deviation):.1f}°", "rotations are known to (median)"),
+            Highlight(f"{100 * np.mean(deviation < 10):.0f} %", "are known to less than 10°"),
+            Highlight(f"{hand:.1f} ± {error:.1f}", "nats per image for this hand"),
+        ],
+        citations=_CITATIONS,
+        commands={
+            "particles.star": "cryojax-graph flex particles.star --template model.cif -o flex"
+        },
+    )
+
+
+def _some(count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(_SHOWN, count)).astype(int))
+
+
+def _orientations(found: Found) -> Section:
+    shown = _some(len(found.rotation))
+    return Section(
+        "Viewing directions",
+        (
+            sphere_figure(
+                found.rotation[shown, 2],
+                np.degrees(found.rotation_deviation[shown]),
+                value_title="deviation, degrees",
+                value_range=(0.0, 30.0),
+                caption="From where each image sees the reference, coloured by how uncertain its "
+                "rotation is. Gaps and rings are views that the sample does not show.",
+            ),
+        ),
+    )
+
+
+def _certainty(found: Found, hand: float, error: float) -> Section:
+    deviation = np.degrees(found.rotation_deviation)
+    rows: list[list[str | float]] = [
+        ["rotation, median of the expected error, degrees", float(np.median(deviation))],
+        ["shift, median of the expected error along one axis, Å",
+         float(np.median(found.shift_deviation))],
+        ["probability of the mode, mean", float(found.probability.mean())],
+        ["evidence for the particle, mean, nats per image", float(found.evidence.mean())],
+        ["evidence for this hand above the other, nats per image", hand],
+        ["its standard error", error],
+    ]  # fmt: skip
+    return Section(
+        "How sure they are",
+        (
+            table(["", ""], rows),
+            histogram_figure(
+                {"images": deviation},
+                Axis("expected error of the rotation, degrees"),
+                caption="Root of the expected squared angle to the true rotation, over the whole "
+                "posterior: the width of the best pose and the weight of all others. Without any "
+                "knowledge it is 126°.",
+            ),
+            histogram_figure(
+                {"images": found.evidence},
+                Axis("evidence, nats"),
+                caption="How much more probable each image is with the particle in some pose than "
+                "with nothing. Images around and below 0 may be empty.",
+            ),
+        ),
+    )
+
+
+def _positions(found: Found, particles: ParticleSet) -> Section:
+    shown = _some(len(found.shift))
+    return Section(
+        "Shifts and contrast",
+        (
+            scatter_figure(
+                found.shift[shown, 0] / particles.pixel_size,
+                found.shift[shown, 1] / particles.pixel_size,
+                Axis("x, pixels"),
+                Axis("y, pixels"),
+                colour=found.shift_deviation[shown] / particles.pixel_size,
+                colour_title="deviation, pixels",
+                equal_scale=True,
+                caption="Shifts that centre the particles.",
+            ),
+            histogram_figure(
+                {"images": found.scale},
+                Axis("contrast"),
+                caption="Contrast of each image beside the calibrated reference.",
+            ),
+        ),
+    )
+
+
+def _amplitudes(known: Survey, particles: ParticleSet) -> Section:
+    noise = np.asarray(known.noise)
+    frequency = np.arange(len(noise)) / (particles.box * particles.pixel_size)
+    gain = np.asarray(known.calibration.gain)
+    used = gain > 0
+    limit = 1 / frequency[used].max() if used.any() and frequency[used].max() > 0 else np.inf
+    note = (
+        f"In the sample, images and reference agree down to {limit:.1f} Å."
+        if np.isfinite(limit)
+        else "In the sample, images and reference agree nowhere beyond chance."
+    )
+    return Section(
+        "Reference and noise",
+        (
+            paragraph(note),
+            curves_figure(
+                [Curve("last correction", frequency, gain)],
+                Axis("frequency, 1/Å"),
+                Axis("factor of the reference"),
+                caption="What the last round of calibration still changed of the reference's "
+                "amplitudes; 0 where the images do not show them.",
+            ),
+            curves_figure(
+                [Curve("noise", frequency, noise)],
+                Axis("frequency, 1/Å"),
+                Axis("variance per pixel"),
+                caption="Power of what the reference leaves of the images.",
+            ),
+        ),
+    )

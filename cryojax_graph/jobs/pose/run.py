@@ -1,0 +1,127 @@
+"""``pose`` from end to end."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
+from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.pose.config import PoseConfig, check_config
+from cryojax_graph.jobs.pose.outputs import measure, write_poses
+from cryojax_graph.jobs.pose.reference import Given, read_reference
+from cryojax_graph.jobs.pose.report import pose_report
+from cryojax_graph.jobs.pose.searching import Searcher, Settings, search_all, settings_for
+from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.poses.search import plan_search
+
+_SHIFT_SHARE = 1 / 12
+
+
+class Inputs(NamedTuple):
+    """The user's files, read and checked, and what follows from them."""
+
+    particles: ParticleSet
+    given: Given
+    settings: Settings
+
+
+def pose(config: PoseConfig, *, options: JobOptions) -> Path:
+    """Find orientation and shift of every image.
+
+    Args:
+        config: of what in what.
+        options: where.
+
+    Returns:
+        the job folder.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    inputs = _read(config)
+    particles, given, settings = inputs
+    files = {"particles": config.particles, "reference": config.reference}
+    with open_job(config, verb="pose", options=options, inputs=files) as job:
+        job.log(_described(inputs))
+        job.require_unchanged("images", particles.images.fingerprint())
+        look_through(particles.table, particles.images, job)
+        searcher = Searcher(particles, settings)
+        known = survey(searcher, given.reference, particles, job)
+        search = searcher.prepare(known.reference, known.noise)
+        count = len(particles.table)
+        found = search_all(searcher, search, known.contrast_precision, count, job)
+        write_poses(particles, found, job)
+        measure(found, known, job)
+        job.write_text("report.html", pose_report(particles, given, known, found, job), "this page")
+    return job.folder
+
+
+def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
+    """Say what ``pose`` would do.
+
+    Args:
+        config: of the verb.
+        options: of the job.
+
+    Returns:
+        the plan; time is a rough estimate for two cores.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    inputs = _read(config)
+    particles, given, settings = inputs
+    cells = len(settings.views) * settings.config.grid.turns * len(settings.shifts)
+    points = np.pi / 2 * settings.config.radii[-1] ** 2
+    per_image = 6e-9 * cells + 4e-6 * points
+    spectrum = given.reference.volume.coefficients.size * 8
+    images = len(particles.table)
+    return Plan(
+        actions=(_described(inputs), "calibrate on a sample, then find every image's pose"),
+        outputs=("particles.star", "report.html"),
+        seconds=30.0 + images * per_image,
+        memory_bytes=int(8e8 + 4 * spectrum + 512 * 8 * particles.box**2),
+        disk_bytes=int(3e6 + 600 * images),
+    )
+
+
+def _read(config: PoseConfig) -> Inputs:
+    check_config(config)
+    pieces = ("poses",) if config.start == "given" else ()
+    particles = read_particle_set(config.particles, *pieces, image_root=config.image_root)
+    given = read_reference(config.reference, particles, origin=config.origin)
+    field = particles.box * particles.pixel_size
+    finest = max(given.finest, 2 * particles.pixel_size, config.resolution or 0.0)
+    radius = int(min(field / finest, particles.box // 2))
+    if radius < 4:
+        cause = f"details of {finest:.0f} Å are too coarse for images of {field:.0f} Å"
+        raise InputError(config.reference, "its resolution", cause, "give a finer reference")
+    search = plan_search(field=field, radius=given.radius, finest=radius)
+    settings = settings_for(
+        search,
+        field=field,
+        shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
+        within_degrees=config.within if config.start == "given" else None,
+        symmetry=config.symmetry,
+    )
+    return Inputs(particles, given, settings)
+
+
+def _described(inputs: Inputs) -> str:
+    particles, given, settings = inputs
+    field = particles.box * particles.pixel_size
+    config = settings.config
+    where = (
+        f"{len(settings.views):,} views × {config.grid.turns} in-plane angles"
+        if settings.around is None
+        else f"{len(settings.around):,} rotations around the given pose"
+    )
+    return (
+        f"{len(particles.table):,} images of {particles.box} px at {particles.pixel_size:g} Å, "
+        f"{given.description}; {where} × {len(settings.shifts)} shifts down to "
+        f"{field / config.coarse:.0f} Å, then refinement down to {field / config.radii[-1]:.1f} Å"
+    )

@@ -1,0 +1,100 @@
+"""A sample of the images first: sign, amplitudes and hand of the reference, and the noise."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.searching import (
+    Found,
+    Searcher,
+    calibrated,
+    contrast_precision,
+    mirrored,
+    noise_outside,
+    sample_of,
+)
+from cryojax_graph.poses.calibration import Calibration
+from cryojax_graph.poses.reference import Reference
+
+_CLEARLY = 4.0
+
+
+class Survey(NamedTuple):
+    """What a sample tells.
+
+    Attributes:
+        reference: in the units of the images.
+        noise: power in shells, variance per pixel.
+        contrast_precision: of the prior of the contrast.
+        calibration: the last one.
+        hand: evidence for this hand above that for the other, nats per image, and its standard
+            error.
+    """
+
+    reference: Reference
+    noise: Float[np.ndarray, " shells"]
+    contrast_precision: float
+    calibration: Calibration
+    hand: tuple[float, float]
+
+
+def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Job) -> Survey:
+    """Search a sample with the reference as it is, inverted, calibrated and mirrored.
+
+    Args:
+        searcher: of the set.
+        given: the reference in units of its own.
+        particles: images.
+        job: for messages.
+
+    Returns:
+        what the search of all images needs.
+
+    Raises:
+        InputError: the images fit the inverted reference better.
+    """
+    images = sample_of(particles)
+    with job.progress("Looking at a sample", 5) as advance:
+        noise = noise_outside(particles, images)
+        first = searcher.prepare(given, noise)
+        found = searcher.find(first, images, 0.0)
+        advance(1)
+        dark = given._replace(volume=given.volume._replace(coefficients=-given.volume.coefficients))
+        inverted = searcher.find(searcher.prepare(dark, noise), images, 0.0)
+        _refuse_inverted(found, inverted, particles)
+        advance(2)
+        calibration = searcher.calibration(first, images, found)
+        reference, precision = calibrated(given, calibration), 4.0
+        for _ in range(2):
+            search = searcher.prepare(reference, calibration.noise)
+            found = searcher.find(search, images, precision)
+            calibration = searcher.calibration(search, images, found)
+            reference = calibrated(reference, calibration)
+            precision = contrast_precision(found)
+        advance(4)
+        other = searcher.find(
+            searcher.prepare(mirrored(reference), calibration.noise), images, precision
+        )
+        this = searcher.find(searcher.prepare(reference, calibration.noise), images, precision)
+        advance(5)
+    return Survey(reference, calibration.noise, precision, calibration, _difference(this, other))
+
+
+def _difference(first: Found, second: Found) -> tuple[float, float]:
+    gain = first.evidence.astype(np.float64) - second.evidence
+    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
+
+
+def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> None:
+    mean, error = _difference(found, inverted)
+    if mean < -_CLEARLY * error:
+        raise InputError(
+            particles.table.source,
+            "contrast",
+            f"images are dark where the reference has mass (by {-mean:.1f} nats per image)",
+            "invert the images or the reference: protein must be white in both",
+        )
