@@ -44,7 +44,7 @@ class Observed(NamedTuple):
     weight: Float[Array, " points"]
 
 
-def fourier_band(box: int, inner: float, outer: float) -> Band:
+def fourier_band(box: int, inner: int, outer: int) -> Band:
     """The coefficients between two radii.
 
     Args:
@@ -70,7 +70,7 @@ def fourier_band(box: int, inner: float, outer: float) -> Band:
     return Band(index, kx[column] * 1.0, ky[row] * 1.0, multiplicity)
 
 
-def points_within(band: Band, radius: float) -> int:
+def points_within(band: Band, radius: int) -> int:
     """Length of the prefix up to a radius.
 
     Args:

@@ -158,7 +158,7 @@ def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
 
 
 def best_contrast(
-    overlap: Float[Array, "*grid"], power: Float[Array, "*grid"], precision: Scalar
+    overlap: Float[Array, "*#grid"], power: Float[Array, "*#grid"], precision: Scalar
 ) -> Float[Array, "*grid"]:
     """The most probable contrast of a prediction.
 
@@ -176,9 +176,9 @@ def best_contrast(
 
 
 def contrast_score(
-    overlap: Float[Array, "*grid"],
-    power: Float[Array, "*grid"],
-    scale: Float[Array, "*grid"],
+    overlap: Float[Array, "*#grid"],
+    power: Float[Array, "*#grid"],
+    scale: Float[Array, "*#grid"],
     precision: Scalar,
 ) -> Float[Array, "*grid"]:
     """Log-likelihood above that of an image without particle, and log prior of the contrast.

@@ -49,16 +49,13 @@ def measure(found: Found, known: Survey, job: Job) -> None:
         job: for the figures.
     """
     deviation = np.degrees(found.rotation_deviation)
-    hand, error = known.hand
     job.metric("images", len(deviation), "1")
     job.metric("rotation_deviation_median_degrees", np.median(deviation))
     job.metric("poses_within_10_degrees_percent", 100 * np.mean(deviation < _KNOWN_DEGREES))
     job.metric("shift_deviation_median_angstrom", np.median(found.shift_deviation))
     job.metric("probability_of_mode_mean", found.probability.mean(dtype=np.float64), "1")
-    job.metric("evidence_mean_nats", found.evidence.mean(dtype=np.float64), "nats")
+    job.metric("evidence_mean_nats", found.evidence.mean(dtype=np.float64))
     job.metric("contrast_deviation", found.scale.std(dtype=np.float64), "1")
-    job.metric("hand_evidence_mean_nats", hand, "nats")
-    job.metric("hand_evidence_error_nats", error, "nats")
     job.log(
         f"Rotations are known to {np.median(deviation):.1f}° (median); "
         f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
@@ -68,8 +65,13 @@ def measure(found: Found, known: Survey, job: Job) -> None:
             "Most images do not tell their orientation: they are too noisy, too small, or not of "
             "the reference."
         )
+    if known.hand is None:
+        return
+    hand, error = known.hand
+    job.metric("hand_evidence_mean_nats", hand)
+    job.metric("hand_evidence_error_nats", error)
     if hand < -4 * error:
         job.warn(
-            f"The mirrored reference fits the images better (by {-hand:.1f} ± {error:.1f} nats "
-            "per image): the reference has the wrong hand."
+            f"The mirrored reference fits the images in their poses better (by {-hand:.1f} ± "
+            f"{error:.1f} nats per image): the reference has the other hand than the poses."
         )

@@ -38,7 +38,6 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
         HTML.
     """
     deviation = np.degrees(found.rotation_deviation)
-    hand, error = known.hand
     return job_page(
         job.manifest,
         title="Poses of particle images",
@@ -46,7 +45,7 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
         "and how sure each is.",
         sections=[
             _orientations(found),
-            _certainty(found, hand, error),
+            _certainty(found, known),
             _positions(found, particles),
             _amplitudes(known, particles),
         ],
@@ -54,7 +53,7 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
             Highlight(f"{len(deviation):,}", "images"),
             Highlight(f"{np.median(deviation):.1f}°", "rotations are known to (median)"),
             Highlight(f"{100 * np.mean(deviation < 10):.0f} %", "are known to less than 10°"),
-            Highlight(f"{hand:.1f} ± {error:.1f}", "nats per image for this hand"),
+            Highlight(f"{np.median(found.evidence):.0f}", "nats per image for the particle"),
         ],
         citations=_CITATIONS,
         commands={
@@ -84,7 +83,7 @@ def _orientations(found: Found) -> Section:
     )
 
 
-def _certainty(found: Found, hand: float, error: float) -> Section:
+def _certainty(found: Found, known: Survey) -> Section:
     deviation = np.degrees(found.rotation_deviation)
     rows: list[list[str | float]] = [
         ["rotation, median of the expected error, degrees", float(np.median(deviation))],
@@ -92,13 +91,19 @@ def _certainty(found: Found, hand: float, error: float) -> Section:
          float(np.median(found.shift_deviation))],
         ["probability of the mode, mean", float(found.probability.mean())],
         ["evidence for the particle, mean, nats per image", float(found.evidence.mean())],
-        ["evidence for this hand above the other, nats per image", hand],
-        ["its standard error", error],
     ]  # fmt: skip
+    hand = "Images in unknown directions fit both hands of the reference alike."
+    if known.hand is not None:
+        mean, error = known.hand
+        hand = (
+            f"Around the given poses the reference fits better than its mirror image by {mean:.1f} "
+            f"± {error:.1f} nats per image."
+        )
     return Section(
         "How sure they are",
         (
             table(["", ""], rows),
+            paragraph(hand),
             histogram_figure(
                 {"images": deviation},
                 Axis("expected error of the rotation, degrees"),

@@ -2,11 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.batched import map_images
@@ -36,7 +37,6 @@ from cryojax_graph.poses.search import (
 from cryojax_graph.training.mesh import data_mesh
 
 _PER_PART = 512
-_SAMPLE = 256
 _PARTICLE_RADIUS = 0.46
 # Copies of the scores of a grid that are alive at a time, and what they may take.
 _COPIES, _SCORE_BYTES = 8, 2**27
@@ -58,6 +58,14 @@ class Settings(NamedTuple):
     shifts: Float[np.ndarray, "shifts 2"]
     around: Float[np.ndarray, "cells 3 3"] | None
     prior: Prior
+
+
+class _Read(NamedTuple):
+    """Images as they are stored, and what the table says of them."""
+
+    image: Float[Array, "*images box box"]
+    ctf: CTF
+    start: Pose | None
 
 
 class Found(NamedTuple):
@@ -124,17 +132,18 @@ def settings_for(
     return Settings(config, views, shifts, around, prior)
 
 
-def sample_of(particles: ParticleSet) -> Int[np.ndarray, " sample"]:
-    """Images spread over the set, to calibrate on.
+def sample_of(particles: ParticleSet, most: int) -> Int[np.ndarray, " sample"]:
+    """Images spread over the set.
 
     Args:
         particles: all of them.
+        most: how many, or all where there are fewer.
 
     Returns:
         their numbers.
     """
     count = len(particles.table)
-    return np.unique(np.linspace(0, count - 1, min(_SAMPLE, count)).astype(int))
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
 def noise_outside(
@@ -156,31 +165,41 @@ def noise_outside(
 
 
 class Searcher:
-    """One compiled search for images of a set."""
+    """Images of a set, searched for a reference with the same settings."""
 
     def __init__(self, particles: ParticleSet, settings: Settings) -> None:
         """Take images and grids."""
         self._particles, self._settings = particles, settings
         self._mesh = data_mesh()
-        self._prepare = jax.jit(
-            lambda reference, noise: prepare_search(
-                reference,
-                jnp.asarray(settings.views),
-                jnp.asarray(settings.shifts),
-                noise,
-                settings.config,
-            )
-        )
-        self._find = jax.jit(self._find_all)
+
+    @property
+    def starts_given(self) -> bool:
+        """Whether poses are sought around given ones."""
+        return self._settings.around is not None
 
     def prepare(self, reference: Reference, noise: Float[np.ndarray, " shells"]) -> Search:
-        """Project a reference along all views."""
-        return self._prepare(reference, jnp.asarray(noise, jnp.float32))
+        """Project a reference along all views.
+
+        Args:
+            reference: to search for.
+            noise: power in shells, variance per pixel.
+
+        Returns:
+            what ``find`` needs.
+        """
+        settings = self._settings
+        return _prepare(
+            reference,
+            jnp.asarray(settings.views),
+            jnp.asarray(settings.shifts),
+            jnp.asarray(noise, jnp.float32),
+            config=settings.config,
+        )
 
     def find(
         self, search: Search, images: Int[np.ndarray, " n"], contrast_precision: float
     ) -> Found:
-        """Poses of some images; their number is best a multiple of that of the devices.
+        """Poses of some images.
 
         Args:
             search: from ``prepare``.
@@ -190,50 +209,20 @@ class Searcher:
         Returns:
             their poses.
         """
-        devices = self._mesh.size
+        settings, devices = self._settings, self._mesh.size
         padded = np.resize(images, -(-len(images) // devices) * devices)
-        estimate = self._find(search, self._read(padded), jnp.float32(contrast_precision))
+        around = None if settings.around is None else jnp.asarray(settings.around)
+        estimate = _find(
+            search,
+            self._read(padded),
+            around,
+            Prior(jnp.float32(settings.prior.shift), jnp.float32(contrast_precision)),
+            config=settings.config,
+            pixel_size=self._particles.pixel_size,
+            chunk=self._chunk(),
+            mesh=self._mesh,
+        )
         return _as_found(estimate, len(images))
-
-    def _read(self, images: Int[np.ndarray, " n"]) -> dict[str, Any]:
-        table = self._particles.table
-        read: dict[str, Any] = {
-            "image": self._particles.images.read(images),
-            "ctf": CTF(*(np.asarray(f, np.float32)[images] for f in self._particles.ctf)),
-        }
-        if self._settings.around is not None:
-            euler, shift = table.euler_degrees, table.shift_angstrom
-            assert euler is not None
-            assert shift is not None
-            rotation = jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler[images], jnp.float32))
-            shift = jnp.asarray(shift[images], jnp.float32)
-            read["start"] = Pose(rotation, shift, jnp.ones(len(images)))
-        return read
-
-    def _find_all(self, search: Search, read: dict[str, Any], precision: Array) -> PoseEstimate:
-        settings = self._settings
-        prior = settings.prior._replace(contrast=precision)
-        common = {"pixel_size": self._particles.pixel_size, "prior": prior}
-
-        def one(image: dict[str, Any]) -> PoseEstimate:
-            pixels, ctf = image["image"], image["ctf"]
-            if settings.around is None:
-                return search_pose(pixels, ctf, search, settings.config, **common)
-            around = jnp.asarray(settings.around)
-            return search_pose_near(
-                pixels, ctf, image["start"], around, search, settings.config, **common
-            )
-
-        return map_images(one, read, chunk=self._chunk(), mesh=self._mesh)
-
-    def _chunk(self) -> int:
-        """Images whose scores fit together into what they may take."""
-        settings = self._settings
-        cells = len(settings.views) * settings.config.grid.turns
-        if settings.around is not None:
-            cells = len(settings.around) * 9
-        scores = 4 * _COPIES * len(settings.shifts) * cells
-        return int(np.clip(_SCORE_BYTES // scores, 1, 16))
 
     def calibration(
         self, search: Search, images: Int[np.ndarray, " n"], found: Found
@@ -248,21 +237,87 @@ class Searcher:
         Returns:
             the calibration.
         """
-        box, pixel = self._particles.box, self._particles.pixel_size
-        config = self._settings.config
-        band = fourier_band(box, config.inner, config.radii[-1])
-        kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
+        poses = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
+        sums = _sums(
+            search,
+            self._read(images),
+            poses,
+            config=self._settings.config,
+            pixel_size=self._particles.pixel_size,
+        )
+        total = ShellSums(*(np.asarray(v, np.float64).sum(axis=0) for v in sums))
+        return calibrate(total, box=self._particles.box)
 
-        def one(read: dict[str, Any], pose: Pose) -> ShellSums:
-            observed = observe(read["image"], read["ctf"], search.noise, band, pixel_size=pixel)
-            onto_band = partial(project, search.reference, kx=kx, ky=ky)
-            return shell_sums(onto_band, observed, pose, band, box=box, field=box * pixel)
+    def _read(self, images: Int[np.ndarray, " n"]) -> _Read:
+        table = self._particles.table
+        fields = (jnp.asarray(f, jnp.float32)[images] for f in self._particles.ctf)
+        start = None
+        if self.starts_given:
+            euler, shift = table.euler_degrees, table.shift_angstrom
+            assert euler is not None
+            assert shift is not None
+            rotation = jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler[images], jnp.float32))
+            start = Pose(rotation, jnp.asarray(shift[images], jnp.float32), jnp.ones(len(images)))
+        return _Read(jnp.asarray(self._particles.images.read(images)), CTF(*fields), start)
 
-        pose = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
-        read = self._read(images)
-        read.pop("start", None)
-        sums = jax.jit(lambda r, p: map_images(one, r, p))(read, pose)
-        return calibrate(ShellSums(*(np.asarray(v, np.float64).sum(0) for v in sums)), box=box)
+    def _chunk(self) -> int:
+        """Images whose scores fit together into what they may take."""
+        settings = self._settings
+        cells = len(settings.views) * settings.config.grid.turns
+        if settings.around is not None:
+            cells = len(settings.around)
+        scores = 4 * _COPIES * len(settings.shifts) * cells
+        return int(np.clip(_SCORE_BYTES // scores, 1, 16))
+
+
+@partial(jax.jit, static_argnames="config")
+def _prepare(
+    reference: Reference,
+    views: Float[Array, "views 3 3"],
+    shifts: Float[Array, "shifts 2"],
+    noise: Float[Array, " shells"],
+    *,
+    config: SearchConfig,
+) -> Search:
+    return prepare_search(reference, views, shifts, noise, config)
+
+
+@partial(jax.jit, static_argnames=("config", "pixel_size", "chunk", "mesh"))
+def _find(
+    search: Search,
+    read: _Read,
+    around: Float[Array, "cells 3 3"] | None,
+    prior: Prior,
+    *,
+    config: SearchConfig,
+    pixel_size: float,
+    chunk: int,
+    mesh: Mesh,
+) -> PoseEstimate:
+    common = {"pixel_size": pixel_size, "prior": prior}
+
+    def one(read: _Read) -> PoseEstimate:
+        if around is None or read.start is None:
+            return search_pose(read.image, read.ctf, search, config, **common)
+        return search_pose_near(read.image, read.ctf, read.start, around, search, config, **common)
+
+    return map_images(one, read, chunk=chunk, mesh=mesh)
+
+
+@partial(jax.jit, static_argnames=("config", "pixel_size"))
+def _sums(
+    search: Search, read: _Read, poses: Pose, *, config: SearchConfig, pixel_size: float
+) -> ShellSums:
+    box = read.image.shape[1]
+    band = fourier_band(box, config.inner, config.radii[-1])
+    kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
+    onto_band = partial(project, search.reference, kx=kx, ky=ky)
+
+    def one(read: _Read, pose: Pose) -> ShellSums:
+        observed = observe(read.image, read.ctf, search.noise, band, pixel_size=pixel_size)
+        return shell_sums(onto_band, observed, pose, band, box=box, field=box * pixel_size)
+
+    return map_images(one, read, poses)
 
 
 def search_all(

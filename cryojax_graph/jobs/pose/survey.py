@@ -20,6 +20,8 @@ from cryojax_graph.jobs.pose.searching import (
 from cryojax_graph.poses.calibration import Calibration
 from cryojax_graph.poses.reference import Reference
 
+_SAMPLE, _FEW = 256, 64
+_FIRST_PRECISION = 4.0
 _CLEARLY = 4.0
 
 
@@ -32,18 +34,19 @@ class Survey(NamedTuple):
         contrast_precision: of the prior of the contrast.
         calibration: the last one.
         hand: evidence for this hand above that for the other, nats per image, and its standard
-            error.
+            error; None without given poses, as projections in unknown directions are those of
+            either hand.
     """
 
     reference: Reference
     noise: Float[np.ndarray, " shells"]
     contrast_precision: float
     calibration: Calibration
-    hand: tuple[float, float]
+    hand: tuple[float, float] | None
 
 
 def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Job) -> Survey:
-    """Search a sample with the reference as it is, inverted, calibrated and mirrored.
+    """Search a sample with the reference as it is, inverted and calibrated.
 
     Args:
         searcher: of the set.
@@ -57,31 +60,33 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
     Raises:
         InputError: the images fit the inverted reference better.
     """
-    images = sample_of(particles)
-    with job.progress("Looking at a sample", 5) as advance:
+    images, few = sample_of(particles, _SAMPLE), sample_of(particles, _FEW)
+    with job.progress("Looking at a sample", 4) as advance:
         noise = noise_outside(particles, images)
         first = searcher.prepare(given, noise)
-        found = searcher.find(first, images, 0.0)
-        advance(1)
         dark = given._replace(volume=given.volume._replace(coefficients=-given.volume.coefficients))
-        inverted = searcher.find(searcher.prepare(dark, noise), images, 0.0)
-        _refuse_inverted(found, inverted, particles)
-        advance(2)
-        calibration = searcher.calibration(first, images, found)
-        reference, precision = calibrated(given, calibration), 4.0
-        for _ in range(2):
-            search = searcher.prepare(reference, calibration.noise)
-            found = searcher.find(search, images, precision)
-            calibration = searcher.calibration(search, images, found)
-            reference = calibrated(reference, calibration)
-            precision = contrast_precision(found)
-        advance(4)
-        other = searcher.find(
-            searcher.prepare(mirrored(reference), calibration.noise), images, precision
+        _refuse_inverted(
+            searcher.find(first, few, 0.0),
+            searcher.find(searcher.prepare(dark, noise), few, 0.0),
+            particles,
         )
-        this = searcher.find(searcher.prepare(reference, calibration.noise), images, precision)
-        advance(5)
-    return Survey(reference, calibration.noise, precision, calibration, _difference(this, other))
+        advance(1)
+        calibration = searcher.calibration(first, images, searcher.find(first, images, 0.0))
+        reference = calibrated(given, calibration)
+        advance(2)
+        search = searcher.prepare(reference, calibration.noise)
+        found = searcher.find(search, images, _FIRST_PRECISION)
+        calibration = searcher.calibration(search, images, found)
+        reference, precision = calibrated(reference, calibration), contrast_precision(found)
+        advance(3)
+        hand = None
+        if searcher.starts_given:
+            noise = calibration.noise
+            this = searcher.find(searcher.prepare(reference, noise), few, precision)
+            other = searcher.find(searcher.prepare(mirrored(reference), noise), few, precision)
+            hand = _difference(this, other)
+        advance(4)
+    return Survey(reference, calibration.noise, precision, calibration, hand)
 
 
 def _difference(first: Found, second: Found) -> tuple[float, float]:

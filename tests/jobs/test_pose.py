@@ -1,0 +1,236 @@
+"""``pose`` from end to end on small sets with known poses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.io import Map, read_particles, with_columns, write_map, write_particles
+from cryojax_graph.io.atoms import read_atoms, write_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
+from cryojax_graph.io.stacks import open_stack, write_stack
+from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.pose import PoseConfig, plan_pose, pose
+from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+from cryojax_graph.metrics import pose_errors, shift_errors
+
+IMAGES, BOX, PIXEL = 48, 32, 3.0
+
+
+class Case(NamedTuple):
+    particles: Path
+    model: Path
+    rotation: np.ndarray
+    shift: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Case:
+    folder = tmp_path_factory.mktemp("pose") / "simulated"
+    model = folder.parent / "model.pdb"
+    write_atoms(model, read_demo_molecule()[0])
+    config = SimulateConfig(
+        input=str(model),
+        images=IMAGES,
+        box=BOX,
+        pixel_size=PIXEL,
+        snr=1.0,
+    )
+    simulate(config, options=JobOptions(output=str(folder), seed=1))
+    table = read_particles(folder / "particles.star")
+    rotation = rotation_from_euler(table.euler_degrees)
+    return Case(folder / "particles.star", folder / "reference.cif", rotation, table.shift_angstrom)
+
+
+def run(config: PoseConfig, folder: Path):
+    options = JobOptions(output=str(folder))
+    table = read_particles(pose(config, options=options) / "particles.star")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return table, metrics, manifest
+
+
+def errors(table, case: Case):
+    found = rotation_from_euler(table.euler_degrees)
+    rotation = pose_errors(found, case.rotation).rotation_degrees
+    return rotation, shift_errors(table.shift_angstrom, case.shift, case.rotation)
+
+
+def as_map(case: Case, path: Path, *, voxel: float, size: int, hand: float = 1.0) -> Path:
+    frame = read_atoms(case.model).positions * np.array([1.0, 1.0, hand])
+    n = len(frame)
+    density = density_of_gaussians(
+        jnp.asarray(frame, jnp.float32), jnp.ones(n), jnp.full(n, 2.4), box=size, voxel_size=voxel
+    )
+    write_map(path, Map(np.asarray(density), np.full(3, voxel), np.zeros(3)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def searched(case, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched") / "job"
+    return run(PoseConfig(str(case.particles), str(case.model)), folder)
+
+
+def test_poses_are_found_from_nothing(case, searched):
+    table, metrics, manifest = searched
+    rotation, shift = errors(table, case)
+    assert np.median(rotation) < 2.5
+    assert np.mean(rotation < 10) > 0.95
+    assert np.median(shift) < 0.5
+    assert metrics["images"] == IMAGES
+    assert metrics["poses_within_10_degrees_percent"] > 90
+    assert not manifest["warnings"]
+
+
+def test_the_table_keeps_its_columns_and_says_how_sure_it_is(case, searched):
+    before, table = read_particles(case.particles), searched[0]
+    for name in ("rlnImageName", "rlnDefocusU", "rlnRandomSubset"):
+        np.testing.assert_array_equal(table.columns[name], before.columns[name])
+    stated = table.columns["cryojaxgraphRotationDeviation"].astype(float)
+    rotation, _ = errors(table, case)
+    # Laplace's deviation is of the three angles together, the error their length.
+    assert 0.6 < np.sqrt(np.mean(rotation**2) / np.mean(stated**2)) < 1.7
+
+
+def test_the_frame_is_that_of_the_reference(case, searched):
+    found = rotation_from_euler(searched[0].euler_degrees)
+    alignment = pose_errors(found, case.rotation).alignment
+    np.testing.assert_allclose(alignment, np.eye(3), atol=0.02)
+
+
+def test_a_map_of_another_box_and_voxel_size_serves_as_well(case, tmp_path):
+    path = as_map(case, tmp_path / "map.mrc", voxel=2.1, size=40)
+    table, _, _ = run(PoseConfig(str(case.particles), str(path)), tmp_path / "job")
+    rotation, shift = errors(table, case)
+    assert np.median(rotation) < 4
+    assert np.median(shift) < 0.8
+
+
+def perturbed(case: Case, path: Path, degrees: float) -> Path:
+    table = read_particles(case.particles)
+    rng = np.random.default_rng(3)
+    vector = rng.normal(size=(IMAGES, 3))
+    vector *= np.radians(degrees) / np.linalg.norm(vector, axis=1, keepdims=True)
+    turn = np.stack([_exponential(v) for v in vector])
+    moved = with_columns(table, {"euler_degrees": euler_from_rotation(turn @ case.rotation)})
+    write_particles(moved, path)
+    return path
+
+
+def _exponential(vector: np.ndarray) -> np.ndarray:
+    angle = np.linalg.norm(vector)
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def test_poses_return_from_where_they_were_pushed(case, tmp_path):
+    near = perturbed(case, case.particles.parent / "near.star", 10.0)
+    config = PoseConfig(str(near), str(case.model), start="given", within=15.0)
+    table, metrics, manifest = run(config, tmp_path / "job")
+    rotation, _ = errors(table, case)
+    assert np.median(rotation) < 2.5
+    assert metrics["hand_evidence_mean_nats"] > 4 * metrics["hand_evidence_error_nats"]
+    assert not manifest["warnings"]
+
+
+def test_the_wrong_hand_is_told_where_poses_are_given(case, tmp_path):
+    mirror = as_map(case, tmp_path / "mirror.mrc", voxel=3.0, size=BOX, hand=-1.0)
+    config = PoseConfig(str(case.particles), str(mirror), start="given", within=10.0)
+    _, metrics, manifest = run(config, tmp_path / "job")
+    assert metrics["hand_evidence_mean_nats"] < 0
+    assert any("other hand" in text for text in manifest["warnings"])
+
+
+def replaced(case: Case, folder: Path, change) -> Path:
+    """The same table over other images."""
+    stack = open_stack(case.particles.parent / "particles.mrcs")
+    images = change(stack.read(np.arange(IMAGES)))
+    folder.mkdir()
+    write_stack(folder / "particles.mrcs", images.astype(np.float32), pixel_size=PIXEL)
+    (folder / "particles.star").write_text(case.particles.read_text())
+    return folder / "particles.star"
+
+
+def test_noise_is_not_found(case, tmp_path):
+    rng = np.random.default_rng(0)
+    path = replaced(case, tmp_path / "noise", lambda images: rng.normal(size=images.shape))
+    _, metrics, manifest = run(PoseConfig(str(path), str(case.model)), tmp_path / "job")
+    assert metrics["rotation_deviation_median_degrees"] > 60
+    assert metrics["poses_within_10_degrees_percent"] < 5
+    assert any("do not tell their orientation" in text for text in manifest["warnings"])
+
+
+def test_dark_particles_are_refused(case, tmp_path):
+    path = replaced(case, tmp_path / "dark", lambda images: -images)
+    with pytest.raises(InputError, match="invert the images"):
+        run(PoseConfig(str(path), str(case.model)), tmp_path / "job")
+
+
+def test_an_interrupted_search_goes_on(case, tmp_path, monkeypatch, searched):
+    from cryojax_graph.jobs.pose import run as stages
+
+    config = PoseConfig(str(case.particles), str(case.model))
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "write_poses", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "job")
+    table, _, _ = run(config, tmp_path / "job")
+    np.testing.assert_array_equal(table.euler_degrees, searched[0].euler_degrees)
+
+
+def _stop(*arguments):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"symmetry": "X3"}, "--symmetry"),
+        ({"within": 0.0}, "--within"),
+        ({"resolution": 90.0}, "too coarse"),
+        ({"reference": "particles"}, "not a map or a model"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, changes, message):
+    config = PoseConfig(str(case.particles), str(case.model))
+    if changes.get("reference") == "particles":
+        changes = {"reference": str(case.particles)}
+    with pytest.raises(InputError, match=message):
+        pose(replace(config, **changes), options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_given_poses_must_be_there(case, tmp_path):
+    text = case.particles.read_text().replace("_rlnAngleRot", "_rlnAngleOther")
+    path = case.particles.parent / "without.star"
+    path.write_text(text)
+    config = PoseConfig(str(path), str(case.model), start="given")
+    with pytest.raises(InputError, match="poses"):
+        pose(config, options=JobOptions(output=str(tmp_path / "job")))
+
+
+def test_the_plan_says_what_is_searched(case):
+    plan = plan_pose(
+        PoseConfig(str(case.particles), str(case.model)), options=JobOptions(output="job")
+    )
+    assert f"{IMAGES} images" in plan.actions[0]
+    assert "views" in plan.actions[0]
+    assert plan.memory_bytes > 0
+
+
+def test_symmetry_leaves_views_out(case):
+    def views(symmetry: str) -> int:
+        config = PoseConfig(str(case.particles), str(case.model), symmetry=symmetry)
+        plan = plan_pose(config, options=JobOptions(output="job"))
+        return int(plan.actions[0].split(" views")[0].split()[-1].replace(",", ""))
+
+    assert views("D2") == views("C1") // 4
