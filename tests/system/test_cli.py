@@ -283,6 +283,7 @@ def test_devices_are_settled_before_any_verb_looks_for_them(verb, tmp_path):
         "check": ["none.mrc"],
         "simulate": ["none.npz"],
         "flex": ["none.star", "--template", "none.pdb"],
+        "pose": ["none.star", "--reference", "none.mrc"],
         "validate motion": ["none", "--truth", "none.npz"],
         "validate poses": ["none.star", "--truth", "none.npz"],
         "validate model": ["none.pdb", "--truth", "none.pdb"],
