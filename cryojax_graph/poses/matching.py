@@ -152,14 +152,14 @@ def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
         (x, y) in Å; the first is zero.
     """
     count = int(np.ceil(reach / step)) if reach > 0 else 0
-    along = np.linspace(-reach, reach, 2 * count + 1)
+    along = np.arange(-count, count + 1) * (reach / max(count, 1))
     shifts = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
     length = np.linalg.norm(shifts, axis=1)
     return shifts[np.argsort(length, kind="stable")][: int(np.sum(length <= reach * (1 + 1e-9)))]
 
 
 def best_contrast(
-    overlap: Float[Array, "*grid"], power: Float[Array, "*grid"], precision: Scalar
+    overlap: Float[Array, "*#grid"], power: Float[Array, "*#grid"], precision: Scalar
 ) -> Float[Array, "*grid"]:
     """The most probable contrast of a prediction.
 
@@ -177,9 +177,9 @@ def best_contrast(
 
 
 def contrast_score(
-    overlap: Float[Array, "*grid"],
-    power: Float[Array, "*grid"],
-    scale: Float[Array, "*grid"],
+    overlap: Float[Array, "*#grid"],
+    power: Float[Array, "*#grid"],
+    scale: Float[Array, "*#grid"],
     precision: Scalar,
 ) -> Float[Array, "*grid"]:
     """Log-likelihood above that of an image without particle, and log prior of the contrast.
