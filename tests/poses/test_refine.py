@@ -117,6 +117,7 @@ def test_noise_free_images_lead_back_to_the_truth(scene, refine):
 def test_a_step_is_the_damped_gauss_newton_step(particle, scene, refine, prior):
     """Value, gradient and curvature, by central differences of the definition."""
     start = moved(scene.truth, degrees=2, angstrom=0.5)
+    start = start._replace(scale=0.7 * start.scale)
     few = jax.tree.map(lambda a: a[:6], (scene.noisy, start))
     at_start = refine(*few, steps=1, prior=prior)
     after = refine(*few, steps=2, prior=prior)
@@ -187,6 +188,17 @@ def test_no_step_goes_down_and_contrast_stays_positive(scene, refine, sign):
         assert (found.pose.scale == 0).any()
     identity = found.pose.rotation @ jnp.swapaxes(found.pose.rotation, 1, 2)
     np.testing.assert_allclose(identity, np.broadcast_to(np.eye(3), identity.shape), atol=1e-5)
+
+
+def test_every_step_is_up_or_none(scene, refine):
+    """Seen faintly, a particle asks for steps that are too long: they are not taken."""
+    start = moved(scene.truth, degrees=30, angstrom=3)._replace(scale=0.05 * scene.truth.scale)
+    reached = [refine(scene.noisy, start, steps=n).log_likelihood for n in (1, 2, 8)]
+    rises = np.diff(np.stack(reached), axis=0)
+    assert (rises >= 0).all()
+    waited = rises[0] == 0
+    assert waited.sum() > 5
+    assert (rises[1][waited] > 0).mean() > 0.9
 
 
 def test_a_single_evaluation_returns_the_start(scene, refine):
