@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.forward.slices import VolumeSpectrum, slice_at
 from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
@@ -207,14 +208,16 @@ def search_pose_near(
     Returns:
         the most probable pose; probability and evidence are within the neighbourhood.
     """
+    # Priors are about no shift; the given one is where the image, moved by it, has none.
+    centred = shift_image(image, start.shift, pixel_size=pixel_size)
     box = image.shape[0]
     field = box * pixel_size
     band = fourier_band(box, config.inner, config.coarse)
-    observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
+    observed = observe(centred, ctf, search.noise, band, pixel_size=pixel_size)
     scored = near_candidates(
         partial(_project, search.volume, band, box=box),
         observed,
-        start,
+        start._replace(shift=jnp.zeros(2)),
         around,
         search.shifts,
         band,
@@ -222,10 +225,13 @@ def search_pose_near(
         prior=prior,
     )
     kept = min(config.kept[0], len(around))
-    _, best = jax.lax.top_k(scored.score, kept)
-    found = jax.tree.map(lambda a: a[best], scored)
-    modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
-    return estimate_of_modes(modes, scored.marginal, scored.rotation, prior, reach=config.own_reach)
+    _, chosen = jax.lax.top_k(scored.score, kept)
+    found = jax.tree.map(lambda a: a[chosen], scored)
+    modes = refine_candidates(
+        centred, ctf, found, search, config, pixel_size=pixel_size, prior=prior
+    )
+    best = estimate_of_modes(modes, scored.marginal, scored.rotation, prior, reach=config.own_reach)
+    return best._replace(pose=best.pose._replace(shift=best.pose.shift + start.shift))
 
 
 def refine_candidates(

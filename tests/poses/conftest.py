@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import cryojax_graph as package
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.image import gaussian_image
 from cryojax_graph.forward.project import project_gaussians
@@ -84,6 +86,15 @@ def particle() -> Particle:
     """Twelve Gaussians without symmetry; nothing of them is left beyond 12 periods per box."""
     positions = np.random.default_rng(0).normal(size=(12, 3)) * (9.0, 7.0, 5.0)
     return Particle(positions - positions.mean(axis=0), 3.0, 32, 2.0)
+
+
+@pytest.fixture(scope="session")
+def adenylate_kinase() -> Particle:
+    """The C-alpha atoms of a molecule of 214 residues, in the small box that it was tried in."""
+    with np.load(Path(package.__file__).with_name("data") / "adk_transition.npz") as data:
+        positions = data["first_frame"] * float(data["unit_angstrom"])
+        positions = positions[data["atom_name"] == "CA"]
+    return Particle(positions - positions.mean(axis=0), 1.9, 64, 1.5)
 
 
 @pytest.fixture(scope="session")
