@@ -18,6 +18,7 @@ from cryojax_graph.poses.matching import (
     Candidates,
     ViewBank,
     best_of_grid,
+    covered_volume,
     grid_rotations,
     grid_scores,
     near_candidates,
@@ -230,7 +231,14 @@ def search_pose_near(
     modes = refine_candidates(
         centred, ctf, found, search, config, pixel_size=pixel_size, prior=prior
     )
-    best = estimate_of_modes(modes, scored.marginal, scored.rotation, prior, reach=config.own_reach)
+    best = estimate_of_modes(
+        modes,
+        scored.marginal,
+        scored.rotation,
+        prior,
+        reach=config.own_reach,
+        volume=covered_volume(around),
+    )
     return best._replace(pose=best.pose._replace(shift=best.pose.shift + start.shift))
 
 

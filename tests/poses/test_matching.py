@@ -23,6 +23,7 @@ from cryojax_graph.poses.matching import (
     best_contrast,
     best_of_grid,
     contrast_score,
+    covered_volume,
     grid_rotations,
     grid_scores,
     near_candidates,
@@ -286,6 +287,14 @@ def test_every_rotation_within_reach_has_a_neighbour():
     traces = np.einsum("aij,bij->ab", targets, found)
     between = np.arccos(np.clip((traces - 1) / 2, -1, 1))
     assert float(between.min(axis=1).max()) < 0.5 * np.sqrt(3) * 0.1
+
+
+def test_a_lattice_covers_a_ball():
+    around = rotations_within(0.6, 0.1)
+    covered = float(covered_volume(jnp.asarray(around, jnp.float32)))
+    assert covered == pytest.approx(len(around) * 0.1**3, rel=1e-3)
+    assert covered == pytest.approx(8 * np.pi * (0.6 - np.sin(0.6)), rel=0.06)
+    assert float(covered_volume(jnp.eye(3)[None])) == pytest.approx(8 * np.pi**2)
 
 
 def test_the_grid_holds_every_view_at_every_psi():

@@ -170,6 +170,19 @@ def test_a_given_shift_only_moves_the_image(scene, find_near):
     np.testing.assert_allclose(there.probability, here.probability, atol=0.02)
 
 
+def test_evidence_near_a_pose_is_a_mean_over_the_neighbourhood(scene, found, find_near):
+    """Where the posterior lies inside, its integral is that over all rotations."""
+    start = perturbed(scene.truth, 5, 0)
+    near = find_near(scene.images, start._replace(shift=0 * start.shift))
+    cells = len(rotations_within(np.radians(20), np.radians(8)))
+    share = cells * np.radians(8) ** 3 / (8 * np.pi**2)
+    sure = np.asarray(found.probability > 0.99)
+    assert sure.sum() > 20
+    gained = (near.evidence - found.evidence)[sure]
+    assert float(np.median(gained)) == pytest.approx(-np.log(share), abs=0.1)
+    assert (near.probability[sure] > 0.98).mean() > 0.95
+
+
 def test_rounds_keep_the_best_and_the_others_follow(scene):
     config = SearchConfig(coarse=12, radii=(8, 16), kept=(6, 2), steps=(2, 3))
     start = perturbed(scene.truth, 10, 1)
