@@ -82,6 +82,13 @@ def test_odds_are_those_of_masses():
     assert float(found.covariance[0, 0]) == pytest.approx((16 * SPREAD[0]) ** 2, rel=1e-4)
 
 
+def test_no_deviation_is_beyond_half_a_turn():
+    wide = np.diag(SPREAD**2)
+    wide[0, 0] = 100.0
+    found = estimate(modes_at(np.eye(3)[None], [50.0], wide), NOTHING, GRID)
+    assert float(found.rotation_deviation) == pytest.approx(np.pi, rel=1e-5)
+
+
 def test_the_width_in_contrast_is_no_volume():
     wide = np.diag(SPREAD**2)
     wide[5, 5] *= 100

@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -185,27 +185,31 @@ def test_evidence_near_a_pose_is_a_mean_over_the_neighbourhood(scene, found, fin
 
 def test_rounds_keep_the_best_and_the_others_follow(scene):
     config = SearchConfig(coarse=12, radii=(8, 16), kept=(6, 2), steps=(2, 3))
-    start = perturbed(scene.truth, 10, 1)
-    ctf = jax.tree.map(lambda a: a[0], scene.ctf)
-    number = np.arange(6)
-    rotation = start.rotation[0] @ jnp.asarray(rotations_within(0.2, 0.2)[:6], jnp.float32)
+    # The poses of other images: every one leads to a maximum of its own.
+    rotation = scene.truth.rotation[:6]
     empty = jnp.zeros(6)
     candidates = Candidates(rotation, jnp.zeros((6, 2)), jnp.ones(6), empty, empty)
 
-    @partial(jax.jit, static_argnames="config")
-    def refine(image, config: Any):
+    @jax.jit
+    def refine(image, ctf, search):
         place = {"pixel_size": 1.5, "prior": PRIOR}
-        return refine_candidates(image, ctf, candidates, scene.search, config, **place)
+        return refine_candidates(image, ctf, candidates, search, config, **place)
 
-    modes = refine(scene.images[0], config)
-    assert modes.log_likelihood.shape == number.shape
-    first = np.asarray(modes.log_likelihood)
-    # Two go on to higher frequencies, four stay behind, and either are in order.
-    assert first[0] >= first[1]
-    assert (np.diff(first[2:]) <= 0).all()
-    alone = refine(scene.images[0], SearchConfig(radii=(8,), kept=(6,), steps=(2,)))
-    np.testing.assert_allclose(modes.log_likelihood[2:], alone.log_likelihood[2:], rtol=1e-3)
-    np.testing.assert_allclose(modes.pose.rotation[2:], alone.pose.rotation[2:], atol=1e-3)
+    ctf = jax.tree.map(lambda a: a[0], scene.ctf)
+    modes = refine(scene.images[0], ctf, scene.search)
+    values = np.asarray(modes.log_likelihood)
+    # Two go on to higher frequencies, which tell more; four stay behind; both are in order.
+    assert values.shape == (6,)
+    assert values[0] >= values[1]
+    assert (np.diff(values[2:]) <= 0).all()
+    assert values[1] > values[2]
+    turned = np.diagonal(modes.covariance, axis1=1, axis2=2)[:, :3].sum(axis=1)
+    assert turned[:2].max() < turned[2:].min()
+    # Every candidate is still there: none twice, none dropped.
+    cosine = (np.einsum("aij,bij->ab", modes.pose.rotation, modes.pose.rotation) - 1) / 2
+    assert (cosine + 2 * -np.eye(6)).max() < np.cos(np.radians(10))
+    best, truth = (jax.tree.map(lambda a: a[:1], pose) for pose in (modes.pose, scene.truth))
+    assert degrees_off(best, truth)[0] < 10
 
 
 @settings(deadline=None, max_examples=200)
