@@ -100,7 +100,8 @@ def test_the_width_in_contrast_is_no_volume():
 
 
 def test_a_duplicate_counts_once_and_the_heavier_one_stays():
-    rotations = np.stack([turned(3), np.eye(3), np.eye(3), turned(90)])
+    near = 0.9 * np.degrees(REACH)
+    rotations = np.stack([turned(near), np.eye(3), np.eye(3), turned(90)])
     found = estimate(modes_at(rotations, [49.0, 50.0, 50.0, 50.0]), NOTHING, GRID)
     assert float(found.probability) == pytest.approx(0.5, abs=1e-4)
     assert float(found.evidence) == pytest.approx(log_mass(50) + np.log(2), abs=1e-3)
