@@ -106,13 +106,15 @@ def _interpolate(
     """Trilinear interpolation at frequencies x >= 0, y and z in voxels of the spectrum."""
     size_z, size_y, size_x = coefficients.shape
     flat = coefficients.reshape(-1)
-    lowest = jnp.floor(x), jnp.floor(y), jnp.floor(z)
-    fraction_x, fraction_y, fraction_z = x - lowest[0], y - lowest[1], z - lowest[2]
     middle = (size_z - 1) // 2
-    # Rounding can push a frequency at the border of the sphere beyond the last voxel but one.
-    column = jnp.clip(lowest[0].astype(jnp.int32), 0, size_x - 2)
-    row = jnp.clip(lowest[1].astype(jnp.int32) + middle, 0, size_y - 2)
-    section = jnp.clip(lowest[2].astype(jnp.int32) + middle, 0, size_z - 2)
+    # A frequency at the border, or beyond it by rounding, belongs to the last cell.
+    lowest_x = jnp.clip(jnp.floor(x), 0, size_x - 2)
+    lowest_y = jnp.clip(jnp.floor(y), -middle, size_y - 2 - middle)
+    lowest_z = jnp.clip(jnp.floor(z), -middle, size_z - 2 - middle)
+    fraction_x, fraction_y, fraction_z = x - lowest_x, y - lowest_y, z - lowest_z
+    column = lowest_x.astype(jnp.int32)
+    row = lowest_y.astype(jnp.int32) + middle
+    section = lowest_z.astype(jnp.int32) + middle
     corner = (section * size_y + row) * size_x + column
 
     def pick(index: Int[Array, "..."]) -> Complex[Array, "..."]:

@@ -44,7 +44,7 @@ class Observed(NamedTuple):
     weight: Float[Array, " points"]
 
 
-def fourier_band(box: int, inner: int, outer: int) -> Band:
+def fourier_band(box: int, inner: float | int, outer: float | int) -> Band:
     """The coefficients between two radii.
 
     Args:
@@ -61,8 +61,8 @@ def fourier_band(box: int, inner: int, outer: int) -> Band:
     radius = np.hypot(ky[:, None], kx)
     wanted = (radius >= inner) & (radius <= outer)
     itself = (kx == 0) | (2 * kx == box)
-    wanted &= ~(itself & (ky[:, None] < 0))
     own_mirror = itself & ((ky[:, None] == 0) | (2 * np.abs(ky[:, None]) == box))
+    wanted &= ~(itself & (ky[:, None] < 0)) | own_mirror
     index = np.flatnonzero(wanted)
     index = index[np.argsort(radius.ravel()[index], kind="stable")]
     row, column = np.divmod(index, len(kx))
@@ -70,7 +70,7 @@ def fourier_band(box: int, inner: int, outer: int) -> Band:
     return Band(index, kx[column] * 1.0, ky[row] * 1.0, multiplicity)
 
 
-def points_within(band: Band, radius: int) -> int:
+def points_within(band: Band, radius: float | int) -> int:
     """Length of the prefix up to a radius.
 
     Args:

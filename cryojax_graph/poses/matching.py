@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float, Int
 from cryojax_graph.forward.ctf import CTF, transfer_at
 from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.geometry import exp_map
+from cryojax_graph.geometry import exp_map, geodesic_distance
 from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.band import Band, Observed
 from cryojax_graph.poses.polar import (
@@ -151,7 +151,7 @@ def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
         (x, y) in Å; the first is zero.
     """
     count = int(np.ceil(reach / step)) if reach > 0 else 0
-    along = np.linspace(-reach, reach, 2 * count + 1)
+    along = np.arange(-count, count + 1) * (reach / max(count, 1))
     shifts = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
     length = np.linalg.norm(shifts, axis=1)
     return shifts[np.argsort(length, kind="stable")][: int(np.sum(length <= reach * (1 + 1e-9)))]
@@ -323,6 +323,19 @@ def rotations_within(reach: float, spacing: float) -> Float[np.ndarray, "cells 3
     angle = np.linalg.norm(vectors, axis=1)
     order = np.argsort(angle, kind="stable")[: int(np.sum(angle <= reach * (1 + 1e-9)))]
     return np.asarray(jax.vmap(exp_map)(jnp.asarray(vectors[order], jnp.float32)))
+
+
+def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
+    """Volume of the rotations that a lattice stands for.
+
+    Args:
+        around: from ``rotations_within``.
+
+    Returns:
+        radians³; of a single rotation, which tells no spacing, that of all rotations.
+    """
+    spacing = geodesic_distance(around[0], around[min(1, len(around) - 1)])
+    return jnp.where(spacing > 0, len(around) * spacing**3, 8 * jnp.pi**2)
 
 
 def grid_rotations(views: Float[Array, "views 3 3"], turns: int) -> Float[Array, "cells 3 3"]:

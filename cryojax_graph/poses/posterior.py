@@ -1,5 +1,6 @@
 """How sure a pose is: the modes of its posterior, and all that lies between them."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose
 
 # The volume of the rotations in radians³.
-_LOG_ROTATIONS = jnp.log(8 * jnp.pi**2)
+ROTATIONS = 8 * math.pi**2
 
 
 class PoseEstimate(NamedTuple):
@@ -40,6 +41,7 @@ def estimate_of_modes(
     prior: Prior,
     *,
     reach: Scalar,
+    volume: Scalar = ROTATIONS,
 ) -> PoseEstimate:
     """Weigh the modes of one image against one another and against the rest of the grid.
 
@@ -52,11 +54,13 @@ def estimate_of_modes(
         rotations: of the grid.
         prior: of shift and contrast; that of the shift above 0.
         reach: angle within which two modes are one and a grid point belongs to a mode, radians.
+        volume: of the rotations that are possible, which the grid covers, radians³.
 
     Returns:
         the estimate.
     """
-    log_mass = modes.log_likelihood + _log_volume(modes.covariance[:, :5, :5]) + _log_density(prior)
+    density = _log_density(prior, volume)
+    log_mass = modes.log_likelihood + _log_volume(modes.covariance[:, :5, :5]) + density
     between = _angles(modes.pose.rotation, modes.pose.rotation)
     log_mass = jnp.where(_repeated(between, log_mass, reach), -jnp.inf, log_mass)
     best = jnp.argmax(log_mass)
@@ -81,9 +85,9 @@ def estimate_of_modes(
     )
 
 
-def _log_density(prior: Prior) -> Float[Array, ""]:
+def _log_density(prior: Prior, volume: Scalar) -> Float[Array, ""]:
     """Of the prior at no shift, per radian³ and Å²."""
-    return jnp.log(prior.shift / (2 * jnp.pi)) - _LOG_ROTATIONS
+    return jnp.log(jnp.asarray(prior.shift) / (2 * jnp.pi)) - jnp.log(jnp.asarray(volume))
 
 
 def _log_volume(covariance: Float[Array, "*modes n n"]) -> Float[Array, "*modes"]:

@@ -49,8 +49,7 @@ class RefinedPose(NamedTuple):
 
     Attributes:
         pose: at the maximum.
-        log_likelihood: above that of an image without particle, less the contrast's deviation from
-            its prior.
+        log_likelihood: above that of an image without particle, and what the priors take from it.
         covariance: Laplace approximation; rotation vector in the frame of the image (radians),
             shift (Å) and contrast, shape (6, 6).
     """

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
 from cryojax_graph.poses.matching import (
     Candidates,
     ViewBank,
     best_of_grid,
+    covered_volume,
     grid_rotations,
     grid_scores,
     near_candidates,
@@ -204,14 +206,16 @@ def search_pose_near(
     Returns:
         the most probable pose; probability and evidence are within the neighbourhood.
     """
+    # Priors are about no shift; the given one is where the image, moved by it, has none.
+    centred = shift_image(image, start.shift, pixel_size=pixel_size)
     box = image.shape[0]
     field = box * pixel_size
     band = fourier_band(box, config.inner, config.coarse)
-    observed = observe(image, ctf, search.noise, band, pixel_size=pixel_size)
+    observed = observe(centred, ctf, search.noise, band, pixel_size=pixel_size)
     scored = near_candidates(
         partial(_project, search.reference, band),
         observed,
-        start,
+        start._replace(shift=jnp.zeros(2)),
         around,
         search.shifts,
         band,
@@ -219,10 +223,20 @@ def search_pose_near(
         prior=prior,
     )
     kept = min(config.kept[0], len(around))
-    _, best = jax.lax.top_k(scored.score, kept)
-    found = jax.tree.map(lambda a: a[best], scored)
-    modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
-    return estimate_of_modes(modes, scored.marginal, scored.rotation, prior, reach=config.own_reach)
+    _, chosen = jax.lax.top_k(scored.score, kept)
+    found = jax.tree.map(lambda a: a[chosen], scored)
+    modes = refine_candidates(
+        centred, ctf, found, search, config, pixel_size=pixel_size, prior=prior
+    )
+    best = estimate_of_modes(
+        modes,
+        scored.marginal,
+        scored.rotation,
+        prior,
+        reach=config.own_reach,
+        volume=covered_volume(around),
+    )
+    return best._replace(pose=best.pose._replace(shift=best.pose.shift + start.shift))
 
 
 def refine_candidates(

@@ -5,7 +5,7 @@ import pytest
 
 from cryojax_graph.forward.fourier import to_image
 from cryojax_graph.forward.project import project_gaussians
-from cryojax_graph.forward.slices import slice_spectrum, volume_spectrum
+from cryojax_graph.forward.slices import slice_at, slice_spectrum, volume_spectrum
 
 prepare = jax.jit(volume_spectrum, static_argnames="padding")
 slice_of = jax.jit(slice_spectrum, static_argnames="box")
@@ -84,6 +84,19 @@ def test_interpolation_agrees_with_the_definition(box, padding):
     expected = oracle_slice(np.asarray(prepared.coefficients, complex), rotation, box)
     computed = slice_of(prepared, jnp.asarray(rotation), box=box)
     np.testing.assert_allclose(computed, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("box", [8, 9])
+def test_the_border_of_the_spectrum_is_its_last_coefficient(box):
+    prepared = prepare(jax.random.normal(jax.random.key(3), (box,) * 3))
+    middle, last = (prepared.coefficients.shape[0] - 1) // 2, box // 2
+    coefficients = np.asarray(prepared.coefficients)
+    # The x axis of the image along each axis of the object.
+    for shift, place in enumerate([(0, 0, last), (0, last, 0), (last, 0, 0)]):
+        rotation = jnp.asarray(np.roll(np.eye(3), shift, axis=1), jnp.float32)
+        found = slice_at(prepared, rotation, jnp.array([float(last)]), jnp.zeros(1), box=box)
+        z, y, x = 2 * np.array(place)
+        np.testing.assert_allclose(found[0], coefficients[z + middle, y + middle, x], rtol=1e-5)
 
 
 def test_the_transpose_is_the_adjoint():
