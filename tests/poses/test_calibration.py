@@ -14,6 +14,10 @@ from cryojax_graph.poses.band import fourier_band, observe
 from cryojax_graph.poses.calibration import ShellSums, amplify, calibrate, shell_sums
 from cryojax_graph.poses.refine import Pose
 
+prepare = jax.jit(volume_spectrum, static_argnames="padding")
+amplified = jax.jit(amplify, static_argnames="box")
+slices = jax.jit(slice_at, static_argnames="box")
+
 IMAGES, SHELLS = 200, np.arange(17)
 GAIN = 2.0 * np.exp(-((SHELLS / 12) ** 2)) + 0.3
 NOISE = 2e-4 * (1 + 3 / (1 + SHELLS))
@@ -74,9 +78,11 @@ def test_sums_are_those_of_the_shells(particle, ctf):
     band = fourier_band(32, 1, 10)
     pose = jax.tree.map(lambda a: a[0], poses(4))
     image = jax.random.normal(jax.random.key(5), (32, 32))
-    seen = observe(image, ctf, jnp.ones(17), band, pixel_size=particle.pixel_size)
-    project = particle.project(band)
-    found = shell_sums(project, seen, pose, band, box=32, field=particle.field)
+    see = jax.jit(partial(observe, band=band, pixel_size=particle.pixel_size))
+    total = jax.jit(
+        partial(shell_sums, particle.project(band), band=band, box=32, field=particle.field)
+    )
+    found = total(see(image, ctf, jnp.ones(17)), pose=pose)
     spectrum = np.fft.fft2(np.fft.ifftshift(np.asarray(image, float)))
     predicted = np.fft.fft2(
         np.fft.ifftshift(np.asarray(particle.image(pose.rotation, pose.shift, ctf), float))
@@ -124,7 +130,7 @@ def test_amplifying_is_slicing_then_multiplying(box, padding):
     position = (np.arange(box) - box // 2) / (0.12 * box)
     window = np.exp(-0.5 * position**2)
     density = rng.normal(size=(box,) * 3) * window * window[:, None] * window[:, None, None]
-    volume = volume_spectrum(jnp.asarray(density, jnp.float32), padding=padding)
+    volume = prepare(jnp.asarray(density, jnp.float32), padding=padding)
     radii = np.arange(box // 2 + 1)
     first, second = (jnp.asarray(g, jnp.float32) for g in (2 + np.cos(radii / 4), radii / box))
     rotation = jnp.asarray(Rotation.random(random_state=7).as_matrix(), jnp.float32)
@@ -132,27 +138,27 @@ def test_amplifying_is_slicing_then_multiplying(box, padding):
     plain = project(volume, rotation)
     kx, ky = np.arange(box // 2 + 1), np.rint(np.fft.fftfreq(box) * box)
     factor = np.interp(np.hypot(ky[:, None], kx), radii, first)
-    found = project(amplify(volume, first, box=box), rotation)
+    found = project(amplified(volume, first, box=box), rotation)
     np.testing.assert_allclose(
         found, factor * plain, atol=(0.06 if padding == 1 else 0.02) * float(jnp.abs(plain).max())
     )
 
-    sums = amplify(volume, first + 3 * second, box=box).coefficients
-    parts = [amplify(volume, gain, box=box).coefficients for gain in (first, second)]
+    sums = amplified(volume, first + 3 * second, box=box).coefficients
+    parts = [amplified(volume, gain, box=box).coefficients for gain in (first, second)]
     scale = float(jnp.abs(sums).max())
     np.testing.assert_allclose(sums, parts[0] + 3 * parts[1], atol=1e-5 * scale)
     np.testing.assert_array_equal(
-        amplify(volume, jnp.ones(len(radii)), box=box).coefficients, volume.coefficients
+        amplified(volume, jnp.ones(len(radii)), box=box).coefficients, volume.coefficients
     )
 
 
 def test_amplified_references_have_the_gain_on_the_axes():
     """At whole periods along the axes there is nothing to interpolate."""
-    volume = volume_spectrum(jax.random.normal(jax.random.key(8), (16, 16, 16)))
+    volume = prepare(jax.random.normal(jax.random.key(8), (16, 16, 16)))
     gain = jnp.asarray(np.random.default_rng(9).uniform(1, 3, 9), jnp.float32)
     for axes in np.eye(3)[[[0, 1, 2], [1, 2, 0], [2, 0, 1]]]:
         rotation, k = jnp.asarray(axes, jnp.float32), jnp.arange(9.0)
         before, after = (
-            slice_at(v, rotation, k, 0 * k, box=16) for v in (volume, amplify(volume, gain, box=16))
+            slices(v, rotation, k, 0 * k, box=16) for v in (volume, amplified(volume, gain, box=16))
         )
         np.testing.assert_allclose(after, gain * before, rtol=1e-4, atol=1e-3)
