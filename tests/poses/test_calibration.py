@@ -71,9 +71,11 @@ def test_sums_are_those_of_the_shells(particle, ctf):
     band = fourier_band(32, 1, 10)
     pose = jax.tree.map(lambda a: a[0], poses(4))
     image = jax.random.normal(jax.random.key(5), (32, 32))
-    seen = observe(image, ctf, jnp.ones(17), band, pixel_size=particle.pixel_size)
-    project = particle.project(band)
-    found = shell_sums(project, seen, pose, band, box=32, field=particle.field)
+    see = jax.jit(partial(observe, band=band, pixel_size=particle.pixel_size))
+    total = jax.jit(
+        partial(shell_sums, particle.project(band), band=band, box=32, field=particle.field)
+    )
+    found = total(see(image, ctf, jnp.ones(17)), pose=pose)
     spectrum = np.fft.fft2(np.fft.ifftshift(np.asarray(image, float)))
     predicted = np.fft.fft2(
         np.fft.ifftshift(np.asarray(particle.image(pose.rotation, pose.shift, ctf), float))

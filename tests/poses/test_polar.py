@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,13 +116,14 @@ def test_turns_are_the_psi_of_relion(particle, turn):
     angles = jnp.array([[25.0, 70, 0], [25.0, 70, turn * 360 / grid.turns]])
     rotations = jax.vmap(matrix_from_euler_degrees)(angles)
     images = [particle.image(rotation, jnp.zeros(2), NO_CTF) for rotation in rotations]
-    view, turned = (polar_spectrum(image, grid) for image in images)
+    view, turned = jax.jit(jax.vmap(partial(polar_spectrum, grid=grid)))(jnp.stack(images))
     whole = jnp.concatenate([view, view.conj()], axis=1)
     np.testing.assert_allclose(
         turned, jnp.roll(whole, -turn, axis=1)[:, : grid.turns // 2], atol=2e-4 * abs(view).max()
     )
-    products = turned_products(
-        angular_series(turned, grid)[:, None], angular_series(view, grid)[:, None], grid
+    series = jax.jit(partial(angular_series, grid=grid))
+    products = jax.jit(partial(turned_products, grid=grid))(
+        series(turned)[:, None], series(view)[:, None]
     )[0, 0]
     assert int(products.argmax()) == turn
     assert float(products.max()) == pytest.approx(float(jnp.sum(jnp.abs(view) ** 2)), rel=1e-3)

@@ -76,7 +76,7 @@ def find(scene):
         one = partial(search_pose, config=scene.config, pixel_size=1.5, prior=PRIOR)
         return jax.lax.map(lambda each: one(each[0], each[1], search), (images, ctf))
 
-    return lambda images: run(images, scene.ctf, scene.search)
+    return lambda images, search=scene.search: run(images, scene.ctf, search)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,9 @@ def test_nothing_is_not_found(scene, find, found):
     assert np.median(lost.probability) < 0.3
     assert np.median(np.degrees(lost.rotation_deviation)) > 60
     assert float(lost.evidence.max()) < float(found.evidence.min())
+    # Rings begin at shell 1: how much noise is at the origin does not matter.
+    louder = scene.search._replace(noise=scene.search.noise.at[0].multiply(1e6))
+    np.testing.assert_allclose(find(scene.noise, louder).evidence, lost.evidence, atol=1e-3)
 
 
 def test_poses_are_found_near_given_ones(scene, find_near):
