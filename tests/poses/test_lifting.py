@@ -97,13 +97,12 @@ def test_weights_know_neither_unit_nor_zero_of_the_fit(factor, constant):
 
 def test_the_barycentre_is_closer_than_the_best_point():
     truths = Rotation.random(50, random_state=3).as_matrix()
-    best, mean = [], []
-    for i, truth in enumerate(truths):
-        data_fit = fit_around(truth, noise=0.01, seed=i)
-        support = esl_support(jnp.asarray(data_fit, jnp.float32))
-        found = np.asarray(esl_rotation(support, jnp.asarray(GRID, jnp.float32)))
-        best.append(angles_degrees(truth, GRID[[data_fit.argmin()]])[0])
-        mean.append(angles_degrees(truth, found[None])[0])
+    fits = np.stack([fit_around(truth, noise=0.01, seed=i) for i, truth in enumerate(truths)])
+    grid = jnp.asarray(GRID, jnp.float32)
+    barycentre = jax.jit(jax.vmap(lambda fit: esl_rotation(esl_support(fit), grid)))
+    found = np.asarray(barycentre(jnp.asarray(fits, jnp.float32)))
+    best = [angles_degrees(t, GRID[[f.argmin()]])[0] for t, f in zip(truths, fits, strict=True)]
+    mean = [angles_degrees(t, r[None])[0] for t, r in zip(truths, found, strict=True)]
     assert np.median(mean) < 0.5 * np.median(best)
 
 
