@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from record import record
 
@@ -38,7 +39,7 @@ def main() -> None:
         {name: seconds(command) for name, command in COMMANDS.items()}
         for _ in range(arguments.repeats)
     ]
-    figures = {
+    figures: dict[str, Any] = {
         f"{name}_seconds": round(median(turn[name] for turn in turns), 3) for name in COMMANDS
     }
     with tempfile.TemporaryDirectory() as folder:

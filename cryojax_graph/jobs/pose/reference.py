@@ -1,16 +1,17 @@
 """The user's map or model as what images are compared with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from cryojax_graph.forward.density import density_of_atoms
 from cryojax_graph.forward.scattering import atom_gaussians
-from cryojax_graph.io.atom_table import select_atoms
+from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError
@@ -94,27 +95,11 @@ def _of_map(path: str, particles: ParticleSet) -> Given:
 
 
 def _of_model(path: str, particles: ParticleSet, origin: str) -> Given:
-    atoms = read_atoms(path)
-    element = np.char.upper(atoms.element.astype(str))
-    atoms = select_atoms(atoms, ~np.isin(element, _HYDROGEN) & ~np.isin(atoms.residue_name, _WATER))
-    if len(atoms) == 0:
-        raise InputError(
-            path, "its atoms", "there is no heavy atom", "give a model of the particle"
-        )
     box, pixel = particles.box, particles.pixel_size
+    atoms = _heavy_atoms(path)
     positions = _placed(atoms.positions.astype(np.float64), origin, box // 2 * pixel, path)
-    names, kind = np.unique(np.char.upper(atoms.element.astype(str)), return_inverse=True)
-    try:
-        masses, widths = atom_gaussians(names.tolist(), np.zeros(len(names), np.float32))
-    except ValueError as error:
-        raise InputError(path, "its atoms", str(error), "remove these atoms") from None
-    density = jax.jit(density_of_atoms, static_argnames=("box", "voxel_size"))(
-        jnp.asarray(positions, jnp.float32),
-        jnp.asarray(kind.reshape(-1)),
-        jnp.asarray(masses),
-        jnp.asarray(widths),
-        box=box,
-        voxel_size=pixel,
+    density = density_of_model(
+        replace(atoms, positions=positions.astype(np.float32)), path, box=box, voxel_size=pixel
     )
     centred = positions - positions.mean(axis=0)
     gyration = float(np.sqrt(np.mean(np.sum(centred**2, axis=1))))
@@ -124,6 +109,49 @@ def _of_model(path: str, particles: ParticleSet, origin: str) -> Given:
         2 * pixel,
         f"model of {len(atoms):,} heavy atoms",
     )
+
+
+def density_of_model(
+    atoms: AtomTable, path: str | Path, *, box: int, voxel_size: float
+) -> Float[Array, "box box box"]:
+    """Map of a model as electrons see it, cut off at its Nyquist frequency.
+
+    Args:
+        atoms: positions in Å from voxel ``box // 2``; their B-factors are not used.
+        path: of the model, for messages.
+        box: edge in voxels.
+        voxel_size: Å.
+
+    Returns:
+        density, ``[z, y, x]``.
+
+    Raises:
+        InputError: the scattering of an element is not known.
+    """
+    names, kind = np.unique(np.char.upper(atoms.element.astype(str)), return_inverse=True)
+    try:
+        masses, widths = atom_gaussians(names.tolist(), np.zeros(len(names)))
+    except ValueError as error:
+        raise InputError(path, "its atoms", str(error), "remove these atoms") from None
+    return jax.jit(density_of_atoms, static_argnames=("box", "voxel_size"))(
+        jnp.asarray(atoms.positions, jnp.float32),
+        jnp.asarray(kind.reshape(-1)),
+        jnp.asarray(masses),
+        jnp.asarray(widths),
+        box=box,
+        voxel_size=voxel_size,
+    )
+
+
+def _heavy_atoms(path: str) -> AtomTable:
+    atoms = read_atoms(path)
+    element = np.char.upper(atoms.element.astype(str))
+    left_out = np.isin(element, _HYDROGEN) | np.isin(atoms.residue_name, _WATER)
+    atoms = select_atoms(atoms, ~left_out)
+    if len(atoms) == 0:
+        cause = "there is no heavy atom"
+        raise InputError(path, "its atoms", cause, "give a model of the particle")
+    return atoms
 
 
 def _placed(
