@@ -6,7 +6,7 @@ from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.pose.searching import Found
+from cryojax_graph.jobs.pose.searcher import Found
 from cryojax_graph.jobs.pose.survey import Survey
 
 ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"

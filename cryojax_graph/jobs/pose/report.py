@@ -13,7 +13,7 @@ from cryojax_graph.jobs.figures import (
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.reference import Given
-from cryojax_graph.jobs.pose.searching import Found
+from cryojax_graph.jobs.pose.searcher import Found
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 

@@ -14,7 +14,9 @@ from cryojax_graph.jobs.pose.config import PoseConfig, check_config
 from cryojax_graph.jobs.pose.outputs import measure, write_poses
 from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.report import pose_report
-from cryojax_graph.jobs.pose.searching import Searcher, Settings, search_all, settings_for
+from cryojax_graph.jobs.pose.searcher import Searcher
+from cryojax_graph.jobs.pose.searching import search_all
+from cryojax_graph.jobs.pose.settings import Settings, settings_for
 from cryojax_graph.jobs.pose.survey import survey
 from cryojax_graph.poses.search import plan_search
 

@@ -2,23 +2,17 @@
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.pose.searching import (
-    Found,
-    Searcher,
-    calibrated,
-    contrast_precision,
-    mirrored,
-    noise_outside,
-    sample_of,
-)
+from cryojax_graph.jobs.pose.searcher import Found, Searcher, noise_outside, sample_of
 from cryojax_graph.poses.calibration import Calibration
-from cryojax_graph.poses.reference import Reference
+from cryojax_graph.poses.reference import Reference, amplify
 
 _SAMPLE, _FEW = 256, 64
 _FIRST_PRECISION = 4.0
@@ -59,6 +53,7 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
 
     Raises:
         InputError: the images fit the inverted reference better.
+        Aborted: on request, between two steps.
     """
     images, few = sample_of(particles, _SAMPLE), sample_of(particles, _FEW)
     with job.progress("Looking at a sample", 4) as advance:
@@ -71,19 +66,22 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
             particles,
         )
         advance(1)
+        job.check_abort()
         calibration = searcher.calibration(first, images, searcher.find(first, images, 0.0))
-        reference = calibrated(given, calibration)
+        reference = _calibrated(given, calibration)
         advance(2)
+        job.check_abort()
         search = searcher.prepare(reference, calibration.noise)
         found = searcher.find(search, images, _FIRST_PRECISION)
         calibration = searcher.calibration(search, images, found)
-        reference, precision = calibrated(reference, calibration), contrast_precision(found)
+        reference, precision = _calibrated(reference, calibration), _contrast_precision(found)
         advance(3)
+        job.check_abort()
         hand = None
         if searcher.starts_given:
             noise = calibration.noise
             this = searcher.find(searcher.prepare(reference, noise), few, precision)
-            other = searcher.find(searcher.prepare(mirrored(reference), noise), few, precision)
+            other = searcher.find(searcher.prepare(_mirrored(reference), noise), few, precision)
             hand = _difference(this, other)
         advance(4)
     return Survey(reference, calibration.noise, precision, calibration, hand)
@@ -103,3 +101,20 @@ def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> N
             f"images are dark where the reference has mass (by {-mean:.1f} nats per image)",
             "invert the images or the reference: protein must be white in both",
         )
+
+
+def _mirrored(reference: Reference) -> Reference:
+    """The reference of the other hand."""
+    volume = reference.volume._replace(coefficients=reference.volume.coefficients[::-1])
+    return reference._replace(volume=volume)
+
+
+def _calibrated(reference: Reference, calibration: Calibration) -> Reference:
+    """The reference in the units of the images."""
+    return jax.jit(amplify)(reference, jnp.asarray(calibration.gain, jnp.float32))
+
+
+def _contrast_precision(found: Found) -> float:
+    """Prior of the contrast from poses of a sample, whose mean contrast is about 1."""
+    spread = np.var(found.scale) - np.mean(found.scale_variance)
+    return float(1.0 / max(spread, 0.05**2))

@@ -1,0 +1,279 @@
+"""Images of a set through one compiled search."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from cryojax_graph.forward.batched import map_images
+from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.forward.noise import outside_disc, radial_noise_power
+from cryojax_graph.geometry import (
+    matrix_from_euler_degrees,
+)
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.settings import Settings
+from cryojax_graph.poses.band import fourier_band, observe
+from cryojax_graph.poses.calibration import Calibration, ShellSums, calibrate, shell_sums
+from cryojax_graph.poses.posterior import PoseEstimate
+from cryojax_graph.poses.reference import Reference, project
+from cryojax_graph.poses.refine import Pose, Prior
+from cryojax_graph.poses.search import (
+    Search,
+    SearchConfig,
+    prepare_search,
+    search_pose,
+    search_pose_near,
+)
+from cryojax_graph.training.mesh import data_mesh
+
+_PARTICLE_RADIUS = 0.46
+# Copies of the scores of a grid that are alive at a time, and what they may take.
+_COPIES, _SCORE_BYTES = 8, 2**27
+
+
+class _Read(NamedTuple):
+    """Images as they are stored, and what the table says of them."""
+
+    image: Float[Array, "*images box box"]
+    ctf: CTF
+    start: Pose | None
+
+
+class Found(NamedTuple):
+    """Poses of images, as numpy arrays of shape (images, …).
+
+    Attributes:
+        rotation: matrices.
+        shift: Å.
+        scale: contrast.
+        scale_variance: its variance.
+        log_likelihood: above that of an image without particle.
+        probability: of the mode.
+        rotation_deviation: radians.
+        shift_deviation: Å, along one axis.
+        evidence: nats.
+    """
+
+    rotation: Float[np.ndarray, "images 3 3"]
+    shift: Float[np.ndarray, "images 2"]
+    scale: Float[np.ndarray, " images"]
+    scale_variance: Float[np.ndarray, " images"]
+    log_likelihood: Float[np.ndarray, " images"]
+    probability: Float[np.ndarray, " images"]
+    rotation_deviation: Float[np.ndarray, " images"]
+    shift_deviation: Float[np.ndarray, " images"]
+    evidence: Float[np.ndarray, " images"]
+
+
+def sample_of(particles: ParticleSet, most: int) -> Int[np.ndarray, " sample"]:
+    """Images spread over the set.
+
+    Args:
+        particles: all of them.
+        most: how many, or all where there are fewer.
+
+    Returns:
+        their numbers.
+    """
+    count = len(particles.table)
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+
+
+def noise_outside(
+    particles: ParticleSet, images: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " shells"]:
+    """Mean noise power from the corners of images.
+
+    Args:
+        particles: all of them.
+        images: which to read.
+
+    Returns:
+        variance per pixel in shells 0 … box // 2.
+    """
+    box = particles.box
+    mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
+    power = jax.jit(jax.vmap(lambda image: radial_noise_power(image, mask)))
+    return np.asarray(power(particles.images.read(images)), np.float64).mean(axis=0)
+
+
+class Searcher:
+    """Images of a set, searched for a reference with the same settings."""
+
+    def __init__(self, particles: ParticleSet, settings: Settings) -> None:
+        """Take images and grids."""
+        self._particles, self._settings = particles, settings
+        self._mesh = data_mesh()
+
+    @property
+    def starts_given(self) -> bool:
+        """Whether poses are sought around given ones."""
+        return self._settings.around is not None
+
+    def prepare(self, reference: Reference, noise: Float[np.ndarray, " shells"]) -> Search:
+        """Project a reference along all views.
+
+        Args:
+            reference: to search for.
+            noise: power in shells, variance per pixel.
+
+        Returns:
+            what ``find`` needs.
+        """
+        settings = self._settings
+        return _prepare(
+            reference,
+            jnp.asarray(settings.views),
+            jnp.asarray(settings.shifts),
+            jnp.asarray(noise, jnp.float32),
+            config=settings.config,
+        )
+
+    def find(
+        self, search: Search, images: Int[np.ndarray, " n"], contrast_precision: float
+    ) -> Found:
+        """Poses of some images.
+
+        Args:
+            search: from ``prepare``.
+            images: which.
+            contrast_precision: of the prior of the contrast about 1.
+
+        Returns:
+            their poses.
+        """
+        settings, devices = self._settings, self._mesh.size
+        padded = np.resize(images, -(-len(images) // devices) * devices)
+        around = None if settings.around is None else jnp.asarray(settings.around)
+        estimate = _find(
+            search,
+            self._read(padded),
+            around,
+            Prior(jnp.float32(settings.prior.shift), jnp.float32(contrast_precision)),
+            config=settings.config,
+            pixel_size=self._particles.pixel_size,
+            chunk=self._chunk(),
+            mesh=self._mesh,
+        )
+        return _as_found(estimate, len(images))
+
+    def calibration(
+        self, search: Search, images: Int[np.ndarray, " n"], found: Found
+    ) -> Calibration:
+        """Gain of the reference and power of the noise, from images with poses.
+
+        Args:
+            search: whose reference is calibrated.
+            images: which.
+            found: their poses.
+
+        Returns:
+            the calibration.
+        """
+        poses = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
+        sums = _sums(
+            search,
+            self._read(images),
+            poses,
+            config=self._settings.config,
+            pixel_size=self._particles.pixel_size,
+        )
+        total = ShellSums(*(np.asarray(v, np.float64).sum(axis=0) for v in sums))
+        return calibrate(total, box=self._particles.box)
+
+    def _read(self, images: Int[np.ndarray, " n"]) -> _Read:
+        table = self._particles.table
+        fields = (jnp.asarray(f, jnp.float32)[images] for f in self._particles.ctf)
+        start = None
+        if self.starts_given:
+            euler, shift = table.euler_degrees, table.shift_angstrom
+            assert euler is not None
+            assert shift is not None
+            rotation = jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler[images], jnp.float32))
+            start = Pose(rotation, jnp.asarray(shift[images], jnp.float32), jnp.ones(len(images)))
+        return _Read(jnp.asarray(self._particles.images.read(images)), CTF(*fields), start)
+
+    def _chunk(self) -> int:
+        """Images whose scores fit together into what they may take."""
+        settings = self._settings
+        cells = len(settings.views) * settings.config.grid.turns
+        if settings.around is not None:
+            cells = len(settings.around)
+        scores = 4 * _COPIES * len(settings.shifts) * cells
+        return int(np.clip(_SCORE_BYTES // scores, 1, 16))
+
+
+@partial(jax.jit, static_argnames="config")
+def _prepare(
+    reference: Reference,
+    views: Float[Array, "views 3 3"],
+    shifts: Float[Array, "shifts 2"],
+    noise: Float[Array, " shells"],
+    *,
+    config: SearchConfig,
+) -> Search:
+    return prepare_search(reference, views, shifts, noise, config)
+
+
+@partial(jax.jit, static_argnames=("config", "pixel_size", "chunk", "mesh"))
+def _find(
+    search: Search,
+    read: _Read,
+    around: Float[Array, "cells 3 3"] | None,
+    prior: Prior,
+    *,
+    config: SearchConfig,
+    pixel_size: float,
+    chunk: int,
+    mesh: Mesh,
+) -> PoseEstimate:
+    common = {"pixel_size": pixel_size, "prior": prior}
+
+    def one(read: _Read) -> PoseEstimate:
+        if around is None or read.start is None:
+            return search_pose(read.image, read.ctf, search, config, **common)
+        return search_pose_near(read.image, read.ctf, read.start, around, search, config, **common)
+
+    return map_images(one, read, chunk=chunk, mesh=mesh)
+
+
+@partial(jax.jit, static_argnames=("config", "pixel_size"))
+def _sums(
+    search: Search, read: _Read, poses: Pose, *, config: SearchConfig, pixel_size: float
+) -> ShellSums:
+    box = read.image.shape[1]
+    band = fourier_band(box, config.inner, config.radii[-1])
+    kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
+    onto_band = partial(project, search.reference, kx=kx, ky=ky)
+
+    def one(read: _Read, pose: Pose) -> ShellSums:
+        observed = observe(read.image, read.ctf, search.noise, band, pixel_size=pixel_size)
+        return shell_sums(onto_band, observed, pose, band, box=box, field=box * pixel_size)
+
+    return map_images(one, read, poses)
+
+
+def _as_found(estimate: PoseEstimate, count: int) -> Found:
+    """Of the first images, on the host."""
+
+    def host(values: Array) -> np.ndarray:
+        return np.asarray(values)[:count]
+
+    covariance = host(estimate.covariance)
+    shift = 0.5 * np.trace(covariance[:, 3:5, 3:5], axis1=1, axis2=2)
+    return Found(
+        rotation=host(estimate.pose.rotation),
+        shift=host(estimate.pose.shift),
+        scale=host(estimate.pose.scale),
+        scale_variance=covariance[:, 5, 5],
+        log_likelihood=host(estimate.log_likelihood),
+        probability=host(estimate.probability),
+        rotation_deviation=host(estimate.rotation_deviation),
+        shift_deviation=np.sqrt(np.maximum(shift, 0.0)),
+        evidence=host(estimate.evidence),
+    )

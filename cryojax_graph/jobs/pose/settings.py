@@ -1,0 +1,75 @@
+"""Grids and priors of a search."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.geometry import (
+    asymmetric_unit,
+    matrix_from_euler_degrees,
+    orientations_at,
+)
+from cryojax_graph.poses.matching import rotations_within, shift_grid
+from cryojax_graph.poses.refine import Prior
+from cryojax_graph.poses.search import (
+    SearchConfig,
+)
+
+
+class Settings(NamedTuple):
+    """What the search needs beside reference and images.
+
+    Attributes:
+        config: of the search.
+        views: one rotation for each viewing direction.
+        shifts: to try, Å.
+        around: rotations to try on a given pose; None to search everywhere.
+        prior: of the shift; the contrast's is set by calibration.
+    """
+
+    config: SearchConfig
+    views: Float[np.ndarray, "views 3 3"]
+    shifts: Float[np.ndarray, "shifts 2"]
+    around: Float[np.ndarray, "cells 3 3"] | None
+    prior: Prior
+
+
+def settings_for(
+    config: SearchConfig,
+    *,
+    field: float,
+    shift_range: float,
+    within_degrees: float | None,
+    symmetry: str,
+) -> Settings:
+    """Grids of a search.
+
+    Args:
+        config: of the search.
+        field: edge of the images, Å.
+        shift_range: largest shift, Å.
+        within_degrees: largest rotation from a given pose; None to search everywhere.
+        symmetry: point group; views outside one of its asymmetric units are left out.
+
+    Returns:
+        the settings.
+    """
+    count = 12 * 4**config.order
+    angles = orientations_at(np.arange(count) * 6 * 2**config.order, config.order)
+    angles[:, 2] = 0.0
+    views = np.asarray(
+        jax.vmap(matrix_from_euler_degrees)(jnp.asarray(angles, jnp.float32)), np.float32
+    )
+    inside = asymmetric_unit(views[:, 2].astype(np.float64), symmetry)
+    views = views[inside] if inside.any() else views
+    shifts = shift_grid(shift_range, field / config.coarse / 4).astype(np.float32)
+    around = None
+    if within_degrees is not None:
+        spacing = min(0.5 * config.spacing, np.radians(within_degrees) / 2)
+        around = rotations_within(np.radians(within_degrees), spacing)
+    # Almost flat within the range.
+    prior = Prior(shift=4.0 / max(shift_range, 1e-3) ** 2)
+    return Settings(config, views, shifts, around, prior)
