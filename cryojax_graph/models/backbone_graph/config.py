@@ -125,6 +125,26 @@ class FittingConfig:
 
 
 @dataclass(frozen=True)
+class PoseConfig:
+    """Whether and how the poses of images are fitted with their conformations (likelihood).
+
+    Args:
+        fitted: given poses are where the fit starts; else they are taken as exact.
+        expected_error: of the given rotations at the start of the run, degrees about each axis; it
+            is fitted with the rest.
+        first_deviation: of the posterior of a rotation at the start of the run, degrees.
+        rate: share of the way to the best pose, as far as it can be told, that is gone at a time.
+        error_share: share of the run after which the expected error is fitted.
+    """
+
+    fitted: bool = False
+    expected_error: float = 10.0
+    first_deviation: float = 3.0
+    rate: float = 0.5
+    error_share: float = 0.25
+
+
+@dataclass(frozen=True)
 class BackboneGraphConfig:
     """All settings of the system.
 
@@ -132,6 +152,7 @@ class BackboneGraphConfig:
         decoder: latent to conformation.
         objective: what is minimised.
         fitting: how.
+        poses: whether they are fitted, too.
         beads: residue puts one Gaussian at each C-alpha atom, as published; atoms carries the side
             chains of the template along.
         atoms_per_bead: most side-chain atoms in one Gaussian.
@@ -140,6 +161,7 @@ class BackboneGraphConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     fitting: FittingConfig = field(default_factory=FittingConfig)
+    poses: PoseConfig = field(default_factory=PoseConfig)
     beads: Literal["residue", "atoms"] = "atoms"
     atoms_per_bead: int = 4
 

@@ -10,8 +10,13 @@ from jaxtyping import Array, Complex, Float
 from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
 from cryojax_graph.forward.image import view
 from cryojax_graph.forward.windows import project_groups
+from cryojax_graph.geometry import exp_map
+from cryojax_graph.geometry.stable import product
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.protein import place_beads
+
+# Radians: a rim 50 Å away moves by 0.5 Å.
+_SMALL_TURN = 0.01
 
 
 def spectrum_of(image: Float[Array, "box box"]) -> Complex[Array, "box half"]:
@@ -170,6 +175,71 @@ def score_image(
     of_noise = jnp.sum(weight * (observed.real**2 + observed.imag**2) + count * jnp.log(power))
     loss = 0.5 * of_noise - gain + 0.5 * prior * (best - 1.0) ** 2
     return ImageScore(loss, gain, best)
+
+
+class PoseSlope(NamedTuple):
+    """How the log-likelihood of one image changes with its pose.
+
+    Attributes:
+        gradient: by a rotation vector in the frame of the image, radians, and the shift, Å.
+        curvature: minus the second derivatives, of Gauss and Newton.
+    """
+
+    gradient: Float[Array, "5"]
+    curvature: Float[Array, "5 5"]
+
+
+def pose_slope(
+    imaging: dict[str, Any],
+    c_alpha: Float[Array, "n 3"],
+    image: dict[str, Array],
+    band: Float[Array, "box half"],
+    contrast: Scalar,
+    *,
+    template: Template,
+    pixel_size: float,
+) -> PoseSlope:
+    """Slope of the likelihood of one image at its pose.
+
+    Args:
+        imaging: scale, extra variance and noise.
+        c_alpha: of the conformation, Å.
+        image: ``spectrum``, ``transfer``, ``rotation`` and ``shift``.
+        band: share of each coefficient that counts.
+        contrast: of the image, relative to the set's scale.
+        template: the molecule.
+        pixel_size: Å.
+
+    Returns:
+        the slope.
+    """
+    box = image["spectrum"].shape[0]
+    strength = contrast * jnp.exp(imaging["log_scale"])
+
+    def predicted(turn: Float[Array, "3"]) -> Complex[Array, "box half"]:
+        rotation = product(exp_map(turn), image["rotation"])
+        width = extra_variance(imaging)
+        shift, transfer = image["shift"], image["transfer"]
+        return strength * predicted_spectrum(
+            c_alpha, rotation, shift, transfer, width, template=template, pixel_size=pixel_size
+        )
+
+    # Differences, because drawing in windows has no derivative in forward mode.
+    turns = jnp.concatenate([jnp.zeros((1, 3)), _SMALL_TURN * jnp.eye(3)])
+    centre, *turned = jax.lax.map(predicted, turns)
+    ky, kx = jnp.meshgrid(jnp.fft.fftfreq(box), jnp.fft.rfftfreq(box), indexing="ij")
+    # The particle stands at minus the shift.
+    moves = (2j * jnp.pi / pixel_size) * jnp.stack([kx, ky]) * centre
+    slopes = jnp.concatenate([(jnp.stack(turned) - centre) / _SMALL_TURN, moves])
+    power = jnp.exp(imaging["log_noise"])[shell_of_coefficients(box)]
+    weight = spectrum_multiplicity(box) * band.at[0, 0].set(0.0) / (box**2 * power)
+
+    def pairs(values: Complex[Array, "*more box half"]) -> Float[Array, "*more points"]:
+        flat = values.reshape(*values.shape[:-2], -1)
+        return jnp.concatenate([flat.real, flat.imag], axis=-1)
+
+    weighted = pairs(weight * slopes)
+    return PoseSlope(weighted @ pairs(image["spectrum"] - centre), weighted @ pairs(slopes).T)
 
 
 def score_conformation(

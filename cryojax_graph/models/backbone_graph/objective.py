@@ -16,10 +16,21 @@ from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.imaging import (
     ImageScore,
+    PoseSlope,
+    pose_slope,
     predicted_spectrum,
     score_conformation,
 )
 from cryojax_graph.models.backbone_graph.template import Template
+from cryojax_graph.models.backbone_graph.views import (
+    PoseTable,
+    arm,
+    corrected_views,
+    drawn_corrections,
+    improved_poses,
+    pose_surprise,
+    steered,
+)
 from cryojax_graph.protein import Restraints, clash_energy, distance_energy
 
 _FIXED_SCALE, _FIXED_BIAS = 10.0, -0.1
@@ -117,7 +128,20 @@ def likelihood_loss(
     band = low_pass(resolution, box=batch["spectrum"].shape[1], pixel_size=scene.pixel_size)
     band = jnp.where(done < 1.0, band, 1.0)
 
-    def score(shared: Params, c_alpha: Array, image: Batch) -> tuple[Array, ImageScore]:
+    poses: PoseTable | None = params.get("poses")
+    if poses is not None:
+        import os
+        drawn = drawn_corrections(jax.random.fold_in(for_draw, 1), poses)
+        if os.environ.get("START"):
+            late0 = batch["step"] >= float(os.environ["START"]) * scene.steps
+            drawn = jnp.where(late0, drawn, 0.0)
+        drawn = jax.lax.stop_gradient(drawn)
+        given = (batch["rotation"], batch["shift"])
+        batch = batch | corrected_views(drawn, *given, template=scene.template)
+
+    def score(
+        shared: Params, c_alpha: Array, image: Batch
+    ) -> tuple[Array, tuple[ImageScore, PoseSlope | None]]:
         score = score_conformation(
             shared["imaging"],
             c_alpha,
@@ -127,9 +151,19 @@ def likelihood_loss(
             pixel_size=scene.pixel_size,
             contrast_deviation=objective.contrast_deviation,
         )
-        return image["weight"] * score.loss, score
+        slope = None
+        if poses is not None:
+            slope = pose_slope(
+                *jax.lax.stop_gradient((shared["imaging"], c_alpha)),
+                image,
+                shared["band"],
+                score.contrast,
+                template=scene.template,
+                pixel_size=scene.pixel_size,
+            )
+        return image["weight"] * score.loss, (score, slope)
 
-    total, (_, scores) = sum_images(
+    total, (_, (scores, slopes)) = sum_images(
         score,
         {"imaging": params["imaging"], "band": band},
         c_alpha,
@@ -146,6 +180,14 @@ def likelihood_loss(
     stiffness = objective.restraints.stiff_at_first ** (1.0 - done)
     share = stiffness * min(1.0, objective.restraints.conformations / scene.images)
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
+    if poses is not None:
+        error = params["imaging"]["log_pose_error"]
+        better = improved_poses(drawn, slopes, error, arm(scene.template))
+        mean_loss += steered(poses, better, batch["weight"])
+        # Errors of poses are judged when conformations have come near: before, all seem wrong.
+        late = batch["step"] >= config.poses.error_share * scene.steps
+        error = jnp.where(late, error, jax.lax.stop_gradient(error))
+        mean_loss += mean_of(pose_surprise(jax.lax.stop_gradient(poses), error))
     return mean_loss + mean_of(prior * surprise + share * energy), {
         "likelihood_gain": mean_of(scores.gain),
         "latent_information": mean_of(surprise),

@@ -16,6 +16,7 @@ from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.imaging import init_imaging
 from cryojax_graph.models.backbone_graph.objective import LOSSES, Scene
 from cryojax_graph.models.backbone_graph.template import Template
+from cryojax_graph.models.backbone_graph.views import init_pose_error, init_poses
 from cryojax_graph.training.batches import Batches
 from cryojax_graph.training.mesh import replicate
 from cryojax_graph.training.recipes.backbone_graph.optimizers import optimizers
@@ -100,10 +101,13 @@ def prepare_fit(
             "imaging": imaging,
             "latents": init_latents(for_latents, len(reader), config),
         }
+        if config.poses.fitted:
+            imaging["log_pose_error"] = init_pose_error(config.poses)
+            params["poses"] = init_poses(len(reader), config.poses)
     else:
-        params = {"latents": fitted["latents"]}
+        params = {name: fitted[name] for name in ("latents", "poses") if name in fitted}
         loss = _with_frozen(loss, {name: fitted[name] for name in ("decoder", "imaging")})
-    optimizer, rows = optimizers(fitting, batches.steps_per_epoch)
+    optimizer, rows = optimizers(fitting, config.poses, batches.steps_per_epoch)
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)
     step = make_step(loss, optimizer, config=config, row_optimizers=rows)
     return Run(replicate(state, mesh), step, batches, steps, scene)

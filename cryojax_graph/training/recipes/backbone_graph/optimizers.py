@@ -4,17 +4,18 @@ from collections.abc import Hashable
 
 import optax
 
-from cryojax_graph.models.backbone_graph.config import FittingConfig
+from cryojax_graph.models.backbone_graph.config import FittingConfig, PoseConfig
 from cryojax_graph.training.state import RowOptimizers
 
 
 def optimizers(
-    fitting: FittingConfig, steps_per_epoch: int
+    fitting: FittingConfig, poses: PoseConfig, steps_per_epoch: int
 ) -> tuple[optax.GradientTransformation, RowOptimizers]:
     """Adam for what all images share, and for the latents.
 
     Args:
         fitting: rates and schedule.
+        poses: their rate, and whether they are fitted.
         steps_per_epoch: of the batches.
 
     Returns:
@@ -38,4 +39,6 @@ def optimizers(
     if not fitting.latent_rows:
         return shared, {}
     # A row sees its image once per epoch: short memories.
-    return shared, {"latents": optax.adam(schedule(fitting.latent_rate, 1), b1=0.5, b2=0.9)}
+    latents = optax.adam(schedule(fitting.latent_rate, 1), b1=0.5, b2=0.9)
+    rows: dict[str, optax.GradientTransformation] = {"latents": latents}
+    return shared, rows | ({"poses": optax.sgd(poses.rate)} if poses.fitted else {})
