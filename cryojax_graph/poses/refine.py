@@ -125,38 +125,35 @@ def _slope(
     waves: Float[Array, "2 points"],
     prior: Prior,
 ) -> _Slope:
-    factor = observed.transfer * jnp.exp(2j * jnp.pi * (pose.shift @ waves))
+    root = jnp.sqrt(observed.weight)
+    factor = root * observed.transfer * jnp.exp(2j * jnp.pi * (pose.shift @ waves))
 
     def turned(vector: Float[Array, "3"]) -> Complex[Array, " points"]:
         return project(product(exp_map(vector), pose.rotation))
 
     projection, tangent = jax.linearize(turned, jnp.zeros(3))
     unit = factor * projection
-    predicted = pose.scale * unit
-    slopes = jnp.concatenate(
+    rows = jnp.concatenate(
         [
             pose.scale * factor * jax.vmap(tangent)(jnp.eye(3)),
-            2j * jnp.pi * waves * predicted,
+            2j * jnp.pi * waves * (pose.scale * unit),
             unit[None],
+            (root * observed.spectrum)[None],
         ]
     )
+    # All that a step needs are inner products: one real matrix product makes them.
+    flat = jnp.concatenate([rows.real, rows.imag], axis=1)
+    products = flat @ flat.T
+    slopes, with_unit, with_image = products[:-1, :-1], products[:-1, -2], products[:-1, -1]
     # Above the empty image, so that float32 keeps what differs between poses.
-    gain = _inner(observed.weight * predicted, 2.0 * observed.spectrum - predicted)
-    flat = jnp.concatenate([slopes.real, slopes.imag], axis=1)
-    weight = jnp.tile(observed.weight, 2)
-    residual = observed.spectrum - predicted
-    fitted = (flat * weight) @ jnp.concatenate([residual.real, residual.imag])
+    gain = pose.scale * (2.0 * products[-2, -1] - pose.scale * products[-2, -2])
     off = jnp.concatenate([jnp.zeros(3), pose.shift, pose.scale[None] - 1.0])
     precision = jnp.array([0.0, 0.0, 0.0, prior.shift, prior.shift, prior.contrast])
     return _Slope(
         loss=0.5 * (jnp.sum(precision * off**2) - gain),
-        gradient=fitted - precision * off,
-        curvature=(flat * weight) @ flat.T + jnp.diag(precision),
+        gradient=with_image - pose.scale * with_unit - precision * off,
+        curvature=slopes + jnp.diag(precision),
     )
-
-
-def _inner(first: Complex[Array, " points"], second: Complex[Array, " points"]) -> Float[Array, ""]:
-    return jnp.sum(first.real * second.real + first.imag * second.imag)
 
 
 def _solve(slope: _Slope, damping: Float[Array, ""]) -> Float[Array, "6"]:
