@@ -61,19 +61,20 @@ def estimate_of_modes(
     """
     density = _log_density(prior, volume)
     log_mass = modes.log_likelihood + _log_volume(modes.covariance[:, :5, :5]) + density
-    between = _angles(modes.pose.rotation, modes.pose.rotation)
+    between = jnp.arccos(_cosines(modes.pose.rotation, modes.pose.rotation))
     log_mass = jnp.where(_repeated(between, log_mass, reach), -jnp.inf, log_mass)
     best = jnp.argmax(log_mass)
 
-    to_grid = _angles(modes.pose.rotation, rotations)
-    free = jnp.all(to_grid > reach, axis=0)
+    # An arc cosine for every mode and cell would cost as much as a refinement.
+    to_grid = _cosines(modes.pose.rotation, rotations)
+    free = jnp.all(to_grid < jnp.cos(jnp.asarray(reach)), axis=0)
     rest = jnp.where(free, scores - jnp.log(len(scores)), -jnp.inf)
 
     everything = jnp.concatenate([log_mass, rest])
     evidence = jax.nn.logsumexp(everything)
     share = jnp.exp(everything - evidence)
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
-    square = jnp.concatenate([within + between[best] ** 2, to_grid[best] ** 2])
+    square = jnp.concatenate([within + between[best] ** 2, jnp.arccos(to_grid[best]) ** 2])
     chosen = jax.tree.map(lambda a: a[best], modes)
     return PoseEstimate(
         pose=chosen.pose,
@@ -107,6 +108,7 @@ def _repeated(
     return jnp.any(before & (between < jnp.asarray(reach)), axis=1)
 
 
-def _angles(first: Float[Array, "a 3 3"], second: Float[Array, "b 3 3"]) -> Float[Array, "a b"]:
-    trace = jnp.einsum("aij,bij->ab", first, second)
-    return jnp.arccos(jnp.clip((trace - 1) / 2, -1.0, 1.0))
+def _cosines(first: Float[Array, "a 3 3"], second: Float[Array, "b 3 3"]) -> Float[Array, "a b"]:
+    """Of the angles between rotations."""
+    trace = first.reshape(-1, 9) @ second.reshape(-1, 9).T
+    return jnp.clip((trace - 1) / 2, -1.0, 1.0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.fourier import shift_image
@@ -15,6 +15,7 @@ from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
 from cryojax_graph.poses.matching import (
     Candidates,
+    GridScores,
     ViewBank,
     best_of_grid,
     covered_volume,
@@ -34,7 +35,8 @@ _FEWEST_TURNS = 24
 _REACH_OF_GRID = 0.7
 _WIDEST_STEP = 2.0
 _COARSEST, _FINEST = 6, 24
-_COARSE_VIEWS, _FINE_VIEWS = 2, 3
+# Candidates of the first round, when there is one more round or several, and of the last ones.
+_FEW_CANDIDATES, _MANY_CANDIDATES, _FEWEST_CANDIDATES = 16, 48, 3
 
 
 @dataclass(frozen=True)
@@ -104,22 +106,22 @@ def plan_search(*, field: float, radius: float, finest: int) -> SearchConfig:
         finest: frequency up to which reference and images are used, periods per box.
 
     Returns:
-        the settings: a finer grid for particles whose rim moves by more than 15 Å from one view
-        of the coarse grid to the next; rounds that double the frequency.
+        the settings: one grid for all sizes, scored at the frequencies that it follows at the rim
+        of the particle; rounds that double the frequency. Refinement at the frequency of a round
+        finds what a finer grid would, with fewer projections.
     """
-    spacings = [np.radians(orientation_spacing_degrees(k)) for k in (_COARSE_VIEWS, _FINE_VIEWS)]
-    order = _COARSE_VIEWS if radius * spacings[0] < 15.0 else _FINE_VIEWS
-    followed = _REACH_OF_GRID * field / (radius * spacings[order - _COARSE_VIEWS])
+    grid = SearchConfig()
+    followed = _REACH_OF_GRID * field / (radius * grid.spacing)
     coarse = int(np.clip(round(followed), _COARSEST, min(_FINEST, finest)))
     radii = [min(finest, round(4 / 3 * coarse))]
     while radii[-1] < finest:
         radii.append(min(finest, round(_WIDEST_STEP * radii[-1])))
     rounds = len(radii)
+    first = _FEW_CANDIDATES if rounds <= 2 else _MANY_CANDIDATES
     return SearchConfig(
-        order=order,
         coarse=coarse,
         radii=tuple(radii),
-        kept=(16, *[4] * (rounds - 1)),
+        kept=tuple(max(first // 4**n, _FEWEST_CANDIDATES) for n in range(rounds)),
         steps=(*[3] * (rounds - 1), 5),
     )
 
@@ -169,10 +171,7 @@ def search_pose(
     Returns:
         the most probable pose.
     """
-    grid, field = config.grid, image.shape[0] * pixel_size
-    rings = search.noise[config.inner : config.coarse + 1]
-    polar = polar_image(image, ctf, rings, grid, pixel_size=pixel_size)
-    scores = grid_scores(polar, search.bank, search.shifts, grid, field=field, prior=prior)
+    scores = score_orientations(image, ctf, search, config, pixel_size=pixel_size, prior=prior)
     found = best_of_grid(scores, search.bank, search.shifts, count=config.kept[0])
     modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
     return estimate_of_modes(
@@ -213,7 +212,7 @@ def search_pose_near(
     band = fourier_band(box, config.inner, config.coarse)
     observed = observe(centred, ctf, search.noise, band, pixel_size=pixel_size)
     scored = near_candidates(
-        partial(_project, search.reference, band),
+        partial(project_onto, search.reference, band),
         observed,
         start._replace(shift=jnp.zeros(2)),
         around,
@@ -270,7 +269,7 @@ def refine_candidates(
     def refine(poses: Pose, radius: int, steps: int) -> RefinedPose:
         points = points_within(band, radius)
         part, seen = prefix(band, points), Observed(*(a[:points] for a in observed))
-        onto_band = partial(_project, search.reference, part)
+        onto_band = partial(project_onto, search.reference, part)
         field = box * pixel_size
         refined = jax.vmap(
             lambda pose: refine_pose(
@@ -290,6 +289,46 @@ def refine_candidates(
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), best, *reversed(left))
 
 
-def _project(reference: Reference, band: Band, rotation: Float[Array, "3 3"]) -> Array:
+def score_orientations(
+    image: Float[Array, "box box"],
+    ctf: CTF,
+    search: Search,
+    config: SearchConfig,
+    *,
+    pixel_size: float,
+    prior: Prior,
+) -> GridScores:
+    """Score one image at all orientations of the grid.
+
+    Args:
+        image: particle image.
+        ctf: of the image.
+        search: the reference.
+        config: of the search.
+        pixel_size: Å.
+        prior: of shift and contrast.
+
+    Returns:
+        the scores; ``search.rotations`` are those of the flattened arrays.
+    """
+    grid, field = config.grid, image.shape[0] * pixel_size
+    rings = search.noise[config.inner : config.coarse + 1]
+    polar = polar_image(image, ctf, rings, grid, pixel_size=pixel_size)
+    return grid_scores(polar, search.bank, search.shifts, grid, field=field, prior=prior)
+
+
+def project_onto(
+    reference: Reference, band: Band, rotation: Float[Array, "3 3"]
+) -> Complex[Array, " points"]:
+    """Spectrum of the centred projection on a band.
+
+    Args:
+        reference: the map.
+        band: where coefficients are wanted.
+        rotation: takes object to image coordinates.
+
+    Returns:
+        the coefficients.
+    """
     kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
     return project(reference, rotation, kx, ky)

@@ -150,6 +150,53 @@ def test_the_wrong_hand_is_told_where_poses_are_given(case, tmp_path):
     assert any("other hand" in text for text in manifest["warnings"])
 
 
+@pytest.mark.parametrize(("method", "degrees"), [("esl", 7.0), ("mmse", 11.0)])
+def test_a_rotation_from_the_whole_grid(case, searched, tmp_path, method, degrees):
+    config = PoseConfig(str(case.particles), str(case.model), method=method)
+    table, metrics, manifest = run(config, tmp_path / "job")
+    rotation, shift = errors(table, case)
+    refined, _ = errors(searched[0], case)
+    # Coarser than refinement, which costs more.
+    assert 1.5 * np.median(refined) < np.median(rotation) < degrees
+    assert np.median(shift) < 1.5
+    assert table.columns.keys() == searched[0].columns.keys()
+    assert metrics.keys() == searched[1].keys()
+    assert not manifest["warnings"]
+
+
+@pytest.mark.parametrize(("ending", "column"), [(".star", "rlnDefocusU"), (".cs", "ctf/df1_A")])
+def test_defocus_that_is_off_is_found(case, tmp_path, ending, column):
+    before, off = read_particles(case.particles), 400.0
+    u, v = before.defocus_u + off, before.defocus_v + off
+    stated = case.particles.parent / f"off{ending}"
+    write_particles(with_columns(before, {"defocus_u": u, "defocus_v": v}), stated)
+    config = PoseConfig(
+        str(stated),
+        str(case.model),
+        start="given",
+        within=5.0,
+        refine_defocus=True,
+        image_root=str(case.particles.parent),
+    )
+    options = JobOptions(output=str(tmp_path / "job"))
+    table = read_particles(pose(config, options=options) / f"particles{ending}")
+    metrics = json.loads((tmp_path / "job/metrics.json").read_text())
+    change = table.columns[column].astype(float) - u
+    np.testing.assert_allclose(table.defocus_v - v, change, atol=1.0)
+    deviation = table.columns["cryojaxgraphDefocusDeviation"].astype(float)
+    assert 5 < np.median(deviation) < 200
+    spread = (change + off) / deviation
+    assert 0.5 < np.sqrt(np.mean(spread**2)) < 1.6
+    assert metrics["defocus_change_rms_angstrom"] == pytest.approx(
+        np.sqrt(np.mean(change**2)), rel=1e-3
+    )
+
+
+def test_defocus_stays_unless_asked_for(searched):
+    assert "cryojaxgraphDefocusDeviation" not in searched[0].columns
+    assert "defocus_change_rms_angstrom" not in searched[1]
+
+
 def replaced(case: Case, folder: Path, change) -> Path:
     """The same table over other images."""
     stack = open_stack(case.particles.parent / "particles.mrcs")
@@ -198,6 +245,9 @@ def _stop(*arguments):
         ({"within": 0.0}, "--within"),
         ({"resolution": 90.0}, "too coarse"),
         ({"reference": "particles"}, "not a map or a model"),
+        ({"defocus_deviation": 0.0}, "--defocus-deviation"),
+        ({"method": "esl", "start": "given"}, "--start given"),
+        ({"method": "mmse", "refine_defocus": True}, "--refine-defocus"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, changes, message):

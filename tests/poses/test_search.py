@@ -223,7 +223,8 @@ def test_a_plan_goes_from_coarse_to_the_finest(field, share, finest):
     assert all(a < b <= 2.01 * a for a, b in zip(config.radii, config.radii[1:], strict=False))
     assert len(config.radii) == len(config.kept) == len(config.steps)
     assert all(a >= b for a, b in zip(config.kept, config.kept[1:], strict=False))
-    assert config.order == (2 if radius * config_spacing(2) < 15 else 3)
+    # Candidates cost what their frequencies do: a round has four times the points of the last.
+    assert all(a <= 4 * b + 3 for a, b in zip(config.kept, config.kept[1:], strict=False))
     # Where nothing limits it, the grid follows 0.7 of a period at the rim.
     if 6 < config.coarse < min(24, finest):
         turned = config.coarse / field * radius * config_spacing(config.order)

@@ -23,6 +23,11 @@ class PoseConfig:
         symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on.
         origin: Where a model's coordinates have their zero: the centre or the first voxel of the
             box; auto takes what leaves it nearer to the centre.
+        method: grid refines the best orientations of the grid; esl and mmse take one rotation from
+            its scores, unrefined: the barycentre of the best mode, or the posterior mean.
+        refine_defocus: Refine defocus with the pose, one offset of both values for each image.
+        defocus_deviation: With --refine-defocus, how far the given defocus may be off: standard
+            deviation, Å.
         image_root: Folder that image names of the table are relative to.
     """
 
@@ -34,6 +39,9 @@ class PoseConfig:
     resolution: float | None = None
     symmetry: str = "C1"
     origin: Literal["auto", "centre", "corner"] = "auto"
+    method: Literal["grid", "esl", "mmse"] = "grid"
+    refine_defocus: bool = False
+    defocus_deviation: float = 500.0
     image_root: str | None = None
 
 
@@ -55,7 +63,15 @@ def check_config(config: PoseConfig) -> None:
         ("--within", config.within, 0.1, 180.0),
         ("--shift-range", config.shift_range, 0.0, 1e4),
         ("--resolution", config.resolution, 0.1, 1e4),
+        ("--defocus-deviation", config.defocus_deviation, 1.0, 1e4),
     ):
         if value is not None and not least <= value <= most:
             cause = f"{value:g} is not between {least:g} and {most:g}"
             raise InputError("command line", name, cause, "give a value in the range")
+    for name, asked in (
+        ("--start given", config.start == "given"),
+        ("--refine-defocus", config.refine_defocus),
+    ):
+        if asked and config.method != "grid":
+            cause = f"--method {config.method} neither starts from poses nor refines"
+            raise InputError("command line", name, cause, "leave --method at grid")

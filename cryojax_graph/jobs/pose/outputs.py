@@ -7,6 +7,7 @@ from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.searcher import Found
+from cryojax_graph.jobs.pose.settings import How
 from cryojax_graph.jobs.pose.survey import Survey
 
 ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
@@ -14,13 +15,14 @@ _KNOWN_DEGREES = 10.0
 _LOST_DEGREES = 60.0
 
 
-def write_poses(particles: ParticleSet, found: Found, job: Job) -> None:
+def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> None:
     """Write the table with its poses and how sure they are.
 
     Args:
         particles: as they were read.
         found: poses of all images.
         job: in whose folder.
+        how: they were estimated; defocus is written where it was refined.
     """
     changes = {
         "euler_degrees": euler_from_rotation(found.rotation.astype(np.float64)),
@@ -34,19 +36,29 @@ def write_poses(particles: ParticleSet, found: Found, job: Job) -> None:
         "rlnMaxValueProbDistribution": found.probability.round(6),
         "rlnLogLikeliContribution": found.log_likelihood.round(3),
     }
+    if how.defocus_deviation is not None:
+        table = particles.table
+        assert table.defocus_u is not None
+        assert table.defocus_v is not None
+        changes |= {
+            "defocus_u": table.defocus_u + found.defocus_offset,
+            "defocus_v": table.defocus_v + found.defocus_offset,
+        }
+        doubts["cryojaxgraphDefocusDeviation"] = found.defocus_deviation.round(1)
     table = with_columns(particles.table, changes | doubts)
     name = "particles.star" if table.kind == "star" else "particles.cs"
     with job.output(name, "the particles with poses and their uncertainty") as path:
         write_particles(table, path)
 
 
-def measure(found: Found, known: Survey, job: Job) -> None:
+def measure(found: Found, known: Survey, job: Job, how: How) -> None:
     """Note the figures, and warn where they say that poses were not found.
 
     Args:
         found: poses of all images.
         known: of the sample.
         job: for the figures.
+        how: poses were estimated.
     """
     deviation = np.degrees(found.rotation_deviation)
     job.metric("images", len(deviation), "1")
@@ -56,6 +68,12 @@ def measure(found: Found, known: Survey, job: Job) -> None:
     job.metric("probability_of_mode_mean", found.probability.mean(dtype=np.float64), "1")
     job.metric("evidence_mean_nats", found.evidence.mean(dtype=np.float64))
     job.metric("contrast_deviation", found.scale.std(dtype=np.float64), "1")
+    if how.defocus_deviation is not None:
+        change = float(np.sqrt(np.mean(found.defocus_offset.astype(np.float64) ** 2)))
+        stated = float(np.median(found.defocus_deviation))
+        job.metric("defocus_change_rms_angstrom", change)
+        job.metric("defocus_deviation_median_angstrom", stated)
+        job.log(f"Defocus changed by {change:.0f} Å (rms) and is known to {stated:.0f} Å (median)")
     job.log(
         f"Rotations are known to {np.median(deviation):.1f}° (median); "
         f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"

@@ -14,6 +14,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.reference import Given
 from cryojax_graph.jobs.pose.searcher import Found
+from cryojax_graph.jobs.pose.settings import How
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 
@@ -22,9 +23,12 @@ _CITATIONS = (
     "Viewing directions: HEALPix, Górski et al. (2005) Astrophys. J. 622, 759–771.",
     "Refinement: Levenberg (1944) Q. Appl. Math. 2, 164–168; Marquardt (1963) J. SIAM 11, 431–441.",
 )
+_LIFTING = "Lifting: Diepeveen, Lellmann, Öktem et al. (2023) SIAM J. Imaging Sci. 16, 1440–1490."
 
 
-def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Found, job: Job) -> str:
+def pose_report(
+    particles: ParticleSet, given: Given, known: Survey, found: Found, job: Job, how: How
+) -> str:
     """The page.
 
     Args:
@@ -33,6 +37,7 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
         known: of the sample.
         found: poses of all images.
         job: whose page it is.
+        how: poses were estimated.
 
     Returns:
         HTML.
@@ -47,6 +52,7 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
             _orientations(found),
             _certainty(found, known),
             _positions(found, particles),
+            *([_defocus(found)] if how.defocus_deviation is not None else []),
             _amplitudes(known, particles),
         ],
         highlights=[
@@ -55,7 +61,7 @@ def pose_report(particles: ParticleSet, given: Given, known: Survey, found: Foun
             Highlight(f"{100 * np.mean(deviation < 10):.0f} %", "are known to less than 10°"),
             Highlight(f"{np.median(found.evidence):.0f}", "nats per image for the particle"),
         ],
-        citations=_CITATIONS,
+        citations=(*_CITATIONS, _LIFTING) if how.method == "esl" else _CITATIONS,
         commands={
             "particles.star": "cryojax-graph flex particles.star --template model.cif -o flex"
         },
@@ -140,6 +146,25 @@ def _positions(found: Found, particles: ParticleSet) -> Section:
                 {"images": found.scale},
                 Axis("contrast"),
                 caption="Contrast of each image beside the calibrated reference.",
+            ),
+        ),
+    )
+
+
+def _defocus(found: Found) -> Section:
+    change = np.sqrt(np.mean(found.defocus_offset.astype(np.float64) ** 2))
+    return Section(
+        "Defocus",
+        (
+            paragraph(
+                f"Defocus changed by {change:.0f} Å (root mean square) and is known to "
+                f"{np.median(found.defocus_deviation):.0f} Å (median)."
+            ),
+            histogram_figure(
+                {"images": found.defocus_offset},
+                Axis("change of defocus, Å"),
+                caption="What was added to both defocus values of each image. A mean far from 0 "
+                "speaks for a wrong pixel size, spherical aberration or voltage.",
             ),
         ),
     )

@@ -16,7 +16,7 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.report import pose_report
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.searching import search_all
-from cryojax_graph.jobs.pose.settings import Settings, settings_for
+from cryojax_graph.jobs.pose.settings import How, Settings, settings_for
 from cryojax_graph.jobs.pose.survey import survey
 from cryojax_graph.poses.search import plan_search
 
@@ -56,9 +56,13 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
         search = searcher.prepare(known.reference, known.noise)
         count = len(particles.table)
         found = search_all(searcher, search, known.contrast_precision, count, job)
-        write_poses(particles, found, job)
-        measure(found, known, job)
-        job.write_text("report.html", pose_report(particles, given, known, found, job), "this page")
+        write_poses(particles, found, job, settings.how)
+        measure(found, known, job, settings.how)
+        job.write_text(
+            "report.html",
+            pose_report(particles, given, known, found, job, settings.how),
+            "this page",
+        )
     return job.folder
 
 
@@ -109,6 +113,7 @@ def _read(config: PoseConfig) -> Inputs:
         shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
         within_degrees=config.within if config.start == "given" else None,
         symmetry=config.symmetry,
+        how=How(config.method, config.defocus_deviation if config.refine_defocus else None),
     )
     return Inputs(particles, given, settings)
 
@@ -122,8 +127,13 @@ def _described(inputs: Inputs) -> str:
         if settings.around is None
         else f"{len(settings.around):,} rotations around the given pose"
     )
+    then = f"refinement down to {field / config.radii[-1]:.1f} Å"
+    if settings.how.method != "grid":
+        then = f"one rotation from all scores ({settings.how.method})"
+    if settings.how.defocus_deviation is not None:
+        then += f", defocus within {settings.how.defocus_deviation:.0f} Å"
     return (
         f"{len(particles.table):,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"{given.description}; {where} × {len(settings.shifts)} shifts down to "
-        f"{field / config.coarse:.0f} Å, then refinement down to {field / config.radii[-1]:.1f} Å"
+        f"{field / config.coarse:.0f} Å, then {then}"
     )

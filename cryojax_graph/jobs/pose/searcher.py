@@ -16,10 +16,12 @@ from cryojax_graph.geometry import (
     matrix_from_euler_degrees,
 )
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.pose.settings import Settings
+from cryojax_graph.jobs.pose.settings import REFINED, How, Settings
 from cryojax_graph.poses.band import fourier_band, observe
 from cryojax_graph.poses.calibration import Calibration, ShellSums, calibrate, shell_sums
+from cryojax_graph.poses.defocus import DefocusEstimate, refine_defocus
 from cryojax_graph.poses.posterior import PoseEstimate
+from cryojax_graph.poses.reducers import reduce_grid
 from cryojax_graph.poses.reference import Reference, project
 from cryojax_graph.poses.refine import Pose, Prior
 from cryojax_graph.poses.search import (
@@ -57,6 +59,8 @@ class Found(NamedTuple):
         rotation_deviation: radians.
         shift_deviation: Å, along one axis.
         evidence: nats.
+        defocus_offset: added to both defocus values, Å; 0 where defocus is not refined.
+        defocus_deviation: of that, Å.
     """
 
     rotation: Float[np.ndarray, "images 3 3"]
@@ -68,6 +72,8 @@ class Found(NamedTuple):
     rotation_deviation: Float[np.ndarray, " images"]
     shift_deviation: Float[np.ndarray, " images"]
     evidence: Float[np.ndarray, " images"]
+    defocus_offset: Float[np.ndarray, " images"]
+    defocus_deviation: Float[np.ndarray, " images"]
 
 
 def sample_of(particles: ParticleSet, most: int) -> Int[np.ndarray, " sample"]:
@@ -115,6 +121,11 @@ class Searcher:
         """Whether poses are sought around given ones."""
         return self._settings.around is not None
 
+    @property
+    def how(self) -> How:
+        """How the poses of all images are to be estimated."""
+        return self._settings.how
+
     def prepare(self, reference: Reference, noise: Float[np.ndarray, " shells"]) -> Search:
         """Project a reference along all views.
 
@@ -135,7 +146,12 @@ class Searcher:
         )
 
     def find(
-        self, search: Search, images: Int[np.ndarray, " n"], contrast_precision: float
+        self,
+        search: Search,
+        images: Int[np.ndarray, " n"],
+        contrast_precision: float,
+        *,
+        how: How = REFINED,
     ) -> Found:
         """Poses of some images.
 
@@ -143,6 +159,7 @@ class Searcher:
             search: from ``prepare``.
             images: which.
             contrast_precision: of the prior of the contrast about 1.
+            how: they are estimated.
 
         Returns:
             their poses.
@@ -159,6 +176,7 @@ class Searcher:
             pixel_size=self._particles.pixel_size,
             chunk=self._chunk(),
             mesh=self._mesh,
+            how=how,
         )
         return _as_found(estimate, len(images))
 
@@ -220,7 +238,7 @@ def _prepare(
     return prepare_search(reference, views, shifts, noise, config)
 
 
-@partial(jax.jit, static_argnames=("config", "pixel_size", "chunk", "mesh"))
+@partial(jax.jit, static_argnames=("config", "pixel_size", "chunk", "mesh", "how"))
 def _find(
     search: Search,
     read: _Read,
@@ -231,13 +249,25 @@ def _find(
     pixel_size: float,
     chunk: int,
     mesh: Mesh,
-) -> PoseEstimate:
+    how: How,
+) -> DefocusEstimate:
     common = {"pixel_size": pixel_size, "prior": prior}
 
-    def one(read: _Read) -> PoseEstimate:
+    def pose_of(read: _Read) -> PoseEstimate:
+        if how.method != "grid":
+            return reduce_grid(read.image, read.ctf, search, config, **common, reducer=how.method)
         if around is None or read.start is None:
             return search_pose(read.image, read.ctf, search, config, **common)
         return search_pose_near(read.image, read.ctf, read.start, around, search, config, **common)
+
+    def one(read: _Read) -> DefocusEstimate:
+        found = pose_of(read)
+        if how.defocus_deviation is None:
+            return DefocusEstimate(found, jnp.zeros(()), jnp.zeros(()))
+        deviation = how.defocus_deviation
+        return refine_defocus(
+            read.image, read.ctf, found, search, config, **common, deviation=deviation
+        )
 
     return map_images(one, read, chunk=chunk, mesh=mesh)
 
@@ -258,8 +288,9 @@ def _sums(
     return map_images(one, read, poses)
 
 
-def _as_found(estimate: PoseEstimate, count: int) -> Found:
+def _as_found(optics: DefocusEstimate, count: int) -> Found:
     """Of the first images, on the host."""
+    estimate = optics.estimate
 
     def host(values: Array) -> np.ndarray:
         return np.asarray(values)[:count]
@@ -276,4 +307,6 @@ def _as_found(estimate: PoseEstimate, count: int) -> Found:
         rotation_deviation=host(estimate.rotation_deviation),
         shift_deviation=np.sqrt(np.maximum(shift, 0.0)),
         evidence=host(estimate.evidence),
+        defocus_offset=host(optics.offset),
+        defocus_deviation=host(optics.deviation),
     )

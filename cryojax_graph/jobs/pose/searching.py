@@ -47,7 +47,7 @@ def search_all(
             if not _part(folder, number).exists():
                 # One shape for all parts: nothing is compiled twice.
                 same = np.resize(part, len(parts[0]))
-                found = searcher.find(search, same, contrast_precision)
+                found = searcher.find(search, same, contrast_precision, how=searcher.how)
                 kept = Found(*(values[: len(part)] for values in found))
                 write_npz(_part(folder, number), kept._asdict())
             results.append(Found(**read_npz(_part(folder, number))))

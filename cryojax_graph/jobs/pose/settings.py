@@ -1,6 +1,6 @@
 """Grids and priors of a search."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,21 @@ from cryojax_graph.poses.search import (
 )
 
 
+class How(NamedTuple):
+    """How poses are estimated once reference and noise are known.
+
+    Attributes:
+        method: refinement of the best of the grid, or one rotation from all its scores.
+        defocus_deviation: of the prior of an offset of defocus, Å; None to take it as it is.
+    """
+
+    method: Literal["grid", "esl", "mmse"] = "grid"
+    defocus_deviation: float | None = None
+
+
+REFINED = How()
+
+
 class Settings(NamedTuple):
     """What the search needs beside reference and images.
 
@@ -28,6 +43,7 @@ class Settings(NamedTuple):
         shifts: to try, Å.
         around: rotations to try on a given pose; None to search everywhere.
         prior: of the shift; the contrast's is set by calibration.
+        how: the poses of all images are estimated; those of the sample are always refined.
     """
 
     config: SearchConfig
@@ -35,6 +51,7 @@ class Settings(NamedTuple):
     shifts: Float[np.ndarray, "shifts 2"]
     around: Float[np.ndarray, "cells 3 3"] | None
     prior: Prior
+    how: How
 
 
 def settings_for(
@@ -44,6 +61,7 @@ def settings_for(
     shift_range: float,
     within_degrees: float | None,
     symmetry: str,
+    how: How = REFINED,
 ) -> Settings:
     """Grids of a search.
 
@@ -53,6 +71,7 @@ def settings_for(
         shift_range: largest shift, Å.
         within_degrees: largest rotation from a given pose; None to search everywhere.
         symmetry: point group; views outside one of its asymmetric units are left out.
+        how: poses are estimated.
 
     Returns:
         the settings.
@@ -72,4 +91,4 @@ def settings_for(
         around = rotations_within(np.radians(within_degrees), spacing)
     # Almost flat within the range.
     prior = Prior(shift=4.0 / max(shift_range, 1e-3) ** 2)
-    return Settings(config, views, shifts, around, prior)
+    return Settings(config, views, shifts, around, prior, how)
