@@ -30,7 +30,8 @@ class FlexConfig:
         particles: Particle images with poses and CTF: STAR of RELION or .cs of cryoSPARC.
         template: Model of the protein in the frame of its map: PDB or mmCIF.
         preset: default, small (a first look), or the published paper and mlp.
-        poses: Where the poses come from; known takes those of the table.
+        poses: Where the poses come from: known takes those of the table, refine begins with them,
+            search finds them.
         epochs: Passes over the images; when not given, those of the preset, and more where images
             are few.
         image_root: Folder that image names of the table are relative to.
@@ -49,7 +50,7 @@ class FlexConfig:
     particles: tyro.conf.Positional[str]
     template: str
     preset: Literal["default", "small", "paper", "mlp"] = "default"
-    poses: Literal["known"] = "known"
+    poses: Literal["known", "refine", "search"] = "known"
     epochs: int | None = None
     image_root: str | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
@@ -93,6 +94,15 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
         raise InputError(
             "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
         )
+    if config.poses != "known":
+        if model.objective.kind != "likelihood":
+            raise InputError(
+                "command line",
+                "--poses",
+                f"the preset {config.preset} takes poses as they are",
+                "use the preset default or small, or --poses known",
+            )
+        model = with_fitted_poses(model)
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
             "command line",
@@ -101,6 +111,18 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
             "use the preset default or small, and --held-out above 0",
         )
     return model
+
+
+def with_fitted_poses(model: BackboneGraphConfig) -> BackboneGraphConfig:
+    """Settings with which poses are fitted, too.
+
+    Args:
+        model: settings.
+
+    Returns:
+        the same with poses that are corrected.
+    """
+    return replace(model, poses=replace(model.poses, fitted=True))
 
 
 def check_ranges(config: FlexConfig) -> None:

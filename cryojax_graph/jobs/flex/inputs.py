@@ -64,7 +64,11 @@ class Particles(NamedTuple):
 
 
 def read_views(
-    path: str | Path, *, image_root: str | None, fewest: int = FEWEST_IMAGES
+    path: str | Path,
+    *,
+    image_root: str | None,
+    fewest: int = FEWEST_IMAGES,
+    poses: bool = True,
 ) -> Particles:
     """Particles with poses and CTF.
 
@@ -72,6 +76,7 @@ def read_views(
         path: STAR or .cs table.
         image_root: folder for relative image names.
         fewest: images that will do.
+        poses: take those of the table; else all stand in no particular one.
 
     Returns:
         the particles; no pixel has been read.
@@ -82,17 +87,20 @@ def read_views(
     """
     particles = read_particle_set(
         path,
-        "poses",
+        *(("poses",) if poses else ()),
         image_root=image_root,
         fewest=fewest,
         too_few="to tell motion from noise",
     )
-    table, euler = particles.table, particles.table.euler_degrees
-    assert euler is not None
-    assert table.shift_angstrom is not None
+    table = particles.table
+    euler, shift = np.zeros((len(table), 3)), np.zeros((len(table), 2))
+    if poses:
+        assert table.euler_degrees is not None
+        assert table.shift_angstrom is not None
+        euler, shift = table.euler_degrees, table.shift_angstrom
     views = Views(
         rotation=np.asarray(jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler, jnp.float32))),
-        shift=table.shift_angstrom.astype(np.float32),
+        shift=shift.astype(np.float32),
         ctf=particles.ctf,
     )
     return Particles(

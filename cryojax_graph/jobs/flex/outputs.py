@@ -121,8 +121,10 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
         arrays = {
             "c_alpha": Parts(shape, np.dtype(np.float32), _all_conformations(problem, found)),
             "latents": motion.latents.astype(np.float32),
-            "euler_degrees": problem.particles.table.euler_degrees,
         }
+        if "poses" not in found.params:
+            # By these a comparison tells whether it has the truth of the very images.
+            arrays["euler_degrees"] = problem.particles.table.euler_degrees
         write_npz(file, arrays | identity)
 
 

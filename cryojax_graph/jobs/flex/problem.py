@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.io.describe import FileKind, file_kind
 from cryojax_graph.io.describe_particles import optics_warnings
@@ -13,6 +13,7 @@ from cryojax_graph.jobs.flex.config import (
     check_fitted_alone,
     check_ranges,
     model_config,
+    with_fitted_poses,
 )
 from cryojax_graph.jobs.flex.inputs import (
     FEWEST_IMAGES,
@@ -23,6 +24,7 @@ from cryojax_graph.jobs.flex.inputs import (
     read_views,
 )
 from cryojax_graph.jobs.flex.placement import Placement, place_template
+from cryojax_graph.jobs.flex.pose_search import search_for_template
 from cryojax_graph.jobs.flex.saved import SavedModel, check_saved, read_saved
 from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
@@ -58,6 +60,7 @@ class Problem(NamedTuple):
         saved: model of an earlier job.
         placement: where the template of the file was put.
         truth: of a simulation, when it is at hand.
+        doubt: expected error of rotations that were searched, radians; None where they were given.
     """
 
     particles: Particles
@@ -70,6 +73,7 @@ class Problem(NamedTuple):
     saved: SavedModel | None
     placement: Placement
     truth: Truth | None
+    doubt: Float[np.ndarray, " images"] | None
 
 
 class Inputs(NamedTuple):
@@ -100,12 +104,15 @@ def read_inputs(config: FlexConfig) -> Inputs:
         check_fitted_alone(config)
         saved = read_saved(config.fitted)
     model = saved.config if saved else model_config(config)
+    if saved and config.poses != "known":
+        model = with_fitted_poses(model)
     _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
     _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
     particles = read_views(
         config.particles,
         image_root=config.image_root,
         fewest=1 if config.fitted else FEWEST_IMAGES,
+        poses=config.poses != "search",
     )
     template = read_template(config.template)
     truth = None
@@ -114,7 +121,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
             config.truth,
             images=len(particles.table),
             residues=len(template.arrays.c_alpha),
-            euler_degrees=np.asarray(particles.table.euler_degrees),
+            euler_degrees=particles.table.euler_degrees if config.poses == "known" else None,
         )
     return Inputs(particles, template, truth, saved, model)
 
@@ -162,14 +169,12 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         )
     if saved is not None:
         fitted, held = np.zeros(0, np.int64), np.arange(count)
-    reader = SpectrumReader(
-        particles.images.read,
-        particles.views,
-        pixel_size=particles.pixel_size,
-        standardise=model.objective.kind == "squared_error",
-    )
     job.require_unchanged("images", particles.images.fingerprint())
     look_through(particles.table, particles.images, job)
+    doubt = None
+    if config.poses == "search":
+        particles, doubt = search_for_template(particles, config, job)
+    reader = reader_of(particles, model)
     placement = place_template(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, placement.by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
@@ -182,7 +187,35 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
             pixel_size=particles.pixel_size,
         )
     return Problem(
-        particles, template_model, template, reader, model, fitted, held, saved, placement, truth
+        particles=particles,
+        model=template_model,
+        template=template,
+        reader=reader,
+        config=model,
+        fitted=fitted,
+        held=held,
+        saved=saved,
+        placement=placement,
+        truth=truth,
+        doubt=doubt,
+    )
+
+
+def reader_of(particles: Particles, model: BackboneGraphConfig) -> SpectrumReader:
+    """Reader of images in their poses.
+
+    Args:
+        particles: images and how they were taken.
+        model: settings of the model of motion.
+
+    Returns:
+        the reader.
+    """
+    return SpectrumReader(
+        particles.images.read,
+        particles.views,
+        pixel_size=particles.pixel_size,
+        standardise=model.objective.kind == "squared_error",
     )
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from cryojax_graph.jobs.flex.alternation import find_poses, search_again
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.fitting import (
     EMBEDDING_PASSES,
@@ -24,6 +25,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
+from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
 
 
@@ -50,6 +52,8 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     files = read_inputs(config)
     with open_job(config, verb="flex", options=options, inputs=inputs) as job:
         problem = place_problem(files, config, for_split, job)
+        if config.poses == "search":
+            problem = _with_poses(problem, jax.random.fold_in(for_fit, 1), job)
         params, candidates = _fitted(problem, for_fit, job)
         gain = None
         if len(problem.held) and problem.config.objective.kind == "likelihood":
@@ -70,13 +74,24 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     return job.folder
 
 
+def _with_poses(problem: Problem, key: Key[Array, ""], job: Job) -> Problem:
+    """Poses found with the motion, or with that of an earlier job."""
+    saved = problem.saved
+    if saved is None:
+        return find_poses(problem, key, job)
+    return search_again(problem, saved.params, saved.candidates, job, name="poses_1")
+
+
 def _fitted(
     problem: Problem, key: Key[Array, ""], job: Job
 ) -> tuple[dict[str, Any], Float[np.ndarray, "candidates latent"]]:
     """Parameters of the model, fitted now or by an earlier job, and latents of its images."""
     if problem.saved is not None:
         latents = init_latents(key, len(problem.reader), problem.config)
-        return problem.saved.params | {"latents": latents}, problem.saved.candidates
+        params = problem.saved.params | {"latents": latents}
+        if problem.config.poses.fitted:
+            params = with_poses(params, len(problem.reader), problem.config.poses)
+        return params, problem.saved.candidates
     params = fit_images(problem, problem.fitted, key=key, job=job, name="fit", label="Fitting")
     return params, candidates_of(params, problem.fitted)
 

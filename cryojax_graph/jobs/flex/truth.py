@@ -38,7 +38,11 @@ class Errors(NamedTuple):
 
 
 def read_truth_of(
-    path: str | Path, *, images: int, residues: int, euler_degrees: Float[np.ndarray, "images 3"]
+    path: str | Path,
+    *,
+    images: int,
+    residues: int,
+    euler_degrees: Float[np.ndarray, "images 3"] | None,
 ) -> Truth:
     """Read ``truth.npz`` of ``simulate``, for these images and this template.
 
@@ -46,7 +50,7 @@ def read_truth_of(
         path: of the file.
         images: in the particle table.
         residues: of the template.
-        euler_degrees: poses of the particles.
+        euler_degrees: poses of the particles, where they must be those of the truth.
 
     Returns:
         the truth.
@@ -64,7 +68,8 @@ def read_truth_of(
             f"{residues}",
             "give the truth of the same images and a template of the same residues",
         )
-    truth.require_poses(euler_degrees)
+    if euler_degrees is not None:
+        truth.require_poses(euler_degrees)
     return truth
 
 

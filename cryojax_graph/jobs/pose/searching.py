@@ -15,7 +15,14 @@ _PER_PART = 512
 
 
 def search_all(
-    searcher: Searcher, search: Search, contrast_precision: float, count: int, job: Job
+    searcher: Searcher,
+    search: Search,
+    contrast_precision: float,
+    count: int,
+    job: Job,
+    *,
+    name: str = "poses",
+    label: str = "Searching",
 ) -> Found:
     """Poses of all images; parts that an interrupted run finished are taken as they are.
 
@@ -25,6 +32,8 @@ def search_all(
         contrast_precision: of the prior of the contrast.
         count: number of images.
         job: in whose folder to work.
+        name: of what is kept for resuming.
+        label: of the progress.
 
     Returns:
         the poses.
@@ -32,7 +41,7 @@ def search_all(
     Raises:
         Aborted: on request, between two parts.
     """
-    folder = job.working("poses")
+    folder = job.working(name)
     folder.mkdir(exist_ok=True)
     parts = [
         np.arange(first, min(first + _PER_PART, count)) for first in range(0, count, _PER_PART)
@@ -41,7 +50,7 @@ def search_all(
     if done:
         job.log(f"{done} of {len(parts)} parts were searched before")
     results = []
-    with job.progress("Searching", count) as advance:
+    with job.progress(label, count) as advance:
         for number, part in enumerate(parts):
             job.check_abort()
             if not _part(folder, number).exists():

@@ -134,14 +134,14 @@ class PoseConfig:
             is fitted with the rest.
         first_deviation: of the posterior of a rotation at the start of the run, degrees.
         rate: share of the way to the best pose, as far as it can be told, that is gone at a time.
-        error_share: share of the run after which the expected error is fitted.
+        given_share: share of the run that takes the given poses as they are.
     """
 
     fitted: bool = False
     expected_error: float = 10.0
     first_deviation: float = 3.0
     rate: float = 0.5
-    error_share: float = 0.25
+    given_share: float = 0.5
 
 
 @dataclass(frozen=True)

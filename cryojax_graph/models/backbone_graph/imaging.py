@@ -214,15 +214,16 @@ def pose_slope(
         the slope.
     """
     box = image["spectrum"].shape[0]
-    strength = contrast * jnp.exp(imaging["log_scale"])
+    strength = jnp.asarray(contrast) * jnp.exp(imaging["log_scale"])
 
     def predicted(turn: Float[Array, "3"]) -> Complex[Array, "box half"]:
         rotation = product(exp_map(turn), image["rotation"])
         width = extra_variance(imaging)
         shift, transfer = image["shift"], image["transfer"]
-        return strength * predicted_spectrum(
+        spectrum = predicted_spectrum(
             c_alpha, rotation, shift, transfer, width, template=template, pixel_size=pixel_size
         )
+        return strength * spectrum
 
     # Differences, because drawing in windows has no derivative in forward mode.
     turns = jnp.concatenate([jnp.zeros((1, 3)), _SMALL_TURN * jnp.eye(3)])

@@ -128,14 +128,12 @@ def likelihood_loss(
     band = low_pass(resolution, box=batch["spectrum"].shape[1], pixel_size=scene.pixel_size)
     band = jnp.where(done < 1.0, band, 1.0)
 
+    # Given poses are good enough until conformations have come near: before, all seem wrong.
+    uncertain = step >= config.poses.given_share * scene.steps
     poses: PoseTable | None = params.get("poses")
     if poses is not None:
-        import os
         drawn = drawn_corrections(jax.random.fold_in(for_draw, 1), poses)
-        if os.environ.get("START"):
-            late0 = batch["step"] >= float(os.environ["START"]) * scene.steps
-            drawn = jnp.where(late0, drawn, 0.0)
-        drawn = jax.lax.stop_gradient(drawn)
+        drawn = jax.lax.stop_gradient(jnp.where(uncertain, drawn, 0.0))
         given = (batch["rotation"], batch["shift"])
         batch = batch | corrected_views(drawn, *given, template=scene.template)
 
@@ -182,11 +180,9 @@ def likelihood_loss(
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
     if poses is not None:
         error = params["imaging"]["log_pose_error"]
-        better = improved_poses(drawn, slopes, error, arm(scene.template))
+        better = improved_poses(drawn, slopes, error, unit=arm(scene.template))
+        error = jnp.where(uncertain, error, jax.lax.stop_gradient(error))
         mean_loss += steered(poses, better, batch["weight"])
-        # Errors of poses are judged when conformations have come near: before, all seem wrong.
-        late = batch["step"] >= config.poses.error_share * scene.steps
-        error = jnp.where(late, error, jax.lax.stop_gradient(error))
         mean_loss += mean_of(pose_surprise(jax.lax.stop_gradient(poses), error))
     return mean_loss + mean_of(prior * surprise + share * energy), {
         "likelihood_gain": mean_of(scores.gain),

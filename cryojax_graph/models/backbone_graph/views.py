@@ -65,6 +65,22 @@ def init_pose_error(config: PoseConfig) -> Float[Array, "2"]:
     return jnp.full(2, np.log(np.radians(config.expected_error)))
 
 
+def with_poses(params: dict[str, Any], images: int, config: PoseConfig) -> dict[str, Any]:
+    """Parameters of a system that fits poses, too.
+
+    Args:
+        params: with ``imaging``.
+        images: number of images.
+        config: of the poses.
+
+    Returns:
+        the parameters with a fresh table ``poses``; the expected error is kept where it was fitted
+        before.
+    """
+    imaging = {"log_pose_error": init_pose_error(config)} | params["imaging"]
+    return params | {"imaging": imaging, "poses": init_poses(images, config)}
+
+
 def arm(template: Template) -> Float[Array, ""]:
     """Length in which shifts are measured, so that a turn and a shift of 1 weigh alike.
 
@@ -118,7 +134,11 @@ def drawn_corrections(key: Key[Array, ""], poses: PoseTable) -> Float[Array, "ba
 
 
 def improved_poses(
-    drawn: Float[Array, "batch 5"], slope: PoseSlope, log_error: Float[Array, "2"], unit: Array
+    drawn: Float[Array, "batch 5"],
+    slope: PoseSlope,
+    log_error: Float[Array, "2"],
+    *,
+    unit: Float[Array, ""],
 ) -> PoseTable:
     """Posteriors by one Gauss-Newton step.
 
@@ -168,7 +188,7 @@ def steered(
         way = jax.lax.stop_gradient(row - target)
         return jnp.sum(weight * jnp.sum((way * row).reshape(len(row), -1), axis=-1))
 
-    term = sum(jax.tree.leaves(jax.tree.map(pull, poses, towards)))
+    term = jnp.sum(jnp.stack(jax.tree.leaves(jax.tree.map(pull, poses, towards))))
     return term - jax.lax.stop_gradient(term)
 
 

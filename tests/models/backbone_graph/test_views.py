@@ -96,9 +96,7 @@ def test_slope_is_the_gradient_of_the_likelihood(scene):
 
     def moved(by):
         turned = exp_map(by[:3]) @ image["rotation"]
-        return log_likelihood(
-            scene, image | {"rotation": turned, "shift": image["shift"] + by[3:]}
-        )
+        return log_likelihood(scene, image | {"rotation": turned, "shift": image["shift"] + by[3:]})
 
     exact = jax.grad(moved)(jnp.zeros(5))
     found = slope_at(scene, image).gradient
@@ -130,7 +128,7 @@ def test_steps_find_the_pose_from_ten_degrees_off(scene):
         views = corrected_views(correction, *given, template=scene.template)
         image = scene.image | {name: value[0] for name, value in views.items()}
         slope = jax.tree.map(lambda a: a[None], slope_at(scene, image))
-        table = improved_poses(correction, slope, log_error, unit)
+        table = improved_poses(correction, slope, log_error, unit=unit)
         correction = table.mean
     found = corrected_views(correction, *given, template=scene.template)
     angle = geodesic_distance(found["rotation"][0], scene.image["rotation"])
@@ -144,11 +142,9 @@ def test_steps_find_the_pose_from_ten_degrees_off(scene):
 
 def test_without_evidence_the_posterior_is_what_was_expected(scene):
     log_error = jnp.log(jnp.array([0.1, 0.02]))
-    nothing = jax.tree.map(
-        lambda a: jnp.zeros((1, *a.shape)), slope_at(scene, scene.image)
-    )
+    nothing = jax.tree.map(lambda a: jnp.zeros((1, *a.shape)), slope_at(scene, scene.image))
     drawn = jnp.array([[0.05, 0.02, -0.03, 0.01, 0.0]])
-    table = improved_poses(drawn, nothing, log_error, arm(scene.template))
+    table = improved_poses(drawn, nothing, log_error, unit=arm(scene.template))
     np.testing.assert_allclose(table.mean, 0.0, atol=1e-6)
     expected = np.diag([0.1, 0.1, 0.1, 0.02, 0.02])
     np.testing.assert_allclose(table.spread[0], expected, rtol=1e-5, atol=1e-7)
@@ -158,7 +154,7 @@ def test_without_evidence_the_posterior_is_what_was_expected(scene):
 def test_no_step_is_longer_than_ten_degrees(scene):
     far = slope_at(scene, off_by(scene, [0.4, 0.4, 0.0], [0.0, 0.0]))
     slope = jax.tree.map(lambda a: 1e4 * a[None], far._replace(curvature=1e-8 * far.curvature))
-    table = improved_poses(jnp.zeros((1, 5)), slope, jnp.zeros(2), arm(scene.template))
+    table = improved_poses(jnp.zeros((1, 5)), slope, jnp.zeros(2), unit=arm(scene.template))
     np.testing.assert_allclose(jnp.linalg.norm(table.mean), np.radians(10.0), rtol=1e-4)
 
 
@@ -173,7 +169,8 @@ def test_surprise_is_the_divergence_of_gaussians():
         covariance = lower @ lower.T
         ratio = np.linalg.solve(prior, covariance)
         expected.append(
-            0.5 * (np.trace(ratio) + m @ np.linalg.solve(prior, m) - 5 - np.log(np.linalg.det(ratio)))
+            0.5
+            * (np.trace(ratio) + m @ np.linalg.solve(prior, m) - 5 - np.log(np.linalg.det(ratio)))
         )
     table = PoseTable(jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32))
     found = pose_surprise(table, jnp.log(jnp.asarray(error, jnp.float32)))

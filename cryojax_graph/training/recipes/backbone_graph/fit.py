@@ -16,7 +16,7 @@ from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.imaging import init_imaging
 from cryojax_graph.models.backbone_graph.objective import LOSSES, Scene
 from cryojax_graph.models.backbone_graph.template import Template
-from cryojax_graph.models.backbone_graph.views import init_pose_error, init_poses
+from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.batches import Batches
 from cryojax_graph.training.mesh import replicate
 from cryojax_graph.training.recipes.backbone_graph.optimizers import optimizers
@@ -102,8 +102,7 @@ def prepare_fit(
             "latents": init_latents(for_latents, len(reader), config),
         }
         if config.poses.fitted:
-            imaging["log_pose_error"] = init_pose_error(config.poses)
-            params["poses"] = init_poses(len(reader), config.poses)
+            params = with_poses(params, len(reader), config.poses)
     else:
         params = {name: fitted[name] for name in ("latents", "poses") if name in fitted}
         loss = _with_frozen(loss, {name: fitted[name] for name in ("decoder", "imaging")})
