@@ -16,6 +16,7 @@ _SUBPACKAGES = (
     "jobs",
     "metrics",
     "models",
+    "poses",
     "protein",
     "training",
 )

@@ -10,7 +10,12 @@ from jaxtyping import Array, Complex, Float, Int
 from cryojax_graph.forward.ctf import CTF, transfer_at
 from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.geometry import exp_map, geodesic_distance
+from cryojax_graph.geometry import (
+    exp_map,
+    geodesic_distance,
+    matrix_from_euler_degrees,
+    orientations_at,
+)
 from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.band import Band, Observed
 from cryojax_graph.poses.polar import (
@@ -336,6 +341,20 @@ def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
     """
     spacing = geodesic_distance(around[0], around[min(1, len(around) - 1)])
     return jnp.where(spacing > 0, len(around) * spacing**3, 8 * jnp.pi**2)
+
+
+def view_rotations(order: int) -> Float[np.ndarray, "views 3 3"]:
+    """Rotations that show all viewing directions of a grid, at in-plane angle 0.
+
+    Args:
+        order: HEALPix order, ≥ 0.
+
+    Returns:
+        one matrix for each of the 12 · 4^order directions.
+    """
+    angles = orientations_at(np.arange(12 * 4**order) * 6 * 2**order, order) * (1.0, 1.0, 0.0)
+    turn = jax.vmap(matrix_from_euler_degrees)
+    return np.asarray(turn(jnp.asarray(angles, jnp.float32)), np.float32)
 
 
 def grid_rotations(views: Float[Array, "views 3 3"], turns: int) -> Float[Array, "cells 3 3"]:

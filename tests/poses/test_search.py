@@ -24,6 +24,7 @@ from cryojax_graph.poses.search import (
     plan_search,
     prepare_search,
     refine_candidates,
+    score_orientations,
     search_pose,
     search_pose_near,
 )
@@ -143,6 +144,26 @@ def test_nothing_is_not_found(scene, find, found):
     # Rings begin at shell 1: how much noise is at the origin does not matter.
     louder = scene.search._replace(noise=scene.search.noise.at[0].multiply(1e6))
     np.testing.assert_allclose(find(scene.noise, louder).evidence, lost.evidence, atol=1e-3)
+
+
+def test_evidence_is_a_mean_over_shifts_and_not_their_best(scene, find):
+    """Of images without particle, whose posterior lies in the grid."""
+    place = {"config": scene.config, "pixel_size": 1.5, "prior": PRIOR}
+
+    @jax.jit
+    def of_grid(images, ctf, search):
+        def one(each):
+            scores = score_orientations(*each, search, **place)
+            kinds = scores.marginal, scores.score
+            return [jax.nn.logsumexp(s) - jnp.log(s.size) for s in kinds]
+
+        return jax.lax.map(one, (images, ctf))
+
+    mean, best = (np.asarray(v) for v in of_grid(scene.noise, scene.ctf, scene.search))
+    found = np.asarray(find(scene.noise).evidence)
+    away = np.median(abs(found - mean))
+    assert away < 0.25 * np.median(best - mean)
+    assert np.median(best - mean) > 0.5
 
 
 def test_poses_are_found_near_given_ones(scene, find_near):

@@ -2,17 +2,11 @@
 
 from typing import Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from cryojax_graph.geometry import (
-    asymmetric_unit,
-    matrix_from_euler_degrees,
-    orientations_at,
-)
-from cryojax_graph.poses.matching import rotations_within, shift_grid
+from cryojax_graph.geometry import asymmetric_unit
+from cryojax_graph.poses.matching import rotations_within, shift_grid, view_rotations
 from cryojax_graph.poses.refine import Prior
 from cryojax_graph.poses.search import (
     SearchConfig,
@@ -76,12 +70,7 @@ def settings_for(
     Returns:
         the settings.
     """
-    count = 12 * 4**config.order
-    angles = orientations_at(np.arange(count) * 6 * 2**config.order, config.order)
-    angles[:, 2] = 0.0
-    views = np.asarray(
-        jax.vmap(matrix_from_euler_degrees)(jnp.asarray(angles, jnp.float32)), np.float32
-    )
+    views = view_rotations(config.order)
     inside = asymmetric_unit(views[:, 2].astype(np.float64), symmetry)
     views = views[inside] if inside.any() else views
     shifts = shift_grid(shift_range, field / config.coarse / 4).astype(np.float32)
