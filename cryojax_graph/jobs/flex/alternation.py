@@ -23,13 +23,13 @@ from cryojax_graph.models.backbone_graph.imaging import extra_variance
 from cryojax_graph.models.backbone_graph.predict import decode
 from cryojax_graph.models.backbone_graph.views import arm
 
-_ROUNDS = 3
-_CONFORMATIONS = 4
+ROUNDS = 3
+CONFORMATIONS = 4
 # An image less sure of its pose, in radians, teaches nothing about conformations.
 _SURE = np.radians(20.0)
 _FEWEST_SURE = 64
 # A round prepares the next; its fit need not be finished.
-_SHARE_OF_EPOCHS = 0.5
+SHARE_OF_EPOCHS = 0.5
 
 
 def find_poses(problem: Problem, key: Key[Array, ""], job: Job) -> Problem:
@@ -43,15 +43,15 @@ def find_poses(problem: Problem, key: Key[Array, ""], job: Job) -> Problem:
     Returns:
         the problem with poses.
     """
-    for number, own in enumerate(jax.random.split(key, _ROUNDS), 1):
+    for number, own in enumerate(jax.random.split(key, ROUNDS), 1):
         sure = _sure_images(problem)
-        job.log(f"Round {number} of {_ROUNDS}: {len(sure):,} images are sure of their poses")
+        job.log(f"Round {number} of {ROUNDS}: {len(sure):,} images are sure of their poses")
         config = problem.config
         fitting = config.fitting
         short = replace(
             fitting,
-            epochs=max(1, round(_SHARE_OF_EPOCHS * fitting.epochs)),
-            least_steps=round(_SHARE_OF_EPOCHS * fitting.least_steps),
+            epochs=max(1, round(SHARE_OF_EPOCHS * fitting.epochs)),
+            least_steps=round(SHARE_OF_EPOCHS * fitting.least_steps),
         )
         params = fit_images(
             problem._replace(config=replace(config, fitting=short)),
@@ -129,7 +129,7 @@ def _typical(
         decode(params["decoder"], latents, config=problem.config, template=problem.template)
     )
     flat = every.reshape(len(every), -1).astype(np.float64)
-    cluster = fcluster(linkage(flat, "ward"), _CONFORMATIONS, "maxclust")
+    cluster = fcluster(linkage(flat, "ward"), CONFORMATIONS, "maxclust")
     chosen = []
     for number in np.unique(cluster):
         members = np.flatnonzero(cluster == number)

@@ -13,7 +13,7 @@ from cryojax_graph.io.npz import Parts, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.jobs.flex.config import FlexConfig
-from cryojax_graph.jobs.flex.poses import with_fitted_poses, write_fitted_poses
+from cryojax_graph.jobs.flex.poses import fitted_poses, with_fitted_poses, write_fitted_poses
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.report import MotionPath, flex_report
 from cryojax_graph.jobs.flex.results import (
@@ -56,9 +56,11 @@ def write_outputs(
         job: whose folder is meant.
     """
     template, params, motion = problem.template, found.params, found.motion
+    poses = None
     if "poses" in params:
-        problem = with_fitted_poses(problem, params)
-        write_fitted_poses(problem, params, job)
+        poses = fitted_poses(problem, params)
+        problem = with_fitted_poses(problem, params, poses)
+        write_fitted_poses(problem, poses, job)
     positions, ordered = path_latents(motion.latents, config.outputs.points)
     path = decode_ordered(params, motion, ordered, config=problem.config, template=template)
     _write_arrays(problem, found, job)
@@ -76,7 +78,7 @@ def write_outputs(
     if problem.truth is not None:
         recovered = _all_conformations(problem, found)
         errors = errors_against_truth(problem.truth, recovered, np.asarray(template.c_alpha), job)
-    page = flex_report(problem, found, MotionPath(positions, path), errors, job)
+    page = flex_report(problem, found, MotionPath(positions, path), errors, poses, job)
     job.write_text("report.html", page, "this page")
 
 

@@ -1,73 +1,157 @@
-"""Poses that were fitted together with the motion, as the table has them."""
+"""Poses that were fitted together with the motion: table, figures and their part of the report."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation
+from cryojax_graph.jobs.figures import Axis, histogram_figure, sphere_figure
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.report import Section, paragraph
 from cryojax_graph.models.backbone_graph.views import arm, fitted_views
 from cryojax_graph.training.recipes.backbone_graph import Views
 
+_SHOWN = 5000
 
-def with_fitted_poses(problem: Problem, params: dict[str, Any]) -> Problem:
-    """The problem with the poses that came of the fit in place of the given ones.
+
+class FittedPoses(NamedTuple):
+    """What became of the poses that the fit began with.
+
+    Attributes:
+        turned: angle from the pose at the start, degrees.
+        moved: distance from the shift at the start, Å.
+        rotation_deviation: expected error of the fitted rotation, degrees.
+        shift_deviation: of the fitted shift along one axis, Å.
+        expected_turn: error of the rotations at the start, as fitted, degrees (rms).
+        expected_move: of the shifts, Å (rms).
+    """
+
+    turned: Float[np.ndarray, " images"]
+    moved: Float[np.ndarray, " images"]
+    rotation_deviation: Float[np.ndarray, " images"]
+    shift_deviation: Float[np.ndarray, " images"]
+    expected_turn: float
+    expected_move: float
+
+
+def fitted_poses(problem: Problem, params: dict[str, Any]) -> FittedPoses:
+    """Say how far poses went, and how sure they are.
 
     Args:
-        problem: with the given poses.
+        problem: what was fitted to what.
         params: of the fitted system, poses among them.
 
     Returns:
-        the problem; its reader still has the given poses, on which the corrections stand.
+        figures of every image.
     """
-    given, template = problem.particles.views, problem.template
-    fitted = fitted_views(
-        params, jnp.asarray(given.rotation), jnp.asarray(given.shift), template=template
-    )
-    rotation, shift = np.asarray(fitted["rotation"]), np.asarray(fitted["shift"])
+    unit = float(arm(problem.template))
+    mean = np.asarray(params["poses"].mean, np.float64)
     variance = np.sum(np.asarray(params["poses"].spread, np.float64) ** 2, axis=-1)
+    error = np.exp(np.asarray(params["imaging"]["log_pose_error"], np.float64))
+    return FittedPoses(
+        turned=np.degrees(np.linalg.norm(mean[:, :3], axis=1)),
+        moved=unit * np.linalg.norm(mean[:, 3:], axis=1),
+        rotation_deviation=np.degrees(np.sqrt(np.sum(variance[:, :3], axis=1))),
+        shift_deviation=unit * np.sqrt(np.mean(variance[:, 3:], axis=1)),
+        expected_turn=float(np.degrees(np.sqrt(3.0) * error[0])),
+        expected_move=float(unit * np.sqrt(2.0) * error[1]),
+    )
+
+
+def with_fitted_poses(problem: Problem, params: dict[str, Any], fitted: FittedPoses) -> Problem:
+    """The problem with the poses that came of the fit in place of those it began with.
+
+    Args:
+        problem: with poses as they were at the start.
+        params: of the fitted system.
+        fitted: from ``fitted_poses``.
+
+    Returns:
+        the problem; its reader still has the poses of the start, on which the corrections stand.
+    """
+    start, template = problem.particles.views, problem.template
+    views = fitted_views(
+        params, jnp.asarray(start.rotation), jnp.asarray(start.shift), template=template
+    )
+    rotation, shift = np.asarray(views["rotation"]), np.asarray(views["shift"])
     table = with_columns(
         problem.particles.table,
         {
             "euler_degrees": euler_from_rotation(rotation.astype(np.float64)),
             "shift_angstrom": shift.astype(np.float64),
-            "cryojaxgraphRotationDeviation": np.degrees(
-                np.sqrt(np.sum(variance[:, :3], axis=1))
-            ).round(4),
-            "cryojaxgraphShiftDeviation": (
-                float(arm(template)) * np.sqrt(np.mean(variance[:, 3:], axis=1))
-            ).round(4),
+            "cryojaxgraphRotationDeviation": fitted.rotation_deviation.round(4),
+            "cryojaxgraphShiftDeviation": fitted.shift_deviation.round(4),
         },
     )
-    views = Views(rotation, shift, given.ctf)
-    return problem._replace(particles=problem.particles._replace(table=table, views=views))
+    return problem._replace(
+        particles=problem.particles._replace(table=table, views=Views(rotation, shift, start.ctf))
+    )
 
 
-def write_fitted_poses(problem: Problem, params: dict[str, Any], job: Job) -> None:
-    """Write the table with fitted poses, and say how far they went.
+def write_fitted_poses(problem: Problem, fitted: FittedPoses, job: Job) -> None:
+    """Write the table with fitted poses, and note how far they went.
 
     Args:
         problem: from ``with_fitted_poses``.
-        params: of the fitted system.
+        fitted: from ``fitted_poses``.
         job: in whose folder.
     """
     table = problem.particles.table
     name = "particles.star" if table.kind == "star" else "particles.cs"
     with job.output(name, "the particles with fitted poses and their uncertainty") as path:
         write_particles(table, path)
-    mean = np.asarray(params["poses"].mean, np.float64)
-    turned = np.degrees(np.linalg.norm(mean[:, :3], axis=1))
-    moved = float(arm(problem.template)) * np.linalg.norm(mean[:, 3:], axis=1)
-    error = np.exp(np.asarray(params["imaging"]["log_pose_error"], np.float64))
-    expected = np.degrees(np.sqrt(3) * error[0])
-    job.metric("pose_change_median_degrees", np.median(turned))
-    job.metric("pose_shift_change_median_angstrom", np.median(moved))
-    job.metric("given_pose_error_rms_degrees", expected)
-    job.metric("given_pose_shift_error_rms_angstrom", np.sqrt(2) * error[1] * arm(problem.template))
+    turned, moved = np.median(fitted.turned), np.median(fitted.moved)
+    job.metric("pose_change_median_degrees", turned)
+    job.metric("pose_shift_change_median_angstrom", moved)
+    job.metric("given_pose_error_rms_degrees", fitted.expected_turn)
+    job.metric("given_pose_shift_error_rms_angstrom", fitted.expected_move)
+    job.metric("rotation_deviation_median_degrees", np.median(fitted.rotation_deviation))
     job.log(
-        f"Given rotations were off by {expected:.1f}° (rms, as fitted); corrected by "
-        f"{np.median(turned):.1f}° and {np.median(moved):.2f} Å (median)"
+        f"Rotations at the start were off by {fitted.expected_turn:.1f}° (rms, as fitted); "
+        f"corrected by {turned:.1f}° and {moved:.2f} Å (median)"
+    )
+
+
+def poses_section(problem: Problem, fitted: FittedPoses) -> Section:
+    """The report's part on poses.
+
+    Args:
+        problem: from ``with_fitted_poses``.
+        fitted: from ``fitted_poses``.
+
+    Returns:
+        the section.
+    """
+    rotation = problem.particles.views.rotation
+    shown = np.unique(np.linspace(0, len(rotation) - 1, min(_SHOWN, len(rotation))).astype(int))
+    return Section(
+        "Poses",
+        (
+            paragraph(
+                f"Rotations at the start were off by {fitted.expected_turn:.1f}° and shifts by "
+                f"{fitted.expected_move:.2f} Å (root mean square), as far as the fit can tell. "
+                "particles.star has the corrected ones."
+            ),
+            histogram_figure(
+                {"correction": fitted.turned, "expected error": fitted.rotation_deviation},
+                Axis("degrees"),
+                caption="How far each rotation was corrected, and how uncertain it still is.",
+            ),
+            histogram_figure(
+                {"correction": fitted.moved, "expected error": fitted.shift_deviation},
+                Axis("shift (Å)"),
+                caption="The same of the shifts.",
+            ),
+            sphere_figure(
+                rotation[shown, 2],
+                fitted.rotation_deviation[shown],
+                value_title="expected error, degrees",
+                value_range=(0.0, float(np.quantile(fitted.rotation_deviation, 0.98)) + 1e-3),
+                caption="From where each image sees the molecule.",
+            ),
+        ),
     )

@@ -17,6 +17,7 @@ from cryojax_graph.jobs.figures import (
     motion_range,
     scatter_figure,
 )
+from cryojax_graph.jobs.flex.poses import FittedPoses, poses_section
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.results import Found, Motion
 from cryojax_graph.jobs.flex.truth import Errors
@@ -51,7 +52,12 @@ class MotionPath(NamedTuple):
 
 
 def flex_report(
-    problem: Problem, found: Found, path: MotionPath, errors: Errors | None, job: Job
+    problem: Problem,
+    found: Found,
+    path: MotionPath,
+    errors: Errors | None,
+    poses: FittedPoses | None,
+    job: Job,
 ) -> str:
     """Write the page.
 
@@ -60,6 +66,7 @@ def flex_report(
         found: what came of it.
         path: through the conformations.
         errors: against the truth, when it is known.
+        poses: what became of them, when they were fitted.
         job: its folder holds the history.
 
     Returns:
@@ -91,6 +98,7 @@ def flex_report(
         _motion_section(problem, motion, path),
         *([_truth_section(motion, errors)] if errors else []),
         _evidence_section(problem, found),
+        *([poses_section(problem, poses)] if poses else []),
         *([_fit_section(problem, found.params, job)] if problem.saved is None else []),
         _images_section(problem),
     ]

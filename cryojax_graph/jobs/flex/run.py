@@ -7,7 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cryojax_graph.jobs.flex.alternation import find_poses, search_again
+from cryojax_graph.jobs.flex.alternation import (
+    CONFORMATIONS,
+    ROUNDS,
+    SHARE_OF_EPOCHS,
+    find_poses,
+    search_again,
+)
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.fitting import (
     EMBEDDING_PASSES,
@@ -27,6 +33,9 @@ from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
+
+# In passes over the images with known poses.
+_PASSES_OF_REFINED, _PASSES_OF_SEARCH = 1.5, 8.0
 
 
 def flex(config: FlexConfig, *, options: JobOptions) -> Path:
@@ -113,6 +122,13 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     beads = residues if model.beads == "residue" else 2.2 * residues
     epochs, _ = model.fitting.epochs_for(round(images * (1 - config.held_out)))
     passes = EMBEDDING_PASSES if config.fitted else epochs * (1 + config.half_sets)
+    if config.poses != "known":
+        passes *= _PASSES_OF_REFINED
+    if config.poses == "search":
+        rounds = 0 if config.fitted else ROUNDS
+        searches = 1 + max(rounds, 1) * CONFORMATIONS
+        passes += rounds * SHARE_OF_EPOCHS * epochs * _PASSES_OF_REFINED
+        passes += searches * _PASSES_OF_SEARCH
     per_image = beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5
     held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
     seconds = 25.0 + (passes * images + held) * per_image
@@ -127,6 +143,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
                 if config.fitted
                 else [f"fit {model.decoder.kind} decoder for {epochs} epochs"]
             ),
+            *_of_poses(config),
             *(["fit two halves of the images and compare"] if config.half_sets else []),
             "decode every image, write path, maps and subsets",
         ),
@@ -136,9 +153,19 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
             "motion.cif",
             "maps/",
             "subsets/",
+            *(["particles.star"] if config.poses != "known" else []),
             "report.html",
         ),
         seconds=seconds,
         memory_bytes=int(1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation),
         disk_bytes=int(images * conformation + 9 * 4 * box**3 + 5e6),
     )
+
+
+def _of_poses(config: FlexConfig) -> list[str]:
+    if config.poses == "search":
+        searched = "search poses with the template"
+        if config.fitted:
+            return [f"{searched}, then with {CONFORMATIONS} conformations of the earlier job"]
+        return [f"{searched}, then {ROUNDS} times with {CONFORMATIONS} conformations found so far"]
+    return ["correct the given poses with the motion"] if config.poses == "refine" else []
