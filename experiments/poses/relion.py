@@ -24,6 +24,7 @@ from molecules import made_symmetric, read_entry, record, write_density
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import nearest_equivalent, random_rotations
 from cryojax_graph.io import new_particles, read_map, read_particles, write_map
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particles import write_particles
 from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.io.stacks import open_stack
@@ -61,7 +62,7 @@ def blur(source: Path, resolution: float, path: Path) -> None:
     k = np.fft.fftfreq(box) * box
     radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k[: box // 2 + 1] ** 2)
     factor = np.interp(radius, np.arange(len(shells)), shells)
-    values = np.fft.irfftn(np.fft.rfftn(density.values) * factor, s=(box,) * 3)
+    values = np.fft.irfftn(np.fft.rfftn(density.values) * factor, s=(box,) * 3, axes=(0, 1, 2))
     write_map(path, replace(density, values=values.astype(np.float32)))
 
 
@@ -107,7 +108,7 @@ def project(work: Path, images: int, snr: float) -> Path:
     return particles
 
 
-def searched(particles: Path, name: str, symmetry: str) -> dict[str, float]:
+def searched(particles: Path, name: str, symmetry: str) -> dict[str, Any]:
     """Figures of one search."""
     folder, reference = particles.parent / name, particles.parents[1] / "map.mrc"
     resolution = BLURRED.get(name)
@@ -191,7 +192,10 @@ def main() -> None:
         for snr in arguments.snr:
             particles = project(work, arguments.images, snr)
             for name in (*BLURRED, "floor"):
-                figures = searched(particles, name, MOLECULES[entry])
+                try:
+                    figures = searched(particles, name, MOLECULES[entry])
+                except InputError as error:
+                    figures = {"refused": error.cause}
                 about = {"molecule": entry, "symmetry": MOLECULES[entry], "snr": snr}
                 rows.append({**about, "reference": name, "images": arguments.images, **figures})
                 print(json.dumps(rows[-1]), flush=True)
