@@ -1,7 +1,8 @@
 """What ``pose`` says where there is nothing to find: noise, another particle, the other hand.
 
-White noise and the images of one molecule of ``relion.py`` (whose work folder is needed) are
-searched with the map of the other; images with their poses are refined with the mirrored map.
+White noise is searched with the map of one molecule of ``relion.py``, whose work folder is needed,
+the images of that molecule with the map of the other, and with their poses given with its own map
+and with the mirrored one.
 Rotations that nothing is known of have a deviation of 132 degrees. Done work is not done again.
 
     python experiments/poses/nulls.py --work WORK --results expected.json
@@ -18,27 +19,36 @@ from molecules import record
 from relion import BOX, PIXEL, finished
 
 from cryojax_graph.io import read_map, read_particles, write_map
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.stacks import write_stack
 from cryojax_graph.jobs.claim import read_manifest
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.pose import PoseConfig, pose
 
-MOLECULE, OTHER = "1a9x", "1n7g"
+MOLECULE, OTHER, IMAGES = "1a9x", "1n7g", 500
 
 
-def noise_alone(like: Path, folder: Path) -> Path:
+def some_of(particles: Path, path: Path) -> Path:
+    """The first images of a set."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = subset(read_particles(particles), np.arange(IMAGES))
+        stack = particles.with_suffix(".mrcs").relative_to(path.parents[1])
+        names = np.full(IMAGES, str(stack), np.dtypes.StringDType())
+        write_particles(with_columns(table, {"image_path": names}), path)
+    return path
+
+
+def noise_alone(like: Path, path: Path) -> Path:
     """The table of a set, its images white noise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = read_particles(like)
-    noise = np.random.default_rng(12).standard_normal((len(table), BOX, BOX), np.float32)
-    write_stack(folder / "noise.mrcs", noise, pixel_size=PIXEL)
-    path = folder / "particles.star"
-    changes = {
-        "image_path": np.full(len(table), "noise.mrcs", np.dtypes.StringDType()),
-        "image_index": np.arange(len(table)),
-    }
-    write_particles(with_columns(table, changes), path)
+    if not path.exists():
+        noise = np.random.default_rng(12).standard_normal((IMAGES, BOX, BOX), np.float32)
+        write_stack(path.with_suffix(".mrcs"), noise, pixel_size=PIXEL)
+        stack = path.with_suffix(".mrcs").relative_to(path.parents[1])
+        names = np.full(IMAGES, str(stack), np.dtypes.StringDType())
+        write_particles(with_columns(read_particles(like), {"image_path": names}), path)
     return path
 
 
@@ -46,6 +56,7 @@ def mirrored(source: Path, path: Path) -> Path:
     """The map of the other hand."""
     density = read_map(source)
     # The middle of an even box stays where it is.
+    path.parent.mkdir(parents=True, exist_ok=True)
     values = np.roll(density.values[::-1], 1 - len(density.values) % 2, axis=0)
     write_map(path, replace(density, values=np.ascontiguousarray(values)))
     return path
@@ -54,8 +65,13 @@ def mirrored(source: Path, path: Path) -> Path:
 def said(particles: Path, reference: Path, folder: Path, start: str) -> dict[str, Any]:
     """What the job reports of its images."""
     if not finished(folder):
-        config = PoseConfig(str(particles), str(reference), start=start)
-        pose(config, options=JobOptions(output=str(folder)))
+        config = PoseConfig(
+            str(particles), str(reference), start=start, image_root=str(folder.parents[1])
+        )
+        try:
+            pose(config, options=JobOptions(output=str(folder)))
+        except InputError as error:
+            return {"refused": error.cause}
     figures = json.loads((folder / "metrics.json").read_text())
     manifest = read_manifest(folder)
     assert manifest is not None
@@ -71,19 +87,20 @@ def main() -> None:
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     own, nulls = work / MOLECULE / "map.mrc", work / "nulls"
-    noise = noise_alone(work / MOLECULE / "snr_0.1/particles.star", nulls / "noise")
-    figures = {"noise": said(noise, own, nulls / "noise/pose", "search")}
     other = mirrored(own, nulls / "mirrored.mrc")
+    figures: dict[str, Any] = {"images": IMAGES}
     for snr in arguments.snr:
-        particles = work / MOLECULE / f"snr_{snr:g}/particles.star"
-        cases = {
-            "other_particle": (work / OTHER / "map.mrc", "search"),
-            "given_true_hand": (own, "given"),
-            "given_other_hand": (other, "given"),
-        }
-        for name, (reference, start) in cases.items():
-            folder = nulls / f"{name}_{snr:g}"
-            figures[f"{name}_snr_{snr:g}"] = said(particles, reference, folder, start)
+        of_set = work / MOLECULE / f"snr_{snr:g}/particles.star"
+        particles = some_of(of_set, nulls / f"some_{snr:g}.star")
+        noise = noise_alone(particles, nulls / "noise.star")
+        for name, images, reference, start in (
+            ("noise", noise, own, "search"),
+            ("other_particle", particles, work / OTHER / "map.mrc", "search"),
+            ("true_hand", particles, own, "given"),
+            ("other_hand", particles, other, "given"),
+        ):
+            case = name if name == "noise" else f"{name}_snr_{snr:g}"
+            figures[case] = said(images, reference, nulls / case, start)
     record(arguments.results, "nulls", figures)
 
 
