@@ -28,6 +28,15 @@ from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.pose import PoseConfig, pose
 
 MOLECULE, OTHER, IMAGES = "1a9x", "1n7g", 500
+KEPT = (
+    "evidence_mean_nats",
+    "probability_of_mode_mean",
+    "rotation_deviation_median_degrees",
+    "poses_within_10_degrees_percent",
+    "shift_deviation_median_angstrom",
+    "hand_evidence_mean_nats",
+    "hand_evidence_error_nats",
+)
 
 
 def some_of(particles: Path, path: Path) -> Path:
@@ -75,8 +84,8 @@ def said(particles: Path, reference: Path, folder: Path, start: str) -> dict[str
     figures = json.loads((folder / "metrics.json").read_text())
     manifest = read_manifest(folder)
     assert manifest is not None
-    figures = {k: round(v, 3) for k, v in figures.items() if isinstance(v, int | float)}
-    return {**figures, "warnings": manifest["warnings"]}
+    kept = {name: round(figures[name], 3) for name in KEPT if name in figures}
+    return {**kept, "warnings": manifest["warnings"]}
 
 
 def main() -> None:
