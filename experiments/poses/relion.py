@@ -1,10 +1,13 @@
 """Particles by RELION's own simulator, searched by ``pose`` with the true map and blurred ones.
 
-The map of a model is projected by ``relion_project`` (Debian's RELION 3.1.3) with CTF, astigmatism,
-shifts and white noise; ``pose`` searches the images with the map as it is and low-passed to 15 and
-40 Å. The floor is ``pose --start given`` around the true poses. What is done is not done again.
+Maps of a heterodimer (carbamoyl phosphate synthetase, 160 kDa) and of a tetramer made exactly D2
+(GDP-mannose dehydratase, 148 kDa) are projected by ``relion_project`` (Debian's RELION 3.1.3) with
+CTF, astigmatism, shifts and white noise; ``pose`` searches the images with the map as it is and
+low-passed to 15 and 40 Å. The floor is ``pose --start given`` around the true poses. A viewing
+direction is right in a class when it lies in the HEALPix pixel of the true one. What is done is not
+done again.
 
-    python experiments/poses/relion.py --model MODEL.cif --pixel-size 3 --work WORK
+    python experiments/poses/relion.py --data DATA --work WORK --results expected.json
 """
 
 import argparse
@@ -16,21 +19,22 @@ from typing import Any
 
 import jax
 import numpy as np
+from molecules import made_symmetric, read_entry, record, write_density
 
 from cryojax_graph.forward.fourier import low_pass
-from cryojax_graph.geometry import orientation_grid, random_rotations
-from cryojax_graph.io import Map, new_particles, read_map, read_particles, write_map
-from cryojax_graph.io.atom_table import select_atoms
-from cryojax_graph.io.atoms import read_atoms
+from cryojax_graph.geometry import nearest_equivalent, random_rotations
+from cryojax_graph.io import new_particles, read_map, read_particles, write_map
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particles import write_particles
 from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.io.stacks import open_stack
 from cryojax_graph.jobs.claim import read_manifest
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.pose import PoseConfig, pose
-from cryojax_graph.jobs.pose.reference import density_of_model
 from cryojax_graph.jobs.validate import ValidatePosesConfig, validate_poses
 
+BOX, PIXEL = 64, 3.0
+MOLECULES = {"1a9x": "C1", "1n7g": "D2"}
 BLURRED = {"true": None, "15": 15.0, "40": 40.0}
 KEPT = (
     "rotation_error_median_degrees",
@@ -49,15 +53,6 @@ def finished(folder: Path) -> bool:
     return manifest is not None and manifest["status"] == "done"
 
 
-def make_map(model: Path, box: int, pixel: float, path: Path) -> None:
-    """The density of a model's heavy atoms, its centroid in the middle."""
-    atoms = read_atoms(model)
-    atoms = select_atoms(atoms, ~np.isin(np.char.upper(atoms.element.astype(str)), ("H", "D")))
-    centred = (atoms.positions - atoms.positions.mean(axis=0)).astype(np.float32)
-    density = density_of_model(replace(atoms, positions=centred), model, box=box, voxel_size=pixel)
-    write_map(path, Map(np.asarray(density), np.full(3, pixel), np.zeros(3)))
-
-
 def blur(source: Path, resolution: float, path: Path) -> None:
     """The map without what is finer than a resolution."""
     density = read_map(source)
@@ -67,11 +62,11 @@ def blur(source: Path, resolution: float, path: Path) -> None:
     k = np.fft.fftfreq(box) * box
     radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k[: box // 2 + 1] ** 2)
     factor = np.interp(radius, np.arange(len(shells)), shells)
-    values = np.fft.irfftn(np.fft.rfftn(density.values) * factor, s=(box,) * 3)
+    values = np.fft.irfftn(np.fft.rfftn(density.values) * factor, s=(box,) * 3, axes=(0, 1, 2))
     write_map(path, replace(density, values=values.astype(np.float32)))
 
 
-def project(work: Path, images: int, box: int, pixel: float, snr: float) -> Path:
+def project(work: Path, images: int, snr: float) -> Path:
     """Particles of ``relion_project``, and the table of their true poses."""
     folder = work / f"snr_{snr:g}"
     particles = folder / "particles.star"
@@ -85,7 +80,7 @@ def project(work: Path, images: int, box: int, pixel: float, snr: float) -> Path
         "image_path": np.full(images, "particles.mrcs", np.dtypes.StringDType()),
         "image_index": np.arange(images),
         "euler_degrees": euler_from_rotation(rotation),
-        "shift_angstrom": 1.5 * pixel * rng.standard_normal((images, 2)),
+        "shift_angstrom": 1.5 * PIXEL * rng.standard_normal((images, 2)),
         "defocus_u": defocus + 300.0,
         "defocus_v": defocus - 300.0,
         "defocus_angle_degrees": rng.uniform(0, 180, images),
@@ -94,13 +89,13 @@ def project(work: Path, images: int, box: int, pixel: float, snr: float) -> Path
         "voltage_kv": np.full(images, 300.0),
         "spherical_aberration_mm": np.full(images, 2.7),
         "amplitude_contrast": np.full(images, 0.1),
-        "pixel_size": np.full(images, pixel),
-        "box": np.full(images, box),
+        "pixel_size": np.full(images, PIXEL),
+        "box": np.full(images, BOX),
     }
     table = new_particles(particles, fields)
     write_particles(table, folder / "angles.star")
     command = ["relion_project", "--i", "../map.mrc", "--ang", "angles.star", "--ctf"]
-    command += ["--angpix", str(pixel)]
+    command += ["--angpix", str(PIXEL)]
     run = {"cwd": folder, "check": True, "capture_output": True}
     subprocess.run([*command, "--o", "clean"], **run)
     clean = open_stack(folder / "clean.mrcs").read(np.arange(images))
@@ -113,71 +108,98 @@ def project(work: Path, images: int, box: int, pixel: float, snr: float) -> Path
     return particles
 
 
-def searched(
-    particles: Path, reference: Path, folder: Path, symmetry: str, given: bool
-) -> dict[str, float]:
+def searched(particles: Path, name: str, symmetry: str) -> dict[str, Any]:
     """Figures of one search."""
+    folder, reference = particles.parent / name, particles.parents[1] / "map.mrc"
+    resolution = BLURRED.get(name)
+    if resolution is not None:
+        blurred = particles.parents[1] / f"map_{name}.mrc"
+        blur(reference, resolution, blurred)
+        reference = blurred
     if not finished(folder / "pose"):
         config = PoseConfig(
             str(particles),
             str(reference),
             symmetry=symmetry,
-            start="given" if given else "search",
+            start="given" if name == "floor" else "search",
             within=5.0,
         )
         pose(config, options=JobOptions(output=str(folder / "pose")))
+    found = folder / "pose/particles.star"
     if not finished(folder / "score"):
-        found = folder / "pose/particles.star"
         config = ValidatePosesConfig(str(found), str(particles), symmetry=symmetry)
         validate_poses(config, options=JobOptions(output=str(folder / "score")))
     scores = json.loads((folder / "score/metrics.json").read_text())
-    made = json.loads((folder / "pose/metrics.json").read_text())
-    kept = {name: round(scores[name], 3) for name in KEPT}
-    found, truth = (read_particles(p) for p in (folder / "pose/particles.star", particles))
-    views = [rotation_from_euler(t.euler_degrees)[:, 2] for t in (found, truth)]
-    kept |= {f"view_class_order_{k}_percent": same_class(*views, k) for k in (0, 1, 2)}
-    return kept | {"wall_seconds": made["wall_seconds"]}
+    kept = {figure: round(scores[figure], 3) for figure in KEPT}
+    rotation, truth = (
+        rotation_from_euler(read_particles(p).euler_degrees) for p in (found, particles)
+    )
+    rotation = nearest_equivalent(rotation, truth, symmetry)
+    views = rotation[:, 2], truth[:, 2]
+    return kept | {f"view_class_order_{k}_percent": same_class(*views, k) for k in (0, 1, 2)}
 
 
 def same_class(found: np.ndarray, truth: np.ndarray, order: int) -> float:
-    """Share of images whose viewing direction lies in the true cell of the sphere."""
-    turns = 6 * 2**order
-    centres = rotation_from_euler(orientation_grid(order)[::turns])[:, 2]
-    classes = [np.argmax(views @ centres.T, axis=1) for views in (found, truth)]
-    return round(100 * float(np.mean(classes[0] == classes[1])), 1)
+    """Share of images whose viewing direction lies in the true pixel of the sphere."""
+    same = healpix_pixels(found, order) == healpix_pixels(truth, order)
+    return round(100 * float(np.mean(same.all(axis=1))), 1)
+
+
+def healpix_pixels(views: np.ndarray, order: int) -> np.ndarray:
+    """Base pixel, and column and row in it, of directions (Górski et al. 2005, section 4)."""
+    side, z = 2**order, views[:, 2]
+    longitude = np.arctan2(views[:, 1], views[:, 0]) % (2 * np.pi) * (2 / np.pi)
+    # Around the equator, pixels lie between two families of lines of slope ± 4 / 3.
+    rising, falling = (np.floor(side * (0.5 + longitude + s * 0.75 * z)) for s in (-1, 1))
+    up, down = rising // side, falling // side
+    face = np.where(up == down, up % 4 + 4, np.where(up < down, up, down + 8))
+    belt = face, falling % side, side - 1 - rising % side
+    # In the caps, lines run along meridians of a quadrant, drawn together towards the pole.
+    quadrant = np.minimum(np.floor(longitude), 3)
+    width = side * np.sqrt(3 * np.maximum(1 - np.abs(z), 0))
+    left, right = (
+        np.minimum(np.floor(width * t), side - 1)
+        for t in (longitude - quadrant, 1 - (longitude - quadrant))
+    )
+    north = z > 0
+    cap = (
+        np.where(north, quadrant, quadrant + 8),
+        np.where(north, side - 1 - right, left),
+        np.where(north, side - 1 - left, right),
+    )
+    inside = np.abs(z) <= 2 / 3
+    pixel = [np.where(inside, b, c) for b, c in zip(belt, cap, strict=True)]
+    return np.stack(pixel, axis=1).astype(int)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--pixel-size", type=float, required=True)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--box", type=int, default=64)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--molecules", nargs="*", default=list(MOLECULES))
     parser.add_argument("--snr", type=float, nargs="*", default=[0.1, 0.03])
-    parser.add_argument("--symmetry", default="C1")
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
-    work = arguments.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    if not (work / "map.mrc").exists():
-        make_map(arguments.model, arguments.box, arguments.pixel_size, work / "map.mrc")
     rows = []
-    for snr in arguments.snr:
-        particles = project(work, arguments.images, arguments.box, arguments.pixel_size, snr)
-        for name, resolution in [*BLURRED.items(), ("floor", None)]:
-            reference = work / "map.mrc"
-            if resolution is not None:
-                reference = work / f"map_{name}.mrc"
-                blur(work / "map.mrc", resolution, reference)
-            folder = particles.parent / name
-            figures = searched(particles, reference, folder, arguments.symmetry, name == "floor")
-            rows.append({"snr": snr, "reference": name, "images": arguments.images, **figures})
-            print(json.dumps(rows[-1]), flush=True)
-    if arguments.results:
-        known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-        known["relion"] = rows
-        arguments.results.write_text(json.dumps(known, indent=1) + "\n")
+    for entry in arguments.molecules:
+        work = arguments.work.resolve() / entry
+        work.mkdir(parents=True, exist_ok=True)
+        if not (work / "map.mrc").exists():
+            atoms = read_entry(arguments.data, entry, work)
+            atoms = made_symmetric(atoms) if MOLECULES[entry] == "D2" else atoms
+            write_density(atoms, BOX, PIXEL, work / "map.mrc")
+        for snr in arguments.snr:
+            particles = project(work, arguments.images, snr)
+            for name in (*BLURRED, "floor"):
+                try:
+                    figures = searched(particles, name, MOLECULES[entry])
+                except InputError as error:
+                    figures = {"refused": error.cause}
+                about = {"molecule": entry, "symmetry": MOLECULES[entry], "snr": snr}
+                rows.append({**about, "reference": name, "images": arguments.images, **figures})
+                print(json.dumps(rows[-1]), flush=True)
+    record(arguments.results, "relion", rows)
 
 
 if __name__ == "__main__":

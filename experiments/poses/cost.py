@@ -1,0 +1,106 @@
+"""Time and memory of ``pose``, each time a process of its own, beside what its plan says.
+
+Images of a heterodimer (field 192 Å: views of HEALPix order 2) and of the spike trimer (320 Å:
+order 3) by ``simulate``, in boxes of 64 to 256 px. Seconds are of the whole process, from start to
+report; searches per second come from the difference of a large and a small set, of which each image
+of the sample is searched some times more. Done work is not done again: remove WORK/*.json to
+measure anew.
+
+    python experiments/poses/cost.py --data DATA --work WORK --results expected.json
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from molecules import SPIKE, read_entry, record
+
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.pose import PoseConfig, plan_pose
+from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+
+# Molecule, box, Å per pixel, small and large number of images.
+CASES = (
+    ("1a9x", 64, 3.0, 512, 1024),
+    ("1a9x", 64, 3.0, 1024, 2048),
+    ("1a9x", 128, 1.5, 256, 512),
+    ("1a9x", 256, 0.75, 256, 512),
+    ("spike", 64, 5.0, 8, 16),
+)
+
+
+def searches(images: int) -> int:
+    """How many single images a job searches: its sample some times, then all."""
+    return images + 2 * min(256, images) + 2 * min(64, images)
+
+
+def make_images(data: Path, molecule: str, box: int, pixel: float, count: int, work: Path) -> Path:
+    """Particles of one molecule."""
+    folder = work / f"{molecule}_{box}_{count}"
+    if not (folder / "report.html").exists():
+        model = data / SPIKE[0]
+        if molecule != "spike":
+            read_entry(data, molecule, work)
+            model = work / f"{molecule}.pdb"
+        config = SimulateConfig(str(model), images=count, box=box, pixel_size=pixel, snr=0.1)
+        simulate(config, options=JobOptions(output=str(folder), overwrite=True))
+    return folder
+
+
+def measured(images: Path, config: PoseConfig, folder: Path) -> dict[str, Any]:
+    """Seconds and peak memory of one process, and what its plan says."""
+    done = folder.with_suffix(".json")
+    if not done.exists():
+        plan = plan_pose(config, options=JobOptions(output=str(folder)))
+        command = [sys.executable, "-m", "cryojax_graph", "pose", config.particles]
+        command += ["--reference", config.reference, "-o", str(folder), "--overwrite"]
+        started, load = time.perf_counter(), os.getloadavg()[0]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, images
+        figures = {
+            "seconds": round(time.perf_counter() - started, 1),
+            "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "planned_seconds": round(plan.seconds, 1),
+            "peak_mib": round(usage.ru_maxrss / 1024),
+            "planned_mib": round(plan.memory_bytes / 2**20),
+            "load_before": round(load, 2),
+        }
+        done.write_text(json.dumps(figures))
+    return json.loads(done.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--results", type=Path)
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for molecule, box, pixel, *counts in CASES:
+        pair = []
+        for count in counts:
+            images = make_images(arguments.data, molecule, box, pixel, count, work)
+            config = PoseConfig(str(images / "particles.star"), str(images / "reference.cif"))
+            name = f"pose_{molecule}_{box}_{count}"
+            pair.append(measured(images, config, work / name))
+        extra = [pair[1][kind] - pair[0][kind] for kind in ("seconds", "processor_seconds")]
+        searched = searches(counts[1]) - searches(counts[0])
+        row = {"molecule": molecule, "box": box, "images": counts[1], **pair[1]}
+        row["seconds_of_fewer"] = {counts[0]: pair[0]["seconds"]}
+        row["searches_per_second"] = round(searched / extra[0], 2)
+        row["processor_milliseconds_per_search"] = round(1000 * extra[1] / searched, 1)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    record(arguments.results, "cost", rows)
+
+
+if __name__ == "__main__":
+    main()
