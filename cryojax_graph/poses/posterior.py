@@ -42,6 +42,7 @@ def estimate_of_modes(
     *,
     reach: Scalar,
     volume: Scalar = ROTATIONS,
+    operators: Float[Array, "operators 3 3"] | None = None,
 ) -> PoseEstimate:
     """Weigh the modes of one image against one another and against the rest of the grid.
 
@@ -55,18 +56,21 @@ def estimate_of_modes(
         prior: of shift and contrast; that of the shift above 0.
         reach: angle within which two modes are one and a grid point belongs to a mode, radians.
         volume: of the rotations that are possible, which the grid covers, radians³.
+        operators: of the point group of the reference; rotations that differ by one are the same.
 
     Returns:
         the estimate.
     """
-    density = _log_density(prior, volume)
-    log_mass = modes.log_likelihood + _log_volume(modes.covariance[:, :5, :5]) + density
-    between = jnp.arccos(_cosines(modes.pose.rotation, modes.pose.rotation))
+    operators = jnp.eye(3)[None] if operators is None else operators
+    # A mode as wide as all that is possible, one without contrast for instance, holds all of it.
+    width = jnp.minimum(_log_volume(modes.covariance[:, :5, :5]) + _log_density(prior, volume), 0.0)
+    log_mass = modes.log_likelihood + width
+    between = jnp.arccos(_cosines(modes.pose.rotation, modes.pose.rotation, operators))
     log_mass = jnp.where(_repeated(between, log_mass, reach), -jnp.inf, log_mass)
     best = jnp.argmax(log_mass)
 
     # An arc cosine for every mode and cell would cost as much as a refinement.
-    to_grid = _cosines(modes.pose.rotation, rotations)
+    to_grid = _cosines(modes.pose.rotation, rotations, operators)
     free = jnp.all(to_grid < jnp.cos(jnp.asarray(reach)), axis=0)
     rest = jnp.where(free, scores - jnp.log(len(scores)), -jnp.inf)
 
@@ -108,7 +112,15 @@ def _repeated(
     return jnp.any(before & (between < jnp.asarray(reach)), axis=1)
 
 
-def _cosines(first: Float[Array, "a 3 3"], second: Float[Array, "b 3 3"]) -> Float[Array, "a b"]:
-    """Of the angles between rotations."""
-    trace = first.reshape(-1, 9) @ second.reshape(-1, 9).T
-    return jnp.clip((trace - 1) / 2, -1.0, 1.0)
+def _cosines(
+    first: Float[Array, "a 3 3"],
+    second: Float[Array, "b 3 3"],
+    operators: Float[Array, "operators 3 3"],
+) -> Float[Array, "a b"]:
+    """Of the smallest angles between rotations of a symmetric object."""
+
+    def trace(operator: Float[Array, "3 3"]) -> Float[Array, "a b"]:
+        return (first @ operator).reshape(-1, 9) @ second.reshape(-1, 9).T
+
+    largest = jnp.max(jax.vmap(trace)(operators), axis=0)
+    return jnp.clip((largest - 1) / 2, -1.0, 1.0)

@@ -26,7 +26,7 @@ from cryojax_graph.poses.matching import (
     view_bank,
 )
 from cryojax_graph.poses.polar import PolarGrid, polar_grid
-from cryojax_graph.poses.posterior import PoseEstimate, estimate_of_modes
+from cryojax_graph.poses.posterior import ROTATIONS, PoseEstimate, estimate_of_modes
 from cryojax_graph.poses.reference import Reference, project
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
 
@@ -88,6 +88,7 @@ class Search(NamedTuple):
         rotations: of the grid: every view at every in-plane angle.
         shifts: that are tried, (x, y) in Å.
         noise: power of the noise in shells 0 … box // 2, variance per pixel.
+        operators: of the point group of the reference.
     """
 
     reference: Reference
@@ -95,6 +96,7 @@ class Search(NamedTuple):
     rotations: Float[Array, "cells 3 3"]
     shifts: Float[Array, "shifts 2"]
     noise: Float[Array, " shells"]
+    operators: Float[Array, "operators 3 3"]
 
 
 def plan_search(*, field: float, radius: float, finest: int) -> SearchConfig:
@@ -132,6 +134,8 @@ def prepare_search(
     shifts: Float[Array, "shifts 2"],
     noise: Float[Array, " shells"],
     config: SearchConfig,
+    *,
+    operators: Float[Array, "operators 3 3"] | None = None,
 ) -> Search:
     """Project the reference along all viewing directions.
 
@@ -141,12 +145,16 @@ def prepare_search(
         shifts: to try, (x, y) in Å.
         noise: power in shells 0 … box // 2, variance per pixel.
         config: of the search.
+        operators: of the point group of the reference, from ``symmetry_rotations``; the views are
+            then those of one asymmetric unit.
 
     Returns:
         what ``search_pose`` needs.
     """
     bank = view_bank(reference, views, config.grid)
-    return Search(reference, bank, grid_rotations(views, config.grid.turns), shifts, noise)
+    operators = jnp.eye(3)[None] if operators is None else operators
+    rotations = grid_rotations(views, config.grid.turns)
+    return Search(reference, bank, rotations, shifts, noise, operators)
 
 
 def search_pose(
@@ -175,7 +183,13 @@ def search_pose(
     found = best_of_grid(scores, search.bank, search.shifts, count=config.kept[0])
     modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
     return estimate_of_modes(
-        modes, scores.marginal.reshape(-1), search.rotations, prior, reach=config.own_reach
+        modes,
+        scores.marginal.reshape(-1),
+        search.rotations,
+        prior,
+        reach=config.own_reach,
+        volume=ROTATIONS / len(search.operators),
+        operators=search.operators,
     )
 
 
@@ -234,6 +248,7 @@ def search_pose_near(
         prior,
         reach=config.own_reach,
         volume=covered_volume(around),
+        operators=search.operators,
     )
     return best._replace(pose=best.pose._replace(shift=best.pose.shift + start.shift))
 

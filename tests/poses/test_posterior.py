@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp
 
-from cryojax_graph.geometry import spiral_rotations
+from cryojax_graph.geometry import spiral_rotations, symmetry_rotations
 from cryojax_graph.poses.band import fourier_band, observe
 from cryojax_graph.poses.posterior import estimate_of_modes
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
@@ -97,6 +97,40 @@ def test_the_width_in_contrast_is_no_volume():
     assert float(estimate(modes_at(one, [50.0], wide), NOTHING, GRID).evidence) == pytest.approx(
         float(narrow.evidence), abs=1e-4
     )
+
+
+def test_a_mode_without_slopes_holds_no_more_than_all_poses():
+    """A candidate of contrast 0 explains nothing: its evidence is that of an empty image."""
+    nothing = np.diag(np.full(6, 1e6))
+    found = estimate(modes_at(np.eye(3)[None], [0.0], nothing), NOTHING, GRID)
+    assert float(found.evidence) == pytest.approx(0.0, abs=1e-5)
+    beside = estimate(
+        modes_at(
+            np.stack([np.eye(3), turned(90)]), [0.0, 30.0], np.stack([nothing, np.diag(SPREAD**2)])
+        ),
+        NOTHING,
+        GRID,
+    )
+    assert float(beside.probability) > 0.99
+    np.testing.assert_allclose(beside.pose.rotation, turned(90), atol=1e-6)
+
+
+def test_poses_that_differ_by_a_symmetry_are_one():
+    operators = symmetry_rotations("D2")
+    rotation = turned(70, (0.48, 0.6, 0.64))
+    slightly = turned(0.5 * np.degrees(REACH), (0.0, 1.0, 0.0))
+    rotations = np.stack([rotation, slightly @ rotation @ operators[2], turned(50)])
+    modes = modes_at(rotations, [50.0, 49.0, 10.0])
+    # The rest of the grid near an equivalent pose belongs to the mode as well.
+    near = jnp.where(jnp.arange(len(GRID)) == 0, 60.0, NOTHING)
+    grid = GRID.at[0].set(jnp.asarray(rotation @ operators[1], jnp.float32))
+    found = estimate(modes, near, grid, operators=jnp.asarray(operators, jnp.float32))
+    assert float(found.probability) == pytest.approx(1.0, abs=1e-4)
+    assert float(found.rotation_deviation) == pytest.approx(
+        np.sqrt((SPREAD[:3] ** 2).sum()), rel=1e-3
+    )
+    assert float(found.evidence) == pytest.approx(log_mass(50), abs=1e-3)
+    assert float(estimate(modes, near, grid).probability) < 0.9
 
 
 def test_a_duplicate_counts_once_and_the_heavier_one_stays():

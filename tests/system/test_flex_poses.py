@@ -105,7 +105,8 @@ def test_poses_are_found_together_with_the_motion(images, tmp_path):
         "shift_angstrom": np.zeros((len(table), 2)),
     }
     write_particles(with_columns(table, nowhere), folder / "particles.star")
-    job = flex(settings(folder, poses="search"), options=JobOptions(output=str(tmp_path / "job")))
+    config = settings(folder, poses="search", pose_rounds=1)
+    job = flex(config, options=JobOptions(output=str(tmp_path / "job")))
     true_rotation, _ = poses_of(images / "particles.star")
     rotation, _ = poses_of(job / "particles.star")
     # The hinge has two arms alike: a half turn about its axis hardly changes an image.

@@ -23,7 +23,6 @@ from cryojax_graph.models.backbone_graph.imaging import extra_variance
 from cryojax_graph.models.backbone_graph.predict import decode
 from cryojax_graph.models.backbone_graph.views import arm
 
-ROUNDS = 3
 CONFORMATIONS = 4
 # An image less sure of its pose, in radians, teaches nothing about conformations.
 _SURE = np.radians(20.0)
@@ -32,20 +31,21 @@ _FEWEST_SURE = 64
 SHARE_OF_EPOCHS = 0.5
 
 
-def find_poses(problem: Problem, key: Key[Array, ""], job: Job) -> Problem:
+def find_poses(problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int) -> Problem:
     """Search poses again and again, each time with conformations of the motion found before.
 
     Args:
         problem: with poses found by the template alone.
         key: randomness.
         job: for checkpoints and messages.
+        rounds: how often.
 
     Returns:
         the problem with poses.
     """
-    for number, own in enumerate(jax.random.split(key, ROUNDS), 1):
+    for number, own in enumerate(jax.random.split(key, rounds), 1):
         sure = _sure_images(problem)
-        job.log(f"Round {number} of {ROUNDS}: {len(sure):,} images are sure of their poses")
+        job.log(f"Round {number} of {rounds}: {len(sure):,} images are sure of their poses")
         config = problem.config
         fitting = config.fitting
         short = replace(

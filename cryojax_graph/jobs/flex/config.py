@@ -32,6 +32,8 @@ class FlexConfig:
         preset: default, small (a first look), or the published paper and mlp.
         poses: Where the poses come from: known takes those of the table, refine begins with them,
             search finds them.
+        pose_rounds: With --poses search, how often poses are searched again with the conformations
+            found so far.
         epochs: Passes over the images; when not given, those of the preset, and more where images
             are few.
         image_root: Folder that image names of the table are relative to.
@@ -51,6 +53,7 @@ class FlexConfig:
     template: str
     preset: Literal["default", "small", "paper", "mlp"] = "default"
     poses: Literal["known", "refine", "search"] = "known"
+    pose_rounds: int = 3
     epochs: int | None = None
     image_root: str | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
@@ -134,12 +137,13 @@ def check_ranges(config: FlexConfig) -> None:
     Raises:
         InputError: a number is out of its range.
     """
-    for name, least in (("points", 2), ("subsets", 1)):
-        value = getattr(config.outputs, name)
+    for name, value, least in (
+        ("outputs.points", config.outputs.points, 2),
+        ("outputs.subsets", config.outputs.subsets, 1),
+        ("pose-rounds", config.pose_rounds, 1),
+    ):
         if value < least:
-            raise InputError(
-                "command line", f"--outputs.{name}", f"{value}", f"give at least {least}"
-            )
+            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
 
 
 def check_fitted_alone(config: FlexConfig) -> None:

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float, Key
 
 from cryojax_graph.jobs.flex.alternation import (
     CONFORMATIONS,
-    ROUNDS,
     SHARE_OF_EPOCHS,
     find_poses,
     search_again,
@@ -62,7 +61,7 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     with open_job(config, verb="flex", options=options, inputs=inputs) as job:
         problem = place_problem(files, config, for_split, job)
         if config.poses == "search":
-            problem = _with_poses(problem, jax.random.fold_in(for_fit, 1), job)
+            problem = _with_poses(problem, config, jax.random.fold_in(for_fit, 1), job)
         params, candidates = _fitted(problem, for_fit, job)
         gain = None
         if len(problem.held) and problem.config.objective.kind == "likelihood":
@@ -83,11 +82,11 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     return job.folder
 
 
-def _with_poses(problem: Problem, key: Key[Array, ""], job: Job) -> Problem:
+def _with_poses(problem: Problem, config: FlexConfig, key: Key[Array, ""], job: Job) -> Problem:
     """Poses found with the motion, or with that of an earlier job."""
     saved = problem.saved
     if saved is None:
-        return find_poses(problem, key, job)
+        return find_poses(problem, key, job, rounds=config.pose_rounds)
     return search_again(problem, saved.params, saved.candidates, job, name="poses_1")
 
 
@@ -125,7 +124,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     if config.poses != "known":
         passes *= _PASSES_OF_REFINED
     if config.poses == "search":
-        rounds = 0 if config.fitted else ROUNDS
+        rounds = 0 if config.fitted else config.pose_rounds
         searches = 1 + max(rounds, 1) * CONFORMATIONS
         passes += rounds * SHARE_OF_EPOCHS * epochs * _PASSES_OF_REFINED
         passes += searches * _PASSES_OF_SEARCH
@@ -167,5 +166,6 @@ def _of_poses(config: FlexConfig) -> list[str]:
         searched = "search poses with the template"
         if config.fitted:
             return [f"{searched}, then with {CONFORMATIONS} conformations of the earlier job"]
-        return [f"{searched}, then {ROUNDS} times with {CONFORMATIONS} conformations found so far"]
+        again = f"then {config.pose_rounds} times with {CONFORMATIONS} conformations found so far"
+        return [f"{searched}, {again}"]
     return ["correct the given poses with the motion"] if config.poses == "refine" else []

@@ -142,6 +142,7 @@ class Searcher:
             jnp.asarray(settings.views),
             jnp.asarray(settings.shifts),
             jnp.asarray(noise, jnp.float32),
+            jnp.asarray(settings.operators),
             config=settings.config,
         )
 
@@ -232,10 +233,11 @@ def _prepare(
     views: Float[Array, "views 3 3"],
     shifts: Float[Array, "shifts 2"],
     noise: Float[Array, " shells"],
+    operators: Float[Array, "operators 3 3"],
     *,
     config: SearchConfig,
 ) -> Search:
-    return prepare_search(reference, views, shifts, noise, config)
+    return prepare_search(reference, views, shifts, noise, config, operators=operators)
 
 
 @partial(jax.jit, static_argnames=("config", "pixel_size", "chunk", "mesh", "how"))

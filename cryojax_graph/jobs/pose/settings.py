@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from cryojax_graph.geometry import asymmetric_unit
+from cryojax_graph.geometry import asymmetric_unit, symmetry_rotations
 from cryojax_graph.poses.matching import rotations_within, shift_grid, view_rotations
 from cryojax_graph.poses.refine import Prior
 from cryojax_graph.poses.search import (
@@ -38,6 +38,7 @@ class Settings(NamedTuple):
         around: rotations to try on a given pose; None to search everywhere.
         prior: of the shift; the contrast's is set by calibration.
         how: the poses of all images are estimated; those of the sample are always refined.
+        operators: of the point group.
     """
 
     config: SearchConfig
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     around: Float[np.ndarray, "cells 3 3"] | None
     prior: Prior
     how: How
+    operators: Float[np.ndarray, "operators 3 3"]
 
 
 def settings_for(
@@ -80,4 +82,5 @@ def settings_for(
         around = rotations_within(np.radians(within_degrees), spacing)
     # Almost flat within the range.
     prior = Prior(shift=4.0 / max(shift_range, 1e-3) ** 2)
-    return Settings(config, views, shifts, around, prior, how)
+    operators = symmetry_rotations(symmetry).astype(np.float32)
+    return Settings(config, views, shifts, around, prior, how, operators)

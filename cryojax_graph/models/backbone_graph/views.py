@@ -77,7 +77,9 @@ def with_poses(params: dict[str, Any], images: int, config: PoseConfig) -> dict[
         the parameters with a fresh table ``poses``; the expected error is kept where it was fitted
         before.
     """
-    imaging = {"log_pose_error": init_pose_error(config)} | params["imaging"]
+    fitted = params["imaging"].get("log_pose_error")
+    error = init_pose_error(config) if fitted is None else jnp.asarray(fitted)
+    imaging = params["imaging"] | {"log_pose_error": error}
     return params | {"imaging": imaging, "poses": init_poses(images, config)}
 
 
