@@ -61,7 +61,7 @@ def refine(adenylate_kinase, scene):
     def run(reference, images, power) -> DefocusEstimate:
         none = jnp.zeros(0)
         noise = jnp.full(33, power)
-        search = Search(reference, ViewBank(none, none, none), none, none, noise)
+        search = Search(reference, ViewBank(none, none, none), none, none, noise, none)
         found = PoseEstimate(
             scene.truth, nothing, jnp.zeros((IMAGES, 6, 6)), nothing, nothing, nothing
         )

@@ -115,7 +115,7 @@ def _certainty(found: Found, known: Survey) -> Section:
                 Axis("expected error of the rotation, degrees"),
                 caption="Root of the expected squared angle to the true rotation, over the whole "
                 "posterior: the width of the best pose and the weight of all others. Without any "
-                "knowledge it is 126°.",
+                "knowledge it is 132°.",
             ),
             histogram_figure(
                 {"images": found.evidence},
