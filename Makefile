@@ -27,7 +27,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict --config-file .mkdocs.yml
 
 clean:
-	rm -rf $(VENV) demo site
+	rm -rf $(VENV) .pytest_cache demo site
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -9,13 +9,16 @@ from hinge import settings
 from scipy.spatial.transform import Rotation
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.npz import read_npz
+from cryojax_graph.io.npz import read_npz, write_npz
+from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.jobs.flex import flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
 
 OFF_DEGREES, OFF_ANGSTROM = 10.0, 2.0
+# Images that are searched by pose.
+SEARCHED = 96
 
 
 def poses_of(path):
@@ -100,15 +103,27 @@ def test_true_poses_are_left_nearly_where_they_are(images, tmp_path):
 def test_poses_are_found_together_with_the_motion(images, tmp_path):
     folder = tmp_path / "images"
     shutil.copytree(images, folder)
-    table = read_particles(folder / "particles.star")
+    whole = read_particles(folder / "particles.star")
+    table = subset(whole, np.arange(SEARCHED))
     nowhere = {
         "euler_degrees": np.zeros((len(table), 3)),
         "shift_angstrom": np.zeros((len(table), 2)),
     }
     write_particles(with_columns(table, nowhere), folder / "particles.star")
-    config = settings(folder, poses="search", pose_rounds=1, held_out=0.0)
+    truth = read_npz(folder / "truth.npz")
+    write_npz(
+        folder / "truth.npz",
+        {k: v[:SEARCHED] if len(v) == len(whole) else v for k, v in truth.items()},
+    )
+    config = settings(
+        folder,
+        poses="search",
+        pose_rounds=1,
+        held_out=0.0,
+        truth=str(folder / "truth.npz"),
+    )
     job = flex(config, options=JobOptions(output=str(tmp_path / "job")))
-    true_rotation, _ = poses_of(images / "particles.star")
+    true_rotation = poses_of(images / "particles.star")[0][:SEARCHED]
     rotation, _ = poses_of(job / "particles.star")
     # The hinge has two arms alike: a half turn about its axis hardly changes an image.
     half = np.diag([-1.0, -1.0, 1.0])

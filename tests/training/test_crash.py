@@ -1,3 +1,4 @@
+import os
 import random
 import runpy
 import subprocess
@@ -15,9 +16,13 @@ def test_after_kills_at_random_moments_the_result_is_the_same_bit_for_bit(tmp_pa
     undisturbed.mkdir()
     draw = random.Random(5)
     reached = []
+    # What is killed must not leave half a program to other tests.
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     for _ in range(3):
         command = [sys.executable, str(PROGRAM), str(killed), "1", str(STEPS), "0.05"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        ) as process:
             assert process.stdout is not None
             for _ in range(draw.randrange(4, 9)):
                 line = process.stdout.readline()

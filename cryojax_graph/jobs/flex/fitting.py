@@ -165,7 +165,6 @@ def embed(
             problem.config.fitting, epochs=_EMBEDDING_EPOCHS, least_steps=0, latent_rate=0.05
         ),
         objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
-        poses=replace(problem.config.poses, given_share=0.0),
     )
     latents = start_at_candidates(params["latents"], images, candidates, scores)
     run = prepare_fit(

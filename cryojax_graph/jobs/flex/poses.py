@@ -51,7 +51,7 @@ def fitted_poses(problem: Problem, params: dict[str, Any]) -> FittedPoses:
     unit = float(arm(problem.template))
     mean = np.asarray(params["poses"].mean, np.float64)
     variance = np.sum(np.asarray(params["poses"].spread, np.float64) ** 2, axis=-1)
-    error = np.exp(np.asarray(params["imaging"]["log_pose_error"], np.float64))
+    error = np.exp(np.asarray(params["pose_error"], np.float64))
     return FittedPoses(
         turned=np.degrees(np.linalg.norm(mean[:, :3], axis=1)),
         moved=unit * np.linalg.norm(mean[:, 3:], axis=1),

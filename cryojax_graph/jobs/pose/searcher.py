@@ -34,6 +34,8 @@ from cryojax_graph.poses.search import (
 from cryojax_graph.training.mesh import data_mesh
 
 _PARTICLE_RADIUS = 0.46
+# Images searched by one call: one shape for samples and parts alike, so one compilation.
+_BLOCK = 64
 # Copies of the scores of a grid that are alive at a time, and what they may take.
 _COPIES, _SCORE_BYTES = 8, 2**27
 
@@ -165,13 +167,27 @@ class Searcher:
         Returns:
             their poses.
         """
-        settings, devices = self._settings, self._mesh.size
-        padded = np.resize(images, -(-len(images) // devices) * devices)
-        around = None if settings.around is None else jnp.asarray(settings.around)
+        devices = self._mesh.size
+        block = -(-min(_BLOCK, len(self._particles.table)) // devices) * devices
+        parts = [
+            self._find_block(search, images[start : start + block], block, contrast_precision, how)
+            for start in range(0, len(images), block)
+        ]
+        return Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def _find_block(
+        self,
+        search: Search,
+        images: Int[np.ndarray, " n"],
+        block: int,
+        contrast_precision: float,
+        how: How,
+    ) -> Found:
+        settings = self._settings
         estimate = _find(
             search,
-            self._read(padded),
-            around,
+            self._read(np.resize(images, block)),
+            None if settings.around is None else jnp.asarray(settings.around),
             Prior(jnp.float32(settings.prior.shift), jnp.float32(contrast_precision)),
             config=settings.config,
             pixel_size=self._particles.pixel_size,

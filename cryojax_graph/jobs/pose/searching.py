@@ -54,11 +54,8 @@ def search_all(
         for number, part in enumerate(parts):
             job.check_abort()
             if not _part(folder, number).exists():
-                # One shape for all parts: nothing is compiled twice.
-                same = np.resize(part, len(parts[0]))
-                found = searcher.find(search, same, contrast_precision, how=searcher.how)
-                kept = Found(*(values[: len(part)] for values in found))
-                write_npz(_part(folder, number), kept._asdict())
+                found = searcher.find(search, part, contrast_precision, how=searcher.how)
+                write_npz(_part(folder, number), found._asdict())
             results.append(Found(**read_npz(_part(folder, number))))
             advance(int(part[-1]) + 1)
     return Found(*(np.concatenate(values) for values in zip(*results, strict=True)))

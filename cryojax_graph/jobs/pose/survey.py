@@ -14,6 +14,7 @@ from cryojax_graph.jobs.pose.searcher import Found, Searcher, noise_outside, sam
 from cryojax_graph.poses.calibration import Calibration
 from cryojax_graph.poses.reference import Reference, amplify
 
+# Of the sample, some are also held against the inverted reference, and that of the other hand.
 _SAMPLE, _FEW = 256, 64
 _FIRST_PRECISION = 4.0
 _CLEARLY = 4.0
@@ -55,19 +56,22 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
         InputError: the images fit the inverted reference better.
         Aborted: on request, between two steps.
     """
-    images, few = sample_of(particles, _SAMPLE), sample_of(particles, _FEW)
+    images = sample_of(particles, _SAMPLE)
+    some = slice(None, None, max(1, len(images) // _FEW))
+    few = images[some]
     with job.progress("Looking at a sample", 4) as advance:
         noise = noise_outside(particles, images)
         first = searcher.prepare(given, noise)
         dark = given._replace(volume=given.volume._replace(coefficients=-given.volume.coefficients))
+        found = searcher.find(first, images, 0.0)
+        advance(1)
+        job.check_abort()
         _refuse_inverted(
-            searcher.find(first, few, 0.0),
+            Found(*(values[some] for values in found)),
             searcher.find(searcher.prepare(dark, noise), few, 0.0),
             particles,
         )
-        advance(1)
-        job.check_abort()
-        calibration = searcher.calibration(first, images, searcher.find(first, images, 0.0))
+        calibration = searcher.calibration(first, images, found)
         reference = _calibrated(given, calibration)
         advance(2)
         job.check_abort()

@@ -132,16 +132,19 @@ class PoseConfig:
         fitted: given poses are where the fit starts; else they are taken as exact.
         expected_error: of the given rotations at the start of the run, degrees about each axis; it
             is fitted with the rest.
-        first_deviation: of the posterior of a rotation at the start of the run, degrees.
-        rate: share of the way to the best pose, as far as it can be told, that is gone at a time.
-        given_share: share of the run that takes the given poses as they are.
+        first_deviation: of the Gaussian of a rotation at the start of the run, degrees.
+        rate: share of the way to the best Gaussian, as far as it can be told, that is gone at a
+            time.
+        draws: poses that are tried for an image whenever it is seen.
+        expected_share: of these, the share that is drawn from what is expected of all images.
     """
 
     fitted: bool = False
     expected_error: float = 10.0
     first_deviation: float = 3.0
     rate: float = 0.5
-    given_share: float = 0.5
+    draws: int = 16
+    expected_share: float = 0.25
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.models.backbone_graph.views import (
     PoseTable,
     arm,
+    choose_corrections,
     corrected_views,
-    drawn_corrections,
     improved_poses,
     pose_surprise,
+    propose_corrections,
     steered,
 )
 from cryojax_graph.protein import Restraints, clash_energy, distance_energy
@@ -128,14 +129,17 @@ def likelihood_loss(
     band = low_pass(resolution, box=batch["spectrum"].shape[1], pixel_size=scene.pixel_size)
     band = jnp.where(done < 1.0, band, 1.0)
 
-    # Given poses are good enough until conformations have come near: before, all seem wrong.
-    uncertain = step >= config.poses.given_share * scene.steps
     poses: PoseTable | None = params.get("poses")
+    drawn, effective = None, None
     if poses is not None:
-        drawn = drawn_corrections(jax.random.fold_in(for_draw, 1), poses)
-        drawn = jax.lax.stop_gradient(jnp.where(uncertain, drawn, 0.0))
-        given = (batch["rotation"], batch["shift"])
-        batch = batch | corrected_views(drawn, *given, template=scene.template)
+        drawn, effective = _drawn_poses(
+            jax.random.fold_in(for_draw, 1),
+            *jax.lax.stop_gradient((params, c_alpha, band)),
+            batch,
+            config=config,
+            scene=scene,
+        )
+        batch = batch | _views(drawn, batch, scene)
 
     def score(
         shared: Params, c_alpha: Array, image: Batch
@@ -178,18 +182,19 @@ def likelihood_loss(
     stiffness = objective.restraints.stiff_at_first ** (1.0 - done)
     share = stiffness * min(1.0, objective.restraints.conformations / scene.images)
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
-    if poses is not None:
-        error = params["imaging"]["log_pose_error"]
-        better = improved_poses(drawn, slopes, error, unit=arm(scene.template))
-        error = jnp.where(uncertain, error, jax.lax.stop_gradient(error))
-        mean_loss += steered(poses, better, batch["weight"])
-        mean_loss += mean_of(pose_surprise(jax.lax.stop_gradient(poses), error))
-    return mean_loss + mean_of(prior * surprise + share * energy), {
+    report = {
         "likelihood_gain": mean_of(scores.gain),
         "latent_information": mean_of(surprise),
         "restraint_energy": mean_of(energy),
         "contrast": mean_of(scores.contrast),
     }
+    if poses is not None:
+        error, unit = params["pose_error"], arm(scene.template)
+        better = improved_poses(drawn, slopes, jax.lax.stop_gradient(error), unit=unit)
+        mean_loss += steered(poses, better, batch["weight"])
+        mean_loss += mean_of(pose_surprise(drawn, error))
+        report["effective_pose_draws"] = mean_of(effective)
+    return mean_loss + mean_of(prior * surprise + share * energy), report
 
 
 def squared_error_loss(
@@ -268,6 +273,53 @@ def _decode(
     """Conformations of a batch, each device its share."""
     decode = partial(network.apply, config=config.decoder, template=scene.template)
     return _shared_out(decode, scene.mesh)(params, latents)
+
+
+def _drawn_poses(
+    key: Key[Array, ""],
+    params: Params,
+    c_alpha: Float[Array, "batch n 3"],
+    band: Float[Array, "box half"],
+    batch: Batch,
+    *,
+    config: BackboneGraphConfig,
+    scene: Scene,
+) -> tuple[Float[Array, "batch 5"], Float[Array, " batch"]]:
+    """Corrections of poses from their posteriors, given conformations."""
+    for_proposals, for_choice = jax.random.split(key)
+    proposals = propose_corrections(
+        for_proposals, params["poses"], params["pose_error"], config.poses
+    )
+
+    def log_likelihood(
+        shared: Params, c_alpha: Array, image: Batch, correction: Float[Array, "5"]
+    ) -> Float[Array, ""]:
+        alone = {name: image[name][None] for name in ("rotation", "shift")}
+        view = {name: a[0] for name, a in _views(correction[None], alone, scene).items()}
+        score = score_conformation(
+            shared["imaging"],
+            c_alpha,
+            image | view,
+            shared["band"],
+            template=scene.template,
+            pixel_size=scene.pixel_size,
+            contrast_deviation=config.objective.contrast_deviation,
+        )
+        return -score.loss
+
+    def of_share(shared: Params, images: Any) -> Float[Array, "share draws"]:
+        of_image = jax.vmap(partial(log_likelihood, shared), in_axes=(None, None, 0))
+        return map_images(of_image, *images, chunk=max(1, scene.chunk // config.poses.draws))
+
+    images = {name: batch[name] for name in _OF_IMAGE}
+    found = _shared_out(of_share, scene.mesh)(
+        {"imaging": params["imaging"], "band": band}, (c_alpha, images, proposals.correction)
+    )
+    return choose_corrections(for_choice, proposals, found)
+
+
+def _views(correction: Float[Array, "batch 5"], batch: Batch, scene: Scene) -> Batch:
+    return corrected_views(correction, batch["rotation"], batch["shift"], template=scene.template)
 
 
 def _energy(

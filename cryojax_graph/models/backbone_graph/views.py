@@ -1,12 +1,16 @@
-"""Poses of images that are fitted with their conformations: Gaussians around the given ones.
+"""Poses of images that are fitted with their conformations: corrections of the given ones.
 
-Like its latent, the pose of an image has a Gaussian posterior, from which one pose is drawn for
-each step: the decoder learns from poses as uncertain as they are. The posterior follows by damped
-Gauss-Newton steps, one whenever the image is seen (Khan & Rue 2023, the Bayesian learning rule).
-How far the given poses may be wrong is fitted too, as one deviation for rotations and one for
-shifts: images with exact poses teach the model to leave them where they are.
+For each step some corrections are proposed for every image and one is chosen with the probability
+that it has, given the image and its conformation of that step (sampling-importance resampling,
+Rubin 1987). The decoder learns from poses as uncertain as they are, and its gradients are, but for
+the draw, those of the likelihood with the pose integrated out. Proposals come from a Gaussian for
+each image, which follows by damped Gauss-Newton steps whenever the image is seen (Khan & Rue 2023,
+the Bayesian learning rule), and some from what is expected of given poses in general: how far they
+may be wrong is fitted too, as one deviation for rotations and one for shifts. Images with exact
+poses teach the model to leave them where they are.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +29,7 @@ _LARGEST_STEP = np.radians(10.0)
 
 
 class PoseTable(NamedTuple):
-    """Posteriors of corrections to given poses, one row per image.
+    """Gaussians near the posteriors of corrections to given poses, one row per image.
 
     A correction is a rotation vector in the frame of the image, radians, to be put on top of the
     given rotation, and a shift to be added to the given one, in units of ``arm``.
@@ -69,18 +73,15 @@ def with_poses(params: dict[str, Any], images: int, config: PoseConfig) -> dict[
     """Parameters of a system that fits poses, too.
 
     Args:
-        params: with ``imaging``.
+        params: of the system.
         images: number of images.
         config: of the poses.
 
     Returns:
-        the parameters with a fresh table ``poses``; the expected error is kept where it was fitted
-        before.
+        the parameters with a fresh table ``poses``, and the expected error ``pose_error``.
     """
-    fitted = params["imaging"].get("log_pose_error")
-    error = init_pose_error(config) if fitted is None else jnp.asarray(fitted)
-    imaging = params["imaging"] | {"log_pose_error": error}
-    return params | {"imaging": imaging, "poses": init_poses(images, config)}
+    fresh = {"pose_error": init_pose_error(config), "poses": init_poses(images, config)}
+    return params | fresh
 
 
 def arm(template: Template) -> Float[Array, ""]:
@@ -121,18 +122,67 @@ def corrected_views(
     }
 
 
-def drawn_corrections(key: Key[Array, ""], poses: PoseTable) -> Float[Array, "batch 5"]:
-    """One draw from the posterior of each image.
+class Proposals(NamedTuple):
+    """Corrections that may be chosen.
+
+    Attributes:
+        correction: as in ``PoseTable``.
+        log_weight: logarithm of their prior density over that with which they were proposed.
+    """
+
+    correction: Float[Array, "batch draws 5"]
+    log_weight: Float[Array, "batch draws"]
+
+
+def propose_corrections(
+    key: Key[Array, ""], poses: PoseTable, log_error: Float[Array, "2"], config: PoseConfig
+) -> Proposals:
+    """Draw from the Gaussians of images, and some from what is expected of all.
 
     Args:
-        key: the draw.
+        key: the draws.
         poses: the images' rows.
+        log_error: as ``init_pose_error``.
+        config: how many.
 
     Returns:
-        corrections.
+        the proposals, weighted against the mixture of both kinds (the balance heuristic, Veach &
+        Guibas 1995): a Gaussian that has lost its way is outweighed.
     """
-    noise = jax.random.normal(key, poses.mean.shape)
-    return poses.mean + jnp.einsum("bij,bj->bi", poses.spread, noise)
+    draws, expected = config.draws, jnp.exp(_of_each(log_error))
+    of_all = round(config.expected_share * draws)
+    noise = jax.random.normal(key, (len(poses.mean), draws, 5))
+    own = poses.mean[:, None] + jnp.einsum("bij,bkj->bki", poses.spread, noise)
+    correction = jnp.where((jnp.arange(draws) < of_all)[:, None], expected * noise, own)
+    log_prior = -0.5 * jnp.sum((correction / expected) ** 2, axis=-1) - jnp.sum(jnp.log(expected))
+    whitened = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True))(
+        poses.spread, jnp.swapaxes(correction - poses.mean[:, None], 1, 2)
+    )
+    width = jnp.sum(jnp.log(jnp.diagonal(poses.spread, axis1=-2, axis2=-1)), axis=-1)
+    log_own = -0.5 * jnp.sum(whitened**2, axis=1) - width[:, None]
+    kinds = jnp.stack([log_prior, log_own])
+    shares = jnp.array([of_all, draws - of_all], float)[:, None, None] / draws
+    return Proposals(correction, log_prior - jax.nn.logsumexp(kinds, axis=0, b=shares))
+
+
+def choose_corrections(
+    key: Key[Array, ""], proposals: Proposals, log_likelihood: Float[Array, "batch draws"]
+) -> tuple[Float[Array, "batch 5"], Float[Array, " batch"]]:
+    """Choose one proposal for each image, as probable as it is in the posterior.
+
+    Args:
+        key: the choice.
+        proposals: from ``propose_corrections``.
+        log_likelihood: of the image in each proposed pose, nats.
+
+    Returns:
+        corrections, and how many equally good proposals would have been as informative (the
+        effective sample size).
+    """
+    log_weight = proposals.log_weight + log_likelihood
+    chosen = jax.random.categorical(key, log_weight, axis=-1)
+    correction = jnp.take_along_axis(proposals.correction, chosen[:, None, None], axis=1)[:, 0]
+    return correction, 1.0 / jnp.sum(jax.nn.softmax(log_weight, axis=-1) ** 2, axis=-1)
 
 
 def improved_poses(
@@ -142,9 +192,7 @@ def improved_poses(
     *,
     unit: Float[Array, ""],
 ) -> PoseTable:
-    """Posteriors by one Gauss-Newton step.
-
-    A step from where the image was drawn, and not from the mean, is free of the noise of drawing.
+    """Gaussians by one Gauss-Newton step from where each image was drawn.
 
     Args:
         drawn: corrections at which the images were compared.
@@ -194,21 +242,21 @@ def steered(
     return term - jax.lax.stop_gradient(term)
 
 
-def pose_surprise(poses: PoseTable, log_error: Float[Array, "2"]) -> Float[Array, " batch"]:
-    """Divergence of the posteriors from what is expected of the given poses.
+def pose_surprise(
+    correction: Float[Array, "batch 5"], log_error: Float[Array, "2"]
+) -> Float[Array, " batch"]:
+    """How little corrections are expected.
 
     Args:
-        poses: the images' rows.
+        correction: drawn from the posteriors.
         log_error: as ``init_pose_error``.
 
     Returns:
-        nats.
+        minus the logarithm of their prior density, nats, but for a constant; with draws from the
+        posteriors its gradient by ``log_error`` is that of the marginal likelihood.
     """
     expected = _of_each(log_error)
-    square = poses.mean**2 + jnp.sum(poses.spread**2, axis=-1)
-    scaled = square * jnp.exp(-2.0 * expected) + 2.0 * expected - 1.0
-    width = jnp.log(jnp.diagonal(poses.spread, axis1=-2, axis2=-1))
-    return jnp.sum(0.5 * scaled - width, axis=-1)
+    return jnp.sum(0.5 * (correction * jnp.exp(-expected)) ** 2 + expected, axis=-1)
 
 
 def _of_each(log_error: Float[Array, "2"]) -> Float[Array, "5"]:

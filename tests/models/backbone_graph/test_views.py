@@ -17,15 +17,17 @@ from cryojax_graph.models.backbone_graph.imaging import (
 from cryojax_graph.models.backbone_graph.template import build_template
 from cryojax_graph.models.backbone_graph.views import (
     PoseTable,
+    Proposals,
     arm,
+    choose_corrections,
     corrected_views,
-    drawn_corrections,
     fitted_views,
     improved_poses,
-    init_pose_error,
     init_poses,
     pose_surprise,
+    propose_corrections,
     steered,
+    with_poses,
 )
 
 BOX, PIXEL = 32, 1.4
@@ -43,7 +45,6 @@ def scene(make_chain):
         "log_scale": jnp.float32(0.3),
         "extra_variance": jnp.float32(1.0),
         "log_noise": jnp.full(BOX // 2 + 1, np.log(0.05), jnp.float32),
-        "log_pose_error": init_pose_error(PoseConfig()),
     }
     spectrum = jnp.exp(0.3) * predicted_spectrum(
         template.c_alpha,
@@ -148,7 +149,6 @@ def test_without_evidence_the_posterior_is_what_was_expected(scene):
     np.testing.assert_allclose(table.mean, 0.0, atol=1e-6)
     expected = np.diag([0.1, 0.1, 0.1, 0.02, 0.02])
     np.testing.assert_allclose(table.spread[0], expected, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(pose_surprise(table, log_error), 0.0, atol=1e-5)
 
 
 def test_no_step_is_longer_than_ten_degrees(scene):
@@ -158,23 +158,18 @@ def test_no_step_is_longer_than_ten_degrees(scene):
     np.testing.assert_allclose(jnp.linalg.norm(table.mean), np.radians(10.0), rtol=1e-4)
 
 
-def test_surprise_is_the_divergence_of_gaussians():
-    rng = np.random.default_rng(1)
-    spread = np.tril(rng.normal(size=(3, 5, 5))) * 0.05
-    spread[:, range(5), range(5)] = rng.uniform(0.05, 0.2, size=(3, 5))
-    mean, error = 0.1 * rng.normal(size=(3, 5)), np.array([0.15, 0.08])
-    prior = np.diag(np.repeat(error, [3, 2]) ** 2)
-    expected = []
-    for m, lower in zip(mean, spread, strict=True):
-        covariance = lower @ lower.T
-        ratio = np.linalg.solve(prior, covariance)
-        expected.append(
-            0.5
-            * (np.trace(ratio) + m @ np.linalg.solve(prior, m) - 5 - np.log(np.linalg.det(ratio)))
-        )
-    table = PoseTable(jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32))
-    found = pose_surprise(table, jnp.log(jnp.asarray(error, jnp.float32)))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+def test_the_expected_error_is_that_of_the_draws():
+    error = np.array([0.15, 0.08])
+    drawn = np.random.default_rng(1).normal(size=(4000, 5)) * np.repeat(error, [3, 2])
+
+    def mean_surprise(log_error):
+        return jnp.mean(pose_surprise(jnp.asarray(drawn, jnp.float32), log_error))
+
+    expected = np.sqrt([np.mean(drawn[:, :3] ** 2), np.mean(drawn[:, 3:] ** 2)])
+    slope = jax.grad(mean_surprise)(jnp.log(jnp.asarray(expected, jnp.float32)))
+    np.testing.assert_allclose(slope, 0.0, atol=1e-4)
+    tighter = jax.grad(mean_surprise)(jnp.log(jnp.asarray(0.8 * expected, jnp.float32)))
+    assert (np.asarray(tighter) < -0.1).all()
 
 
 def test_steering_costs_nothing_and_leads_to_the_target():
@@ -190,12 +185,63 @@ def test_steering_costs_nothing_and_leads_to_the_target():
         np.testing.assert_array_equal(found[2], start[2])
 
 
-def test_draws_have_the_mean_and_covariance_of_the_posterior():
-    lower = 0.1 * jnp.tril(jnp.ones((5, 5)))
-    table = PoseTable(jnp.tile(jnp.arange(5.0), (20000, 1)), jnp.tile(lower, (20000, 1, 1)))
-    drawn = np.asarray(drawn_corrections(jax.random.key(0), table))
-    np.testing.assert_allclose(drawn.mean(0), np.arange(5.0), atol=0.01)
-    np.testing.assert_allclose(np.cov(drawn.T), lower @ lower.T, atol=2e-3)
+def a_row(mean, deviation, images):
+    """The same Gaussian for many images."""
+    mean, spread = jnp.asarray(mean, jnp.float32), deviation * jnp.eye(5)
+    return PoseTable(jnp.tile(mean, (images, 1)), jnp.tile(spread, (images, 1, 1)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_make_the_prior_of_any_proposals(share):
+    error = np.array([0.2, 0.1])
+    table = a_row([0.1, 0.0, -0.1, 0.05, 0.0], 0.2, 8000)
+    config = PoseConfig(draws=8, expected_share=share)
+    found = propose_corrections(jax.random.key(0), table, jnp.log(jnp.asarray(error)), config)
+    assert found.correction.shape == (8000, 8, 5)
+    weight = np.exp(np.asarray(found.log_weight, float)).ravel()
+    np.testing.assert_allclose(weight.mean(), 1.0, atol=0.05)
+    drawn = np.asarray(found.correction, float).reshape(-1, 5)
+    expected = np.repeat(error, [3, 2])
+    np.testing.assert_allclose(weight @ drawn / len(drawn) / expected, 0.0, atol=0.06)
+    square = weight @ drawn**2 / len(drawn)
+    np.testing.assert_allclose(square / expected**2, 1.0, atol=0.12)
+
+
+def test_what_is_chosen_is_the_posterior():
+    """A Gaussian likelihood whose posterior is known."""
+    error, noise, seen = np.array([0.2, 0.1]), 0.15, np.array([0.2, -0.1, 0.0, 0.1, 0.05])
+    prior = np.repeat(error, [3, 2])
+    variance = 1 / (prior**-2 + noise**-2)
+    mean = variance * seen / noise**2
+    # Proposals are neither prior nor posterior.
+    table = a_row(0.5 * mean, 0.25, 20000)
+    for_draws, for_choice = jax.random.split(jax.random.key(3))
+    proposals = propose_corrections(
+        for_draws, table, jnp.log(jnp.asarray(error)), PoseConfig(draws=64)
+    )
+    off = (proposals.correction - seen) / noise
+    drawn, effective = choose_corrections(for_choice, proposals, -0.5 * jnp.sum(off**2, axis=-1))
+    drawn = np.asarray(drawn, float)
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.006)
+    np.testing.assert_allclose(drawn.var(0) / variance, 1.0, atol=0.08)
+    assert 4 < float(effective.mean()) < 64
+
+
+def test_effective_draws_count_equals_and_single_ones():
+    correction = jnp.arange(20.0).reshape(2, 2, 5)
+    proposals = Proposals(correction, jnp.zeros((2, 2)))
+    likelihood = jnp.array([[1e4, 1e4], [0.0, 300.0]])
+    drawn, effective = choose_corrections(jax.random.key(0), proposals, likelihood)
+    np.testing.assert_allclose(effective, [2.0, 1.0], rtol=1e-5)
+    np.testing.assert_array_equal(drawn[1], correction[1, 1])
+
+
+def test_a_fresh_table_has_a_fresh_error():
+    old = {"decoder": {}, "pose_error": jnp.zeros(2), "poses": a_row(np.ones(5), 1.0, 2)}
+    params = with_poses(old, 3, PoseConfig(expected_error=5.0))
+    np.testing.assert_allclose(jnp.exp(params["pose_error"]), np.radians(5.0), rtol=1e-6)
+    assert params["poses"].mean.shape == (3, 5)
+    assert not params["poses"].mean.any()
 
 
 def test_known_poses_stay_and_fitted_ones_are_corrected(scene):

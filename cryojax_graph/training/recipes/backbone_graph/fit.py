@@ -69,7 +69,7 @@ def prepare_fit(
         mesh: devices.
         images: numbers of the images to fit, all when not given.
         fitted: parameters of a fitted system: decoder and imaging stay as they are and outside the
-            run's parameters; the latents of ``images`` move, from where they are.
+            run's parameters; latents and poses of ``images`` move, from where they are.
 
     Returns:
         the run.
@@ -104,7 +104,8 @@ def prepare_fit(
         if config.poses.fitted:
             params = with_poses(params, len(reader), config.poses)
     else:
-        params = {name: fitted[name] for name in ("latents", "poses") if name in fitted}
+        own = ("latents", "poses", "pose_error")
+        params = {name: fitted[name] for name in own if name in fitted}
         loss = _with_frozen(loss, {name: fitted[name] for name in ("decoder", "imaging")})
     optimizer, rows = optimizers(fitting, config.poses, batches.steps_per_epoch)
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)

@@ -33,6 +33,7 @@ def optimizers(
     groups: dict[Hashable, optax.GradientTransformation] = {
         "decoder": optax.adam(schedule(fitting.decoder_rate, steps_per_epoch)),
         "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
+        "pose_error": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
         "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
     }
     shared = optax.multi_transform(groups, lambda params: {name: name for name in params})
