@@ -113,7 +113,7 @@ def test_poses_are_found_together_with_the_motion(images, tmp_path):
     truth = read_npz(folder / "truth.npz")
     write_npz(
         folder / "truth.npz",
-        {k: v[:SEARCHED] if len(v) == len(whole) else v for k, v in truth.items()},
+        {k: v[:SEARCHED] if v.shape[:1] == (len(whole),) else v for k, v in truth.items()},
     )
     config = settings(
         folder,

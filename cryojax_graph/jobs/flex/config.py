@@ -6,7 +6,13 @@ from typing import Literal
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.models.backbone_graph.config import PRESETS, BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.config import (
+    PRESETS,
+    BackboneGraphConfig,
+    FittingConfig,
+)
+
+_LONGER_WITH_POSES = 2
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
                 "use the preset default or small, or --poses known",
             )
         model = with_fitted_poses(model)
+        if config.epochs is None:
+            model = replace(model, fitting=_longer(model.fitting))
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
             "command line",
@@ -126,6 +134,15 @@ def with_fitted_poses(model: BackboneGraphConfig) -> BackboneGraphConfig:
         the same with poses that are corrected.
     """
     return replace(model, poses=replace(model.poses, fitted=True))
+
+
+def _longer(fitting: FittingConfig) -> FittingConfig:
+    """More passes: what poses leave uncertain is averaged over more draws of them."""
+    return replace(
+        fitting,
+        epochs=_LONGER_WITH_POSES * fitting.epochs,
+        least_steps=_LONGER_WITH_POSES * fitting.least_steps,
+    )
 
 
 def check_ranges(config: FlexConfig) -> None:

@@ -34,7 +34,7 @@ from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
 
 # In passes over the images with known poses.
-_PASSES_OF_REFINED, _PASSES_OF_SEARCH = 1.5, 8.0
+_PASSES_OF_REFINED, _PASSES_OF_SEARCH = 4.0, 8.0
 
 
 def flex(config: FlexConfig, *, options: JobOptions) -> Path:
