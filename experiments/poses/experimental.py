@@ -2,10 +2,11 @@
 
 Tilts of six ribosomes (14.56 Å a pixel) are searched around the given poses turned by 10 degrees,
 with RELION's reconstruction of the tilts of the other particles, or of every second tilt of all six
-where the others are searched; the map is masked by a soft sphere or taken as it comes. Nulls are
-noise with the power of the images and poses of other tilts of the particle. Then particles with
-maps of the large subunit of a ribosome and a foreign one, refused or not, and noise-free
-projections of a toy volume. Each row is kept in the work folder; what is done is not done again.
+where the others are searched; of the map the whole is taken, the inside of a soft sphere around the
+particle, or what is around it. Nulls are noise with the power of the images and poses of other
+tilts of the particle. Then particles with maps of the large subunit of a ribosome and a foreign
+one, refused or not, and noise-free projections of a toy volume. Each row is kept in the work
+folder; what is done is not done again.
 
     python experiments/poses/experimental.py --data DATA --work WORK --results RESULTS
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,18 +165,19 @@ def parts_of(tilts: Tilts, left_out: str) -> list[np.ndarray]:
     return [np.flatnonzero(number == part) for part in np.unique(number)]
 
 
-def reconstructed(tilts: Tilts, rows: np.ndarray, work: Path, name: str, *, masked: bool) -> Path:
-    """The map of some tilts by ``relion_reconstruct``."""
+def reconstructed(tilts: Tilts, rows: np.ndarray, work: Path, name: str, region: str) -> Path:
+    """A region of the map of some tilts by ``relion_reconstruct``."""
     path = work / f"{name}.mrc"
     if not path.exists():
         write_particles(subset(tilts.table, rows), work / f"{name}.star")
         command = ["relion_reconstruct", "--i", f"{name}.star", "--o", path.name, "--ctf"]
         subprocess.run(command, cwd=work, check=True, capture_output=True)
-    if not masked:
+    if region == "whole":
         return path
-    density, within = read_map(path), work / f"{name}_masked.mrc"
-    values = density.values * soft_sphere(len(density.values), float(density.voxel_size[0]))
-    write_map(within, replace(density, values=values))
+    density, within = read_map(path), work / f"{name}_{region}.mrc"
+    sphere = soft_sphere(len(density.values), float(density.voxel_size[0]))
+    factor = sphere if region == "masked" else 1 - sphere
+    write_map(within, replace(density, values=density.values * factor))
     return within
 
 
@@ -184,11 +187,11 @@ def soft_sphere(box: int, voxel: float) -> np.ndarray:
     return np.clip((MASK + EDGE / 2 - radius) / EDGE, 0, 1).astype(np.float32)
 
 
-def others_map(tilts: Tilts, left_out: str, part: int, work: Path, *, masked: bool) -> Path:
+def others_map(tilts: Tilts, left_out: str, part: int, work: Path, region: str) -> Path:
     """The map of all tilts but those of a part."""
     rows = np.setdiff1d(np.arange(len(tilts.table)), parts_of(tilts, left_out)[part])
     name = f"map_without_{left_out}_{part}"
-    return reconstructed(tilts, rows, work, name, masked=masked)
+    return reconstructed(tilts, rows, work, name, region)
 
 
 def other_tilts(tilts: Tilts) -> np.ndarray:
@@ -261,6 +264,7 @@ def said(answers: list[Answer]) -> Row:
         )
         row |= {
             "stated_deviation_median_degrees": round(float(np.median(deviation)), 2),
+            "stated_deviation_rms_degrees": round(float(np.sqrt(np.mean(deviation**2))), 2),
             "stated_below_10_percent": round(100 * float(np.mean(deviation < 10)), 1),
             "evidence_mean_nats": round(float(evidence.mean()), 2),
             "evidence_error_nats": round(float(evidence.std() / np.sqrt(len(evidence))), 2),
@@ -270,7 +274,7 @@ def said(answers: list[Answer]) -> Row:
     return row | {"seconds": round(sum(answer.seconds for answer in answers), 1)}
 
 
-def returned(tilts: Tilts, left_out: str, masked: bool, name: str, work: Path) -> Row:
+def returned(tilts: Tilts, left_out: str, region: str, name: str, work: Path) -> Row:
     """How far from the given poses the search ends."""
     trial, rotation = TRIALS[name], tilts.rotation
     target = rotation[other_tilts(tilts)] if trial.permuted else rotation
@@ -285,14 +289,14 @@ def returned(tilts: Tilts, left_out: str, masked: bool, name: str, work: Path) -
     for part, rows in enumerate(parts_of(tilts, left_out)):
         particles = work / f"{name}_{left_out}_{part}.star"
         write_particles(subset(table, rows), particles)
-        reference = others_map(tilts, left_out, part, work, masked=masked)
+        reference = others_map(tilts, left_out, part, work, region)
         folder = work / f"pose_{name}_{reference.stem}"
         answers.append(ask(folder, particles, reference, start="given", within=WITHIN))
         found[rows] = answers[-1].rotation
         if not answers[-1].refusal:
             weight[rows] = 1 / np.maximum(answers[-1].columns["deviation"], 0.1) ** 2
     ran = weight > 0
-    row = {"set": "tilt_ribosome_219", "left_out": left_out, "mask": masked, "start": name}
+    row = {"set": "tilt_ribosome_219", "left_out": left_out, "map": region, "start": name}
     row["images"] = int(ran.sum())
     if trial.permuted:
         row["permuted_median_degrees"] = median(degrees_between(target, rotation))
@@ -343,7 +347,7 @@ def of_particles(
     return {"particles_before_degrees": before, "particles_after_degrees": after}
 
 
-def held_out(tilts: Tilts, left_out: str, work: Path) -> Row:
+def held_out(tilts: Tilts, left_out: str, region: str, work: Path) -> Row:
     """How well maps predict what was left out of them, in poses as given and in wrong ones."""
     box, pixel = tilts.images.shape[1], float(tilts.table.pixel_size[0])
     rotation = tilts.rotation
@@ -354,16 +358,18 @@ def held_out(tilts: Tilts, left_out: str, work: Path) -> Row:
     }
     correlation = {name: np.zeros(len(rotation)) for name in poses}
     for part, rows in enumerate(parts_of(tilts, left_out)):
-        density = read_map(others_map(tilts, left_out, part, work, masked=True)).values
+        density = read_map(others_map(tilts, left_out, part, work, region)).values
         volume = volume_spectrum(jnp.asarray(density), voxel_size=pixel)
         draw = jax.jit(jax.vmap(partial(map_image, volume, box=box, pixel_size=pixel)))
         shift = jnp.asarray(tilts.table.shift_angstrom[rows], jnp.float32)
         for name, turns in poses.items():
             drawn = draw(jnp.asarray(turns[rows], jnp.float32), shift, ctf_of(tilts.table, rows))
-            correlation[name][rows] = correlations(np.asarray(drawn), tilts.images[rows], pixel)
+            correlation[name][rows] = correlations(
+                np.asarray(drawn), tilts.images[rows], MASK / pixel if region == "masked" else box
+            )
     number = tilts.particle if left_out == "particle" else tilts.order
     halves = [
-        read_map(reconstructed(tilts, np.flatnonzero(number % 2 == half), work, name, masked=True))
+        read_map(reconstructed(tilts, np.flatnonzero(number % 2 == half), work, name, region))
         for half, name in enumerate((f"half_{left_out}_0", f"half_{left_out}_1"))
     ]
     curve = fourier_shell_correlation(*(jnp.asarray(half.values) for half in halves))
@@ -371,6 +377,7 @@ def held_out(tilts: Tilts, left_out: str, work: Path) -> Row:
     return {
         "set": "tilt_ribosome_219",
         "left_out": left_out,
+        "map": region,
         "halves_agree_to_angstrom": round(float(resolution), 1),
         **{
             f"correlation_{name}": [round(float(v), 4) for v in (c.mean(), c.std() / len(c) ** 0.5)]
@@ -393,10 +400,10 @@ def ctf_of(table: ParticleTable, rows: np.ndarray) -> CTF:
     return CTF(*(jnp.asarray(value[rows], jnp.float32) for value in values))
 
 
-def correlations(drawn: np.ndarray, images: np.ndarray, pixel: float) -> np.ndarray:
-    """Of the pixels inside the mask."""
-    axis = (np.arange(images.shape[1]) - images.shape[1] // 2) * pixel
-    inside = np.hypot(axis[:, None], axis) < MASK
+def correlations(drawn: np.ndarray, images: np.ndarray, radius: float) -> np.ndarray:
+    """Of the pixels inside a disc."""
+    axis = np.arange(images.shape[1]) - images.shape[1] // 2
+    inside = np.hypot(axis[:, None], axis) < radius
     first, second = (stack[:, inside] for stack in (drawn, images))
     first, second = (pixels - pixels.mean(axis=1, keepdims=True) for pixels in (first, second))
     norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
@@ -414,6 +421,8 @@ def single(name: str, data: Path, work: Path) -> Row:
     row |= {"table": Path(table).name, "images_are": change or "as they come"}
     row |= {"reference": map_name, "images": len(answer.rotation)}
     row |= {"outcome": "refused" if answer.refusal else "ran", **said([answer])}
+    if answer.columns:
+        row["stated_deviation_degrees"] = answer.columns["deviation"].round(1).tolist()
     first = work / FIRST
     if name != FIRST and Path(table).parent == Path(SINGLE[FIRST][0]).parent and answer.columns:
         before = read_particles(first / "particles.cs")
@@ -485,12 +494,11 @@ def rows_of(data: Path, work: Path, toys: int) -> dict[str, Callable[[], Row]]:
     tilts = read_tilts(data, work / "tilts")
     folder = work / "tilts"
     rows: dict[str, Callable[[], Row]] = {}
-    for left_out in ("particle", "tilts"):
-        rows[f"held_out_{left_out}"] = partial(held_out, tilts, left_out, folder)
+    for left_out, region in product(("particle", "tilts"), ("masked", "whole", "outside")):
+        case = f"{left_out}_{region}"
+        rows[f"held_out_{case}"] = partial(held_out, tilts, left_out, region, folder)
         for name in TRIALS:
-            rows[f"{name}_{left_out}"] = partial(returned, tilts, left_out, True, name, folder)
-        unmasked = partial(returned, tilts, left_out, False, "turned", folder)
-        rows[f"turned_{left_out}_unmasked"] = unmasked
+            rows[f"{name}_{case}"] = partial(returned, tilts, left_out, region, name, folder)
     rows |= {name: partial(single, name, data, work / "single") for name in SINGLE}
     for start in ("search", "given"):
         rows[f"toy_{start}"] = partial(toy, data, work / "toy", toys, start)

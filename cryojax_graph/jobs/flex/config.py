@@ -12,7 +12,7 @@ from cryojax_graph.models.backbone_graph.config import (
     FittingConfig,
 )
 
-_LONGER_WITH_POSES = 2
+_PASSES_WITH_POSES = 2
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
             )
         model = with_fitted_poses(model)
         if config.epochs is None:
-            model = replace(model, fitting=_longer(model.fitting))
+            model = replace(model, fitting=_for_poses(model.fitting))
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
             "command line",
@@ -136,12 +136,12 @@ def with_fitted_poses(model: BackboneGraphConfig) -> BackboneGraphConfig:
     return replace(model, poses=replace(model.poses, fitted=True))
 
 
-def _longer(fitting: FittingConfig) -> FittingConfig:
+def _for_poses(fitting: FittingConfig) -> FittingConfig:
     """More passes: what poses leave uncertain is averaged over more draws of them."""
     return replace(
         fitting,
-        epochs=_LONGER_WITH_POSES * fitting.epochs,
-        least_steps=_LONGER_WITH_POSES * fitting.least_steps,
+        epochs=_PASSES_WITH_POSES * fitting.epochs,
+        least_steps=_PASSES_WITH_POSES * fitting.least_steps,
     )
 
 

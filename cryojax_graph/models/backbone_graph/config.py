@@ -137,6 +137,8 @@ class PoseConfig:
             time.
         draws: poses that are tried for an image whenever it is seen.
         expected_share: of these, the share that is drawn from what is expected of all images.
+        decoder_speed: times the learning rate of the decoder with known poses; at that rate, fits
+            with uncertain ones were far from their end.
     """
 
     fitted: bool = False
@@ -145,6 +147,7 @@ class PoseConfig:
     rate: float = 0.5
     draws: int = 16
     expected_share: float = 0.25
+    decoder_speed: float = 3.0
 
 
 @dataclass(frozen=True)

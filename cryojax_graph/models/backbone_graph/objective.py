@@ -130,16 +130,16 @@ def likelihood_loss(
     band = jnp.where(done < 1.0, band, 1.0)
 
     poses: PoseTable | None = params.get("poses")
-    drawn, effective = None, None
+    correction = effective = jnp.zeros(0)
     if poses is not None:
-        drawn, effective = _drawn_poses(
+        correction, effective = _drawn_poses(
             jax.random.fold_in(for_draw, 1),
             *jax.lax.stop_gradient((params, c_alpha, band)),
             batch,
             config=config,
             scene=scene,
         )
-        batch = batch | _views(drawn, batch, scene)
+        batch = batch | _views(correction, batch, scene)
 
     def score(
         shared: Params, c_alpha: Array, image: Batch
@@ -190,9 +190,9 @@ def likelihood_loss(
     }
     if poses is not None:
         error, unit = params["pose_error"], arm(scene.template)
-        better = improved_poses(drawn, slopes, jax.lax.stop_gradient(error), unit=unit)
+        better = improved_poses(correction, slopes, error, unit=unit)
         mean_loss += steered(poses, better, batch["weight"])
-        mean_loss += mean_of(pose_surprise(drawn, error))
+        mean_loss += mean_of(pose_surprise(correction, error))
         report["effective_pose_draws"] = mean_of(effective)
     return mean_loss + mean_of(prior * surprise + share * energy), report
 
