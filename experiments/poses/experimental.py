@@ -494,7 +494,8 @@ def rows_of(data: Path, work: Path, toys: int) -> dict[str, Callable[[], Row]]:
     tilts = read_tilts(data, work / "tilts")
     folder = work / "tilts"
     rows: dict[str, Callable[[], Row]] = {}
-    for left_out, region in product(("particle", "tilts"), ("masked", "whole", "outside")):
+    maps = [*product(("particle", "tilts"), ("masked", "whole")), ("tilts", "outside")]
+    for left_out, region in maps:
         case = f"{left_out}_{region}"
         rows[f"held_out_{case}"] = partial(held_out, tilts, left_out, region, folder)
         for name in TRIALS:

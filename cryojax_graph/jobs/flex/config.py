@@ -12,7 +12,7 @@ from cryojax_graph.models.backbone_graph.config import (
     FittingConfig,
 )
 
-_PASSES_WITH_POSES = 2
+_PASSES_WITH_POSES = 4
 
 
 @dataclass(frozen=True)
