@@ -36,7 +36,7 @@ CASES = (
 
 def searches(images: int) -> int:
     """How many single images a job searches: its sample some times, then all."""
-    return images + 2 * min(256, images) + 2 * min(64, images)
+    return images + 2 * min(256, images) + min(64, images)
 
 
 def make_images(data: Path, molecule: str, box: int, pixel: float, count: int, work: Path) -> Path:
@@ -80,11 +80,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)))
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     rows = []
-    for molecule, box, pixel, *counts in CASES:
+    for molecule, box, pixel, *counts in (CASES[number] for number in arguments.cases):
         pair = []
         for count in counts:
             images = make_images(arguments.data, molecule, box, pixel, count, work)

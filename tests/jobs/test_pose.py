@@ -284,3 +284,23 @@ def test_symmetry_leaves_views_out(case):
         return int(plan.actions[0].split(" views")[0].split()[-1].replace(",", ""))
 
     assert views("D2") == views("C1") // 4
+
+
+def masked(image):
+    y, x = np.mgrid[:BOX, :BOX] - BOX // 2
+    return image * (np.hypot(x, y) < 0.42 * BOX)
+
+
+def test_empty_corners_do_not_tell_the_noise(case, tmp_path):
+    table, metrics, _ = run(
+        PoseConfig(str(replaced(case, tmp_path / "masked", masked)), str(case.model)),
+        tmp_path / "job",
+    )
+    assert np.median(errors(table, case)[0]) < 3.5
+    assert np.isfinite(metrics["evidence_mean_nats"])
+
+
+def test_dark_images_with_empty_corners_are_refused(case, tmp_path):
+    dark = replaced(case, tmp_path / "dark", lambda image: -masked(image))
+    with pytest.raises(InputError, match="dark where the reference has mass"):
+        run(PoseConfig(str(dark), str(case.model)), tmp_path / "job")

@@ -17,7 +17,8 @@ class PoseConfig:
         particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC.
         reference: Map or model of what the images show: MRC, PDB or mmCIF.
         start: search looks everywhere; given only around the poses of the table.
-        within: With --start given, the largest rotation from the given pose, degrees.
+        within: With --start given, how far from the given pose rotations are tried, degrees;
+            refinement of the best of them may end somewhat farther.
         shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
         resolution: Finest detail of the reference that is used, Å; all of it when not given.
         symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on.

@@ -90,7 +90,7 @@ def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
         actions=(_described(inputs), "calibrate on a sample, then find every image's pose"),
         outputs=("particles.star", "report.html"),
         seconds=30.0 + images * per_image,
-        memory_bytes=int(1.75e9 + 4 * spectrum + 512 * 8 * particles.box**2),
+        memory_bytes=int(1.3e9 + 8.8 * spectrum),
         disk_bytes=int(3e6 + 600 * images),
     )
 

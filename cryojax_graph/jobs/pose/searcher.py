@@ -34,6 +34,8 @@ from cryojax_graph.poses.search import (
 from cryojax_graph.training.mesh import data_mesh
 
 _PARTICLE_RADIUS = 0.46
+# Share of an image's power below which its corners hold none.
+_EMPTY_CORNERS = 1e-4
 # Images searched by one call: one shape for samples and parts alike, so one compilation.
 _BLOCK = 64
 # Copies of the scores of a grid that are alive at a time, and what they may take.
@@ -97,6 +99,9 @@ def noise_outside(
 ) -> Float[np.ndarray, " shells"]:
     """Mean noise power from the corners of images.
 
+    Corners that are empty, because images were masked or have no noise, say nothing of it: the
+    power of the images themselves takes its place until calibration tells.
+
     Args:
         particles: all of them.
         images: which to read.
@@ -106,8 +111,16 @@ def noise_outside(
     """
     box = particles.box
     mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
-    power = jax.jit(jax.vmap(lambda image: radial_noise_power(image, mask)))
-    return np.asarray(power(particles.images.read(images)), np.float64).mean(axis=0)
+    values = particles.images.read(images)
+
+    def mean_power(weight: Float[Array, "box box"]) -> Float[np.ndarray, " shells"]:
+        power = jax.jit(jax.vmap(lambda image: radial_noise_power(image, weight)))
+        return np.asarray(power(values), np.float64).mean(axis=0)
+
+    outside, whole = mean_power(mask), mean_power(jnp.ones_like(mask))
+    if outside.mean() < _EMPTY_CORNERS * whole.mean():
+        return np.maximum(whole, _EMPTY_CORNERS * whole.max())
+    return outside
 
 
 class Searcher:
