@@ -105,7 +105,8 @@ def likelihood_loss(
     with the rest, so that what the model cannot explain counts as noise of its resolution.
 
     Args:
-        params: ``decoder``, ``imaging`` and the batch's rows of ``latents``.
+        params: ``decoder``, ``imaging`` and the batch's rows of ``latents``; with poses to be
+            fitted also ``pose_error`` and the rows of ``poses``.
         batch: ``spectrum``, ``transfer``, ``rotation``, ``shift``, ``weight``, ``step``.
         config: of the system.
         key: of the step.
