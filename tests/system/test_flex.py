@@ -166,9 +166,9 @@ def test_a_short_run_is_not_taken_for_evidence_against_motion(images, tmp_path):
 
 def test_few_images_are_passed_more_often():
     fitting = default().fitting
-    assert fitting.epochs_for(5100) == (25, 1000)
+    assert fitting.epochs_for(5100) == (50, 2000)
     epochs, steps = fitting.epochs_for(300)
-    assert (epochs, steps) == (300, 900)
+    assert (epochs, steps) == (667, 2001)
 
 
 def test_halves_of_the_images_tell_the_same_motion(images, tmp_path):

@@ -12,7 +12,7 @@ from cryojax_graph.models.backbone_graph.config import (
     FittingConfig,
 )
 
-_PASSES_WITH_POSES = 4
+_PASSES_WITH_POSES = 2
 
 
 @dataclass(frozen=True)

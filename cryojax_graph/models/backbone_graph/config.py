@@ -101,9 +101,9 @@ class FittingConfig:
     """
 
     epochs: int = 25
-    least_steps: int = 900
+    least_steps: int = 2000
     batch_size: int = 128
-    decoder_rate: float = 2e-3
+    decoder_rate: float = 6e-3
     latent_rate: float = 0.2
     imaging_rate: float = 2e-2
     warm_up_epochs: float = 1.0
@@ -137,8 +137,6 @@ class PoseConfig:
             time.
         draws: poses that are tried for an image whenever it is seen.
         expected_share: of these, the share that is drawn from what is expected of all images.
-        decoder_speed: times the learning rate of the decoder with known poses; at that rate, fits
-            with uncertain ones were far from their end.
     """
 
     fitted: bool = False
@@ -147,7 +145,6 @@ class PoseConfig:
     rate: float = 0.5
     draws: int = 16
     expected_share: float = 0.25
-    decoder_speed: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,7 @@ def small() -> BackboneGraphConfig:
     """A light setting, for a first look and for tests."""
     return BackboneGraphConfig(
         decoder=DecoderConfig(latent_size=4, width=32, modes=64),
-        fitting=FittingConfig(epochs=12, least_steps=500, batch_size=64),
+        fitting=FittingConfig(epochs=12, least_steps=500, batch_size=64, decoder_rate=2e-3),
         atoms_per_bead=8,
     )
 

@@ -30,9 +30,8 @@ def optimizers(
         after = fall if fitting.decay else optax.constant_schedule(rate)
         return optax.join_schedules([rise, after], [warm_up])
 
-    speed = poses.decoder_speed if poses.fitted else 1.0
     groups: dict[Hashable, optax.GradientTransformation] = {
-        "decoder": optax.adam(schedule(speed * fitting.decoder_rate, steps_per_epoch)),
+        "decoder": optax.adam(schedule(fitting.decoder_rate, steps_per_epoch)),
         "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
         "pose_error": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
         "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
