@@ -59,6 +59,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.pose",
         "find orientation and shift of every image, with a map or a model as reference",
     ),
+    "reconstruct": Verb(
+        "cryojax_graph.jobs.reconstruct",
+        "make maps of particles whose poses are known, of two halves and of all",
+    ),
     "flex": Verb(
         "cryojax_graph.jobs.flex",
         "recover the motion of a protein, image by image, from particles and a template model",

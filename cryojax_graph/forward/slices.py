@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from cryojax_graph.forward.grids import Scalar, frequency_indices
 
@@ -93,40 +93,73 @@ def slice_at(
     x, y, z = (padding * (kx * rotation[0, i] + ky * rotation[1, i]) for i in range(3))
     mirrored = x < 0
     sign = jnp.where(mirrored, -1.0, 1.0)
-    value = _interpolate(volume.coefficients, sign * x, sign * y, sign * z)
+    value = interpolate_spectrum(volume.coefficients, sign * x, sign * y, sign * z)
     return jnp.where(mirrored, value.conj(), value)
 
 
-def _interpolate(
-    coefficients: Complex[Array, "z y x"],
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    z: Float[Array, "..."],
-) -> Complex[Array, "..."]:
-    """Trilinear interpolation at frequencies x >= 0, y and z in voxels of the spectrum."""
-    size_z, size_y, size_x = coefficients.shape
-    flat = coefficients.reshape(-1)
-    middle = (size_z - 1) // 2
-    # A frequency at the border, or beyond it by rounding, belongs to the last cell.
-    lowest_x = jnp.clip(jnp.floor(x), 0, size_x - 2)
-    lowest_y = jnp.clip(jnp.floor(y), -middle, size_y - 2 - middle)
-    lowest_z = jnp.clip(jnp.floor(z), -middle, size_z - 2 - middle)
-    fraction_x, fraction_y, fraction_z = x - lowest_x, y - lowest_y, z - lowest_z
-    column = lowest_x.astype(jnp.int32)
-    row = lowest_y.astype(jnp.int32) + middle
-    section = lowest_z.astype(jnp.int32) + middle
-    corner = (section * size_y + row) * size_x + column
+def interpolate_spectrum(
+    coefficients: Inexact[Array, "z y x"],
+    x: Float[Array, "*points"],
+    y: Float[Array, "*points"],
+    z: Float[Array, "*points"],
+) -> Inexact[Array, "*points"]:
+    """Trilinear interpolation of a half spectrum.
 
-    def pick(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+    Args:
+        coefficients: in the layout of ``VolumeSpectrum``, complex or real.
+        x: frequencies in voxels of the spectrum, not negative.
+        y: the same, of either sign.
+        z: the same.
+
+    Returns:
+        one value per frequency.
+    """
+    _, size_y, size_x = coefficients.shape
+    flat = coefficients.reshape(-1)
+    corner, (fraction_x, fraction_y, fraction_z) = cells_of(x, y, z, shape=coefficients.shape)
+
+    def pick(index: Int[Array, "..."]) -> Inexact[Array, "..."]:
         return flat.at[index].get(mode="promise_in_bounds")
 
-    def along_x(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+    def along_x(index: Int[Array, "..."]) -> Inexact[Array, "..."]:
         low, high = pick(index), pick(index + 1)
         return low + fraction_x * (high - low)
 
-    def along_y(index: Int[Array, "..."]) -> Complex[Array, "..."]:
+    def along_y(index: Int[Array, "..."]) -> Inexact[Array, "..."]:
         low, high = along_x(index), along_x(index + size_x)
         return low + fraction_y * (high - low)
 
     low, high = along_y(corner), along_y(corner + size_y * size_x)
     return low + fraction_z * (high - low)
+
+
+def cells_of(
+    x: Float[Array, "*points"],
+    y: Float[Array, "*points"],
+    z: Float[Array, "*points"],
+    *,
+    shape: tuple[int, ...],
+) -> tuple[Int[Array, "*points"], tuple[Float[Array, "*points"], ...]]:
+    """Where frequencies lie among the voxels of a half spectrum.
+
+    Args:
+        x: not negative, in voxels of the spectrum.
+        y: the same, of either sign.
+        z: the same.
+        shape: of the spectrum in the layout of ``VolumeSpectrum``, (z, y, x).
+
+    Returns:
+        the lowest corner of the cell as an index into the flattened spectrum, and how far into the
+        cell the point lies along x, y and z, 0 to 1.
+    """
+    size_z, size_y, size_x = shape
+    middle = (size_z - 1) // 2
+    # A frequency at the border, or beyond it by rounding, belongs to the last cell.
+    lowest_x = jnp.clip(jnp.floor(x), 0, size_x - 2)
+    lowest_y = jnp.clip(jnp.floor(y), -middle, size_y - 2 - middle)
+    lowest_z = jnp.clip(jnp.floor(z), -middle, size_z - 2 - middle)
+    column = lowest_x.astype(jnp.int32)
+    row = lowest_y.astype(jnp.int32) + middle
+    section = lowest_z.astype(jnp.int32) + middle
+    corner = (section * size_y + row) * size_x + column
+    return corner, (x - lowest_x, y - lowest_y, z - lowest_z)

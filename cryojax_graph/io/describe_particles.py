@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Shaped
@@ -28,9 +29,10 @@ _IGNORED = {
     "ctf/anisomag": "anisotropic magnification",
 }
 
-_TREATMENTS = {
-    "rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF",
-    "rlnCtfDataArePhaseFlipped": "phase-flipped",
+CtfState: TypeAlias = Literal["as recorded", "multiplied", "phase-flipped"]
+_TREATMENTS: dict[str, tuple[CtfState, str]] = {
+    "rlnCtfDataAreCtfPremultiplied": ("multiplied", "multiplied by their CTF"),
+    "rlnCtfDataArePhaseFlipped": ("phase-flipped", "phase-flipped"),
 }
 
 
@@ -170,11 +172,39 @@ def ctf_treatment(table: ParticleTable) -> str | None:
     Returns:
         in words, with the column that says so; None where the images are as recorded.
     """
-    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
-    for name, treatment in _TREATMENTS.items():
-        if name in columns and _is_set(columns[name]):
+    for name, (_, treatment) in _TREATMENTS.items():
+        if _is_set(_flags(table, name)):
             return f"the images were {treatment} ({name})"
     return None
+
+
+def ctf_state(table: ParticleTable) -> CtfState:
+    """What was done to the images with their CTF, all of them alike.
+
+    Args:
+        table: particles.
+
+    Returns:
+        one word or two.
+
+    Raises:
+        InputError: some images were treated and others not.
+    """
+    for name, (state, treatment) in _TREATMENTS.items():
+        flags = _flags(table, name)
+        if not _is_set(flags):
+            continue
+        if not (np.unique(flags.astype(str)) != "0").all():
+            cause = f"only some of the images were {treatment}"
+            raise InputError(table.source, name, cause, "reconstruct from one kind at a time")
+        return state
+    return "as recorded"
+
+
+def _flags(table: ParticleTable, name: str) -> Shaped[np.ndarray, " n"]:
+    """A column of the particles, else of their optics; none where neither has it."""
+    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
+    return np.asarray(columns.get(name, np.zeros(0, "U1")))
 
 
 def _value_warnings(table: ParticleTable) -> list[str]:

@@ -40,7 +40,12 @@ class ParticleSet(NamedTuple):
 
 
 def read_particle_set(
-    path: str | Path, *pieces: Piece, image_root: str | None, fewest: int = 1, too_few: str = ""
+    path: str | Path,
+    *pieces: Piece,
+    image_root: str | None,
+    fewest: int = 1,
+    too_few: str = "",
+    treated: bool = False,
 ) -> ParticleSet:
     """Particles with CTF and pixel size.
 
@@ -50,6 +55,7 @@ def read_particle_set(
         image_root: folder for relative image names.
         fewest: images that will do.
         too_few: for what fewer are too few.
+        treated: images that were corrected for their CTF will do.
 
     Returns:
         the particles; no pixel has been read.
@@ -66,7 +72,7 @@ def read_particle_set(
             f"{len(table)} particles are too few {too_few}",
             f"give at least {fewest}; thousands are usual",
         )
-    if treatment := ctf_treatment(table):
+    if not treated and (treatment := ctf_treatment(table)):
         raise InputError(
             path, "optics", treatment, "extract the particles again without any CTF correction"
         )

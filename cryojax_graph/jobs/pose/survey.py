@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.noise import noise_outside
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.pose.searcher import Found, Searcher, noise_outside, sample_of
+from cryojax_graph.jobs.pose.searcher import Found, Searcher, sample_of
 from cryojax_graph.poses.calibration import Calibration
 from cryojax_graph.poses.reference import Reference, amplify
 

@@ -1,0 +1,42 @@
+"""Noise of particle images, from what surrounds the particles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from cryojax_graph.forward.noise import outside_disc, radial_noise_power
+from cryojax_graph.jobs.particles import ParticleSet
+
+_PARTICLE_RADIUS = 0.46
+# Share of an image's power below which its corners hold none.
+_EMPTY_CORNERS = 1e-4
+
+
+def noise_outside(
+    particles: ParticleSet, images: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " shells"]:
+    """Mean noise power from the corners of images.
+
+    Corners that are empty, because images were masked or have no noise, say nothing of it: the
+    power of the images themselves takes its place until calibration tells.
+
+    Args:
+        particles: all of them.
+        images: which to read.
+
+    Returns:
+        variance per pixel in shells 0 … box // 2.
+    """
+    box = particles.box
+    mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
+    values = particles.images.read(images)
+
+    def mean_power(weight: Float[Array, "box box"]) -> Float[np.ndarray, " shells"]:
+        power = jax.jit(jax.vmap(lambda image: radial_noise_power(image, weight)))
+        return np.asarray(power(values), np.float64).mean(axis=0)
+
+    outside, whole = mean_power(mask), mean_power(jnp.ones_like(mask))
+    if outside.mean() < _EMPTY_CORNERS * whole.mean():
+        return np.maximum(whole, _EMPTY_CORNERS * whole.max())
+    return outside

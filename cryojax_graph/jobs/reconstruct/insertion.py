@@ -1,0 +1,213 @@
+"""Images of a set, part by part, into the sums from which a map is solved."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Complex, Float, Int
+
+from cryojax_graph.forward.ctf import CTF, contrast_transfer
+from cryojax_graph.forward.fourier import shift_phase, to_spectrum
+from cryojax_graph.forward.grids import frequency_indices
+from cryojax_graph.forward.reconstruct import SliceSums, insert_slices, no_slices
+from cryojax_graph.io.describe_particles import CtfState
+from cryojax_graph.io.npz import read_npz, write_npz
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.training.mesh import data_mesh
+
+# Images of one device per call, and of these, those whose spectra are made at a time.
+_BLOCK, _CHUNK = 64, 16
+
+
+class Views(NamedTuple):
+    """Which images enter a map and in which poses; an image may enter in several.
+
+    Attributes:
+        image: numbers of the images in their table.
+        rotation: object to image coordinates.
+        shift: that centres the particle, Å.
+        weight: probability of the pose, or any other.
+    """
+
+    image: Int[np.ndarray, " views"]
+    rotation: Float[np.ndarray, "views 3 3"]
+    shift: Float[np.ndarray, "views 2"]
+    weight: Float[np.ndarray, " views"]
+
+
+class Source(NamedTuple):
+    """Images, and what is common to all reconstructions from them.
+
+    Attributes:
+        particles: images and CTF.
+        group: of each image, from 0.
+        precision: inverse variance of the noise of each group in shells, beside that of the set.
+        state: what was done to the images with their CTF.
+        padding: of the spectrum.
+    """
+
+    particles: ParticleSet
+    group: Int[np.ndarray, " images"]
+    precision: Float[np.ndarray, "groups shells"]
+    state: CtfState
+    padding: int
+
+
+class _Block(NamedTuple):
+    """What one call inserts, one row per view; rows of weight 0 fill it up."""
+
+    image: Float[Array, "rows box box"]
+    ctf: CTF
+    rotation: Float[Array, "rows 3 3"]
+    shift: Float[Array, "rows 2"]
+    weight: Float[Array, " rows"]
+    precision: Float[Array, "rows shells"]
+
+
+def insert_views(
+    source: Source,
+    views: Views,
+    *,
+    job: Job,
+    name: str,
+    advance: Callable[[int], None] = lambda done: None,
+) -> SliceSums:
+    """Sums over views, any number of them at constant memory.
+
+    Every device sums its share of the views; the sums are joined once, at the end, and whenever
+    they are saved.
+
+    Args:
+        source: of the images.
+        views: to insert.
+        job: in whose folder the sums are kept from time to time, so that interrupted work goes on.
+        name: of what is kept.
+        advance: told how many views are in.
+
+    Returns:
+        the sums.
+
+    Raises:
+        Aborted: on request, between two blocks.
+    """
+    mesh = data_mesh()
+    kept = job.working(f"{name}.npz")
+    first, before = _resume(kept, source)
+    sums = _nothing(source, mesh)
+    block = _BLOCK * mesh.size
+    saved = time.monotonic()
+    for start in range(first, len(views.image), block):
+        job.check_abort()
+        # Read while the devices are still busy with the block before.
+        read = _read(source, views, start, block)
+        sums.block_until_ready()
+        sums = _insert(
+            sums,
+            read,
+            box=source.particles.box,
+            pixel_size=source.particles.pixel_size,
+            state=source.state,
+            mesh=mesh,
+        )
+        done = min(start + block, len(views.image))
+        advance(done)
+        if time.monotonic() - saved > job.save_seconds:
+            before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh)
+            write_npz(kept, {"sums": before, "done": np.array(done)})
+            saved = time.monotonic()
+    return SliceSums(before + _joined(sums))
+
+
+def _resume(kept: Path, source: Source) -> tuple[int, Float[np.ndarray, "z y x 3"]]:
+    """How many views an interrupted run inserted, and their sums."""
+    if kept.exists():
+        found = read_npz(kept)
+        return int(found["done"]), found["sums"]
+    return 0, np.zeros(_shape(source), np.float32)
+
+
+def _shape(source: Source) -> tuple[int, ...]:
+    empty = partial(no_slices, source.particles.box, padding=source.padding)
+    return jax.eval_shape(empty).values.shape
+
+
+def _nothing(source: Source, mesh: Mesh) -> Float[Array, "devices z y x 3"]:
+    """Empty sums, one on each device."""
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return jnp.zeros((mesh.size, *_shape(source)), jnp.float32, device=sharding)
+
+
+def _read(source: Source, views: Views, start: int, block: int) -> _Block:
+    rows = np.arange(start, min(start + block, len(views.image)))
+    padded = np.resize(rows, block)
+    images = views.image[padded]
+    return _Block(
+        image=np.resize(source.particles.images.read(views.image[rows]), (block, *_box(source))),
+        ctf=CTF(*(np.asarray(values, np.float32)[images] for values in source.particles.ctf)),
+        rotation=views.rotation[padded].astype(np.float32),
+        shift=views.shift[padded].astype(np.float32),
+        weight=np.where(np.arange(block) < len(rows), views.weight[padded], 0.0).astype(np.float32),
+        precision=source.precision[source.group[images]].astype(np.float32),
+    )
+
+
+def _box(source: Source) -> tuple[int, int]:
+    return source.particles.box, source.particles.box
+
+
+@partial(jax.jit, static_argnames=("box", "pixel_size", "state", "mesh"), donate_argnames=("sums",))
+def _insert(
+    sums: Float[Array, "devices z y x 3"],
+    block: _Block,
+    *,
+    box: int,
+    pixel_size: float,
+    state: CtfState,
+    mesh: Mesh,
+) -> Float[Array, "devices z y x 3"]:
+    weigh = partial(_weighed, box=box, pixel_size=pixel_size, state=state)
+
+    def chunk(sums: SliceSums, part: _Block) -> tuple[SliceSums, None]:
+        data, weights = jax.vmap(weigh)(part)
+        return insert_slices(sums, data, weights, part.rotation), None
+
+    def of_device(sums: Array, block: _Block) -> Array:
+        parts = jax.tree.map(lambda a: a.reshape(-1, _CHUNK, *a.shape[1:]), block)
+        return jax.lax.scan(chunk, SliceSums(sums[0]), parts)[0].values[None]
+
+    share = PartitionSpec("data")
+    return jax.shard_map(
+        of_device, mesh=mesh, in_specs=(share, share), out_specs=share, check_vma=False
+    )(sums, block)
+
+
+def _weighed(
+    view: _Block, *, box: int, pixel_size: float, state: CtfState
+) -> tuple[Complex[Array, "box half"], Float[Array, "box half"]]:
+    """Datum and weight of every coefficient of one image."""
+    transfer = contrast_transfer(view.ctf, box=box, pixel_size=pixel_size)
+    if state == "phase-flipped":
+        transfer = jnp.abs(transfer)
+    # Images that were multiplied by their CTF hold one factor of it already.
+    factor = jnp.ones_like(transfer) if state == "multiplied" else transfer
+    weight = view.weight * view.precision[_shells(box)]
+    centred = to_spectrum(view.image) * shift_phase(view.shift, box=box, pixel_size=pixel_size)
+    return centred * (weight * factor), weight * transfer**2
+
+
+def _shells(box: int) -> Int[Array, "box half"]:
+    ky, kx = frequency_indices(box)
+    shell = jnp.round(jnp.sqrt(ky[:, None] ** 2 + kx**2)).astype(jnp.int32)
+    return jnp.minimum(shell, box // 2)
+
+
+@jax.jit
+def _joined(sums: Float[Array, "devices z y x 3"]) -> Float[Array, "z y x 3"]:
+    return jnp.sum(sums, axis=0)

@@ -1,0 +1,130 @@
+"""The particles of a reconstruction: their views, halves and the noise of their groups."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryojax_graph.io.cif_text import to_numbers
+from cryojax_graph.io.describe_particles import ctf_state
+from cryojax_graph.io.errors import InputError, row_place
+from cryojax_graph.io.poses import rotation_from_euler
+from cryojax_graph.jobs.noise import noise_outside
+from cryojax_graph.jobs.particles import ParticleSet, read_particle_set
+from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
+from cryojax_graph.jobs.reconstruct.insertion import Source, Views
+from cryojax_graph.training.splits import half_sets
+
+# Images of a group from which the power of its noise is told.
+_SAMPLE = 256
+
+
+class Halves(NamedTuple):
+    """Two independent halves of the images.
+
+    Attributes:
+        number: 1 or 2 for every row of the table.
+        given: the table said so.
+    """
+
+    number: Int[np.ndarray, " n"]
+    given: bool
+
+
+def read_source(config: ReconstructConfig) -> tuple[ParticleSet, Views]:
+    """The images, and the views that the table states.
+
+    Args:
+        config: of the verb.
+
+    Returns:
+        particles, and one view for each row.
+
+    Raises:
+        InputError: poses, CTF or weights are missing, or not numbers.
+    """
+    particles = read_particle_set(
+        config.particles, "poses", image_root=config.image_root, fewest=2, treated=True
+    )
+    ctf_state(particles.table)
+    euler, shift = particles.table.euler_degrees, particles.table.shift_angstrom
+    assert euler is not None
+    assert shift is not None
+    rows = np.arange(len(particles.table))
+    weights = _weights(particles, config.weights)
+    return particles, Views(rows, rotation_from_euler(euler), shift, weights)
+
+
+def divide(particles: ParticleSet, seed: int) -> Halves:
+    """The halves that the table names, or two random ones.
+
+    Args:
+        particles: all of them.
+        seed: of the draw.
+
+    Returns:
+        the half of each row; rows that show one image are in one half.
+
+    Raises:
+        InputError: one of the halves has no image.
+    """
+    table = particles.table
+    number, given = table.half_set, table.half_set is not None
+    if number is None:
+        image = table.image_of_row()
+        first, _ = half_sets(jax.random.key(seed), np.arange(len(table)), group=image)
+        number = np.where(np.isin(np.arange(len(table)), first), 1, 2)
+    if set(np.unique(number).tolist()) != {1, 2}:
+        cause = "all particles are in one half"
+        raise InputError(table.source, "half-sets", cause, "remove the column to draw new halves")
+    return Halves(number, given)
+
+
+def source_of(particles: ParticleSet, padding: int) -> Source:
+    """Images, with the power of the noise of each optics group beside that of all.
+
+    Args:
+        particles: all of them.
+        padding: of the spectrum.
+
+    Returns:
+        the source.
+    """
+    group = particles.table.optics_group
+    number = np.zeros(len(particles.table), int) if group is None else np.asarray(group)
+    names, index = np.unique(number, return_inverse=True)
+    noise = np.stack([_noise(particles, np.flatnonzero(index == i)) for i in range(len(names))])
+    usual = np.exp(np.log(noise).mean(axis=0))
+    state = ctf_state(particles.table)
+    return Source(particles, index.ravel(), usual / noise, state, padding)
+
+
+def _noise(particles: ParticleSet, members: Int[np.ndarray, " n"]) -> Float[np.ndarray, " shells"]:
+    some = np.unique(np.linspace(0, len(members) - 1, min(_SAMPLE, len(members))).astype(int))
+    return np.maximum(noise_outside(particles, members[some]), np.finfo(np.float32).tiny)
+
+
+def _weights(particles: ParticleSet, column: str | None) -> Float[np.ndarray, " n"]:
+    table = particles.table
+    if column is None:
+        return np.ones(len(table))
+    if column not in table.columns:
+        cause = f"there is no column {column}"
+        raise InputError(table.source, "--weights", cause, "name one of its columns, or leave it")
+    values = np.asarray(table.columns[column])
+    numbers, bad = (values, None) if values.dtype.kind in "fiu" else to_numbers(values)
+    if values.ndim != 1 or bad is not None:
+        cause = f"the column {column} does not hold numbers"
+        raise InputError(table.source, "--weights", cause, "name a column of numbers")
+    weights = np.asarray(numbers, np.float64)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        place = row_place(row, table=table.table_name, column=column)
+        raise InputError(
+            table.source, place, f"it is {weights[row]:g}", "weights must not be negative"
+        )
+    if not weights.any():
+        raise InputError(table.source, column, "all weights are 0", "name another column")
+    return weights
