@@ -63,6 +63,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.reconstruct",
         "make maps of particles whose poses are known, of two halves and of all",
     ),
+    "refine": Verb(
+        "cryojax_graph.jobs.refine",
+        "find poses and map of particles from a coarse reference, two halves apart",
+    ),
     "flex": Verb(
         "cryojax_graph.jobs.flex",
         "recover the motion of a protein, image by image, from particles and a template model",

@@ -168,6 +168,21 @@ def shell_weights(sums: SpectrumSums, *, box: int) -> Float[Array, " shells"]:
     return _shell_means(weight, shell, box // 2 + 1)
 
 
+def spectrum_shells(sums: SpectrumSums, *, box: int) -> Int[Array, "z y x"]:
+    """Shell of the images in which each voxel of the sums lies.
+
+    Args:
+        sums: complete.
+        box: edge of the images in pixels.
+
+    Returns:
+        shells 0 … box // 2, those beyond counted to the last; margins included.
+    """
+    _, shell = _inside(sums, box)
+    periodic = jnp.pad(shell, ((0, 1), (0, 1), (0, 0)), mode="wrap")
+    return jnp.pad(periodic, ((0, 0), (0, 0), (0, 1)), constant_values=box // 2)
+
+
 def solve_map(
     sums: SpectrumSums,
     precision: Float[Array, " shells"] | None = None,

@@ -54,8 +54,8 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
         searcher = Searcher(particles, settings)
         known = survey(searcher, given.reference, particles, job)
         search = searcher.prepare(known.reference, known.noise)
-        count = len(particles.table)
-        found = search_all(searcher, search, known.contrast_precision, count, job)
+        every = np.arange(len(particles.table))
+        found = search_all(searcher, search, known.contrast_precision, every, job)
         write_poses(particles, found, job, settings.how)
         measure(found, known, job, settings.how)
         job.write_text(

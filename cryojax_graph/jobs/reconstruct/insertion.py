@@ -76,7 +76,7 @@ def insert_views(
     views: Views,
     *,
     job: Job,
-    name: str,
+    name: str | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> SliceSums:
     """Sums over views, any number of them at constant memory.
@@ -88,7 +88,7 @@ def insert_views(
         source: of the images.
         views: to insert.
         job: in whose folder the sums are kept from time to time, so that interrupted work goes on.
-        name: of what is kept.
+        name: of what is kept; nothing is when not given.
         advance: told how many views are in.
 
     Returns:
@@ -98,7 +98,7 @@ def insert_views(
         Aborted: on request, between two blocks.
     """
     mesh = data_mesh()
-    kept = job.working(f"{name}.npz")
+    kept = job.working(f"{name}.npz") if name else None
     first, before = _resume(kept, source)
     sums = _nothing(source, mesh)
     block = _BLOCK * mesh.size
@@ -118,16 +118,16 @@ def insert_views(
         )
         done = min(start + block, len(views.image))
         advance(done)
-        if time.monotonic() - saved > job.save_seconds:
+        if kept and time.monotonic() - saved > job.save_seconds:
             before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh)
             write_npz(kept, {"sums": before, "done": np.array(done)})
             saved = time.monotonic()
     return SliceSums(before + _joined(sums))
 
 
-def _resume(kept: Path, source: Source) -> tuple[int, Float[np.ndarray, "z y x 3"]]:
+def _resume(kept: Path | None, source: Source) -> tuple[int, Float[np.ndarray, "z y x 3"]]:
     """How many views an interrupted run inserted, and their sums."""
-    if kept.exists():
+    if kept and kept.exists():
         found = read_npz(kept)
         return int(found["done"]), found["sums"]
     return 0, np.zeros(_shape(source), np.float32)

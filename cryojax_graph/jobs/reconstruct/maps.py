@@ -55,15 +55,24 @@ def solve_halves(
     Returns:
         the maps, within the sphere that fits into the box.
     """
-    halves = [_completed(sums, operators) for sums in (first, second)]
+    halves = [completed(sums, operators) for sums in (first, second)]
     maps = [_solve(sums, None, box=box) for sums in halves]
     fsc = jax.jit(fourier_shell_correlation)(*maps)
     both = jax.tree.map(jnp.add, *halves)._replace(smoothed=halves[0].smoothed)
-    combined = _solve(both, _precision(both, fsc, box), box=box)
+    combined = _solve(both, precision_of(shell_weights(both, box=box), fsc, images=2), box=box)
     return HalfMaps(*(np.asarray(a) for a in (*maps, combined, fsc)))
 
 
-def _completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> SpectrumSums:
+def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> SpectrumSums:
+    """Complete and symmetric sums.
+
+    Args:
+        sums: over all slices.
+        operators: of the point group.
+
+    Returns:
+        the sums from which a map is solved.
+    """
     whole = jax.jit(complete_sums)(sums)
     if len(operators) == 1:
         return whole
@@ -79,12 +88,20 @@ def _solve(
     return volume * soft_sphere(box, radius=box / 2 - _EDGE, edge=_EDGE)
 
 
-def _precision(
-    both: SpectrumSums, fsc: Float[Array, " shells"], box: int
+def precision_of(
+    weights: Float[Array, " shells"], fsc: Float[Array, " shells"], *, images: int
 ) -> Float[Array, " shells"]:
-    """Inverse variance of the map's coefficients: the weights over the signal-to-noise ratio.
+    """Inverse variance of a map's coefficients, in units of the weights.
 
-    The ratio of all images is twice that of a half, FSC / (1 - FSC).
+    The signal-to-noise ratio of a half is FSC / (1 - FSC), that of both halves twice as much.
+
+    Args:
+        weights: mean weight of each shell.
+        fsc: Fourier shell correlation of the halves.
+        images: 1 for the map of a half, 2 for that of both.
+
+    Returns:
+        what a Wiener filter adds to the weights.
     """
     agreement = jnp.clip(fsc, _LEAST, _MOST)
-    return shell_weights(both, box=box) * (1 - agreement) / (2 * agreement)
+    return weights * (1 - agreement) / (images * agreement)

@@ -1,0 +1,64 @@
+"""Settings of ``refine``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from cryojax_graph.geometry import symmetry_rotations
+from cryojax_graph.io.errors import InputError
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Settings of the verb.
+
+    Args:
+        particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC; poses in the table
+            are not looked at.
+        reference: Map or model of what the images show: MRC, PDB or mmCIF.
+        low_pass: Detail of the reference that is used, Å: what is finer comes from the images
+            alone. Coarser than this the two halves share their map, so that they stay aligned.
+        symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
+        diameter: Of the sphere that holds the particle, Å; told from the reference when not given.
+        most_rounds: Rounds of search and reconstruction after which it ends in any case.
+        shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
+        origin: Where a model's coordinates have their zero: the centre or the first voxel of the
+            box; auto takes what leaves it nearer to the centre.
+        image_root: Folder that image names of the table are relative to.
+    """
+
+    particles: tyro.conf.Positional[str]
+    reference: str
+    low_pass: float = 40.0
+    symmetry: str = "C1"
+    diameter: float | None = None
+    most_rounds: int = 12
+    shift_range: float | None = None
+    origin: Literal["auto", "centre", "corner"] = "auto"
+    image_root: str | None = None
+
+
+def check_config(config: RefineConfig) -> None:
+    """Refuse settings that cannot be meant, before anything is read.
+
+    Args:
+        config: of the verb.
+
+    Raises:
+        InputError: a setting is out of range.
+    """
+    try:
+        symmetry_rotations(config.symmetry)
+    except ValueError as error:
+        remedy = "name the point group as RELION does"
+        raise InputError("command line", "--symmetry", str(error), remedy) from None
+    for name, value, least, most in (
+        ("--low-pass", config.low_pass, 1.0, 1e3),
+        ("--diameter", config.diameter, 1.0, 1e4),
+        ("--most-rounds", config.most_rounds, 1, 1000),
+        ("--shift-range", config.shift_range, 0.0, 1e4),
+    ):
+        if value is not None and not least <= value <= most:
+            cause = f"{value:g} is not between {least:g} and {most:g}"
+            raise InputError("command line", name, cause, "give a value in the range")

@@ -1,0 +1,202 @@
+"""Search and reconstruction in turn, the two halves apart."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryojax_graph.io.npz import read_npz, write_npz
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.pose.searcher import Found, Searcher
+from cryojax_graph.jobs.pose.searching import search_all
+from cryojax_graph.jobs.pose.survey import Survey
+from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
+from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
+from cryojax_graph.metrics.fsc import resolution_angstrom
+from cryojax_graph.poses.reference import Reference, reference_of
+
+# Images of each half from which the power of the noise is told.
+_SAMPLE = 512
+# A round that finds less than this more detail and turns images by less has changed nothing.
+_STILL_SHELLS, _STILL_SHARE = 0.5, 0.5
+
+
+class Halves(NamedTuple):
+    """What the rounds share.
+
+    Attributes:
+        searcher: of all images.
+        source: of all images, for reconstruction.
+        images: of either half.
+        operators: of the point group.
+        shared: shells up to which the halves have one map, so that they stay aligned.
+        radius: of the sphere that holds the particle, voxels.
+    """
+
+    searcher: Searcher
+    source: Source
+    images: tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]]
+    operators: Float[np.ndarray, "operators 3 3"]
+    shared: int
+    radius: float
+
+
+class Round(NamedTuple):
+    """Outcome of one search and reconstruction.
+
+    Attributes:
+        found: poses, images of the first half before those of the second.
+        maps: of the halves.
+        noise: power in shells of either half, variance per pixel.
+        contrast_precision: of the prior of the contrast.
+        resolution: Å, where the halves stop to agree.
+        turned: median angle to the rotations of the round before, radians; NaN in the first.
+    """
+
+    found: Found
+    maps: HalfSolution
+    noise: Float[np.ndarray, "halves shells"]
+    contrast_precision: float
+    resolution: float
+    turned: float
+
+
+def refine_rounds(halves: Halves, known: Survey, *, most: int, job: Job) -> list[Round]:
+    """Alternate until neither maps nor poses change.
+
+    Args:
+        halves: images, divided.
+        known: reference and noise to begin with.
+        most: rounds.
+        job: in whose folder finished rounds are kept, so that interrupted work goes on.
+
+    Returns:
+        every round.
+
+    Raises:
+        Aborted: on request.
+    """
+    folder = job.working("rounds")
+    folder.mkdir(exist_ok=True)
+    rounds: list[Round] = []
+    references, noise = (known.reference,) * 2, np.stack([known.noise] * 2)
+    precision = known.contrast_precision
+    for number in range(1, most + 1):
+        kept = folder / f"round_{number:03d}.npz"
+        if not kept.exists():
+            before = rounds[-1].found if rounds else None
+            done = _round(halves, references, noise, precision, before, number=number, job=job)
+            _save(done, kept)
+        rounds.append(_load(kept))
+        last = rounds[-1]
+        job.log(
+            f"Round {number}: the halves agree to {last.resolution:.2f} Å; rotations are known to "
+            f"{np.degrees(np.median(last.found.rotation_deviation)):.1f}°"
+            + ("" if number == 1 else f" and changed by {np.degrees(last.turned):.1f}° (median)")
+        )
+        if _settled(rounds, halves):
+            break
+        references = tuple(_reference(halves, volume) for volume in last.maps.filtered)
+        noise, precision = last.noise, last.contrast_precision
+    return rounds
+
+
+def views_of(found: Found, images: Int[np.ndarray, " n"]) -> Views:
+    """Views that poses give, each with the probability of its pose.
+
+    Args:
+        found: poses.
+        images: whose they are.
+
+    Returns:
+        one view for each image.
+    """
+    return Views(images, found.rotation, found.shift, found.probability)
+
+
+def _round(
+    halves: Halves,
+    references: tuple[Reference, Reference],
+    noise: Float[np.ndarray, "halves shells"],
+    precision: float,
+    before: Found | None,
+    *,
+    number: int,
+    job: Job,
+) -> Round:
+    found, sums, new_noise = [], [], []
+    for half, images in enumerate(halves.images):
+        search = halves.searcher.prepare(references[half], noise[half])
+        name = f"rounds/parts_{number:03d}_{half + 1}"
+        label = f"Round {number}, half {half + 1}"
+        poses = search_all(halves.searcher, search, precision, images, job, name=name, label=label)
+        some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
+        sample = Found(*(values[some] for values in poses))
+        new_noise.append(halves.searcher.calibration(search, images[some], sample).noise)
+        sums.append(insert_views(halves.source, views_of(poses, images), job=job))
+        found.append(poses)
+    box = halves.source.particles.box
+    maps = solve_apart(
+        *sums, box=box, operators=halves.operators, shared=halves.shared, radius=halves.radius
+    )
+    joined = Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
+    field = box * halves.source.particles.pixel_size
+    resolution = resolution_angstrom(jnp.asarray(maps.fsc), threshold=0.143, box_angstrom=field)
+    turned = np.nan if before is None else _turned(joined, before, halves.operators)
+    spread = np.var(joined.scale) - np.mean(joined.scale_variance)
+    return Round(
+        joined,
+        maps,
+        np.stack(new_noise),
+        float(1.0 / max(spread, 0.05**2)),
+        float(resolution),
+        turned,
+    )
+
+
+def _reference(halves: Halves, volume: Float[np.ndarray, "n n n"]) -> Reference:
+    particles = halves.source.particles
+    pixel = particles.pixel_size
+    # Reconstructed maps project to images by sums of voxels; the reference counts in Å.
+    make = partial(reference_of, voxel_size=pixel, field=particles.box * pixel, pixel_size=pixel)
+    volume_of = jax.jit(lambda values: make(values).volume)
+    samples = 2.0
+    return Reference(volume_of(jnp.asarray(volume / pixel)), samples)
+
+
+def _turned(after: Found, before: Found, operators: Float[np.ndarray, "n 3 3"]) -> float:
+    """Median angle between rotations, modulo symmetry, radians."""
+    cosines = [
+        (np.einsum("nij,nij->n", after.rotation @ operator, before.rotation) - 1) / 2
+        for operator in operators
+    ]
+    return float(np.median(np.arccos(np.clip(np.max(cosines, axis=0), -1, 1))))
+
+
+def _settled(rounds: list[Round], halves: Halves) -> bool:
+    if len(rounds) < 3:
+        return False
+    field = halves.source.particles.box * halves.source.particles.pixel_size
+    last = rounds[-1]
+    gained = field / last.resolution - max(field / r.resolution for r in rounds[:-1])
+    still = last.turned < _STILL_SHARE * float(np.median(last.found.rotation_deviation))
+    return gained < _STILL_SHELLS and still
+
+
+def _save(done: Round, path: Path) -> None:
+    values = {f"found.{name}": value for name, value in done.found._asdict().items()}
+    values |= {f"maps.{name}": value for name, value in done.maps._asdict().items()}
+    values |= {name: np.asarray(getattr(done, name)) for name in Round._fields[2:]}
+    write_npz(path, values)
+
+
+def _load(path: Path) -> Round:
+    values = read_npz(path)
+    found = Found(**{name: values[f"found.{name}"] for name in Found._fields})
+    maps = HalfSolution(**{name: values[f"maps.{name}"] for name in HalfSolution._fields})
+    rest = (float(values[name]) for name in Round._fields[3:])
+    return Round(found, maps, values["noise"], *rest)

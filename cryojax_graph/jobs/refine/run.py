@@ -1,0 +1,135 @@
+"""``refine`` from end to end."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from cryojax_graph.forward.fourier import low_pass
+from cryojax_graph.geometry import symmetry_rotations
+from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
+from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.pose.reference import Given, read_reference
+from cryojax_graph.jobs.pose.searcher import Searcher
+from cryojax_graph.jobs.pose.settings import Settings, settings_for
+from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.jobs.reconstruct.source import divide, source_of
+from cryojax_graph.jobs.refine.config import RefineConfig, check_config
+from cryojax_graph.jobs.refine.outputs import measure, write_all
+from cryojax_graph.jobs.refine.rounds import Halves, refine_rounds
+from cryojax_graph.poses.reference import amplify
+from cryojax_graph.poses.search import plan_search
+
+_SHIFT_SHARE = 1 / 12
+# Elongated particles reach this much farther than a ball with their radius of gyration.
+_REACH = 1.8
+_PADDING, _EDGE = 2, 3.0
+
+
+class Inputs(NamedTuple):
+    """The user's files, read and checked, and what follows from them."""
+
+    particles: ParticleSet
+    given: Given
+    settings: Settings
+
+
+def refine(config: RefineConfig, *, options: JobOptions) -> Path:
+    """Find poses and map of particles that a coarse reference shows.
+
+    Args:
+        config: of what with what.
+        options: where, and the seed that draws halves where the table names none.
+
+    Returns:
+        the job folder.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    inputs = _read(config)
+    particles, given, settings = inputs
+    files = {"particles": config.particles, "reference": config.reference}
+    with open_job(config, verb="refine", options=options, inputs=files) as job:
+        job.log(_described(config, inputs))
+        job.require_unchanged("images", particles.images.fingerprint())
+        look_through(particles.table, particles.images, job)
+        halves = divide(particles, job.seed)
+        searcher = Searcher(particles, settings)
+        known = survey(searcher, given.reference, particles, job)
+        shared = Halves(
+            searcher,
+            source_of(particles, _PADDING),
+            tuple(np.flatnonzero(halves.number == number) for number in (1, 2)),
+            symmetry_rotations(config.symmetry),
+            int(particles.box * particles.pixel_size / config.low_pass),
+            _radius(config, inputs),
+        )
+        rounds = refine_rounds(shared, known, most=config.most_rounds, job=job)
+        write_all(rounds[-1], shared, halves, job)
+        measure(rounds, shared, job)
+    return job.folder
+
+
+def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
+    """Say what ``refine`` would do.
+
+    Args:
+        config: of the verb.
+        options: of the job.
+
+    Returns:
+        the plan; time is a rough estimate for two cores.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    inputs = _read(config)
+    box, images = inputs.particles.box, len(inputs.particles.table)
+    voxels = (_PADDING * box) ** 3 / 2
+    return Plan(
+        actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
+        outputs=("half1.mrc", "half2.mrc", "map.mrc", "fsc.csv", "particles.star", "report.html"),
+        seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
+        memory_bytes=int(1.3e9 + 80 * voxels),
+        disk_bytes=int(5e6 + 300 * box**3 + 3000 * images),
+    )
+
+
+def _read(config: RefineConfig) -> Inputs:
+    check_config(config)
+    particles = read_particle_set(
+        config.particles, image_root=config.image_root, fewest=16, too_few="for two halves"
+    )
+    given = read_reference(config.reference, particles, origin=config.origin)
+    box, field = particles.box, particles.box * particles.pixel_size
+    passed = low_pass(config.low_pass, box=box, pixel_size=particles.pixel_size)[0]
+    coarse = given._replace(reference=amplify(given.reference, jnp.asarray(passed)))
+    settings = settings_for(
+        plan_search(field=field, radius=given.radius, finest=box // 2),
+        field=field,
+        shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
+        within_degrees=None,
+        symmetry=config.symmetry,
+    )
+    return Inputs(particles, coarse, settings)
+
+
+def _radius(config: RefineConfig, inputs: Inputs) -> float:
+    """Of the sphere that holds the particle, voxels."""
+    particles, given, _ = inputs
+    wanted = _REACH * given.radius if config.diameter is None else config.diameter / 2
+    return min(wanted / particles.pixel_size, particles.box / 2 - _EDGE)
+
+
+def _described(config: RefineConfig, inputs: Inputs) -> str:
+    particles, given, settings = inputs
+    return (
+        f"{len(particles.table):,} images of {particles.box} px at {particles.pixel_size:g} Å, "
+        f"{given.description}, low-passed to {config.low_pass:g} Å, symmetry {config.symmetry}; "
+        f"{len(settings.views):,} views × {settings.config.grid.turns} in-plane angles × "
+        f"{len(settings.shifts)} shifts"
+    )
