@@ -257,7 +257,8 @@ def _within_nyquist(box: int) -> tuple[Int[np.ndarray, " points"], Int[np.ndarra
     """Rows and columns of a half spectrum that a rotated slice keeps."""
     ky = (np.arange(box) + box // 2) % box - box // 2
     kx = np.arange(box // 2 + 1)
-    return np.nonzero(ky[:, None] ** 2 + kx**2 <= (box // 2) ** 2)
+    row, column = np.nonzero(ky[:, None] ** 2 + kx**2 <= (box // 2) ** 2)
+    return row, column
 
 
 def _share_out(
@@ -296,7 +297,8 @@ def _turned(sums: SpectrumSums, operator: Float[Array, "3 3"]) -> SpectrumSums:
         data = jnp.where(to_x < 0, data.conj(), data)
         return jnp.where(inside, data, 0.0), jnp.where(inside, weight, 0.0)
 
-    return SpectrumSums(*jax.lax.map(section, along), jnp.zeros(()))
+    data, weight = jax.lax.map(section, along)
+    return SpectrumSums(data, weight, jnp.zeros(()))
 
 
 def _with_margins(values: Array) -> Array:

@@ -66,7 +66,7 @@ def blur(source: Path, resolution: float, path: Path) -> None:
     write_map(path, replace(density, values=values.astype(np.float32)))
 
 
-def project(work: Path, images: int, snr: float) -> Path:
+def project(work: Path, images: int, snr: float, *, box: int = BOX, pixel: float = PIXEL) -> Path:
     """Particles of ``relion_project``, and the table of their true poses."""
     folder = work / f"snr_{snr:g}"
     particles = folder / "particles.star"
@@ -80,7 +80,7 @@ def project(work: Path, images: int, snr: float) -> Path:
         "image_path": np.full(images, "particles.mrcs", np.dtypes.StringDType()),
         "image_index": np.arange(images),
         "euler_degrees": euler_from_rotation(rotation),
-        "shift_angstrom": 1.5 * PIXEL * rng.standard_normal((images, 2)),
+        "shift_angstrom": 1.5 * pixel * rng.standard_normal((images, 2)),
         "defocus_u": defocus + 300.0,
         "defocus_v": defocus - 300.0,
         "defocus_angle_degrees": rng.uniform(0, 180, images),
@@ -89,13 +89,13 @@ def project(work: Path, images: int, snr: float) -> Path:
         "voltage_kv": np.full(images, 300.0),
         "spherical_aberration_mm": np.full(images, 2.7),
         "amplitude_contrast": np.full(images, 0.1),
-        "pixel_size": np.full(images, PIXEL),
-        "box": np.full(images, BOX),
+        "pixel_size": np.full(images, pixel),
+        "box": np.full(images, box),
     }
     table = new_particles(particles, fields)
     write_particles(table, folder / "angles.star")
     command = ["relion_project", "--i", "../map.mrc", "--ang", "angles.star", "--ctf"]
-    command += ["--angpix", str(PIXEL)]
+    command += ["--angpix", str(pixel)]
     run = {"cwd": folder, "check": True, "capture_output": True}
     subprocess.run([*command, "--o", "clean"], **run)
     clean = open_stack(folder / "clean.mrcs").read(np.arange(images))

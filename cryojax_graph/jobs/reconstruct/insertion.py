@@ -148,18 +148,21 @@ def _read(source: Source, views: Views, start: int, block: int) -> _Block:
     rows = np.arange(start, min(start + block, len(views.image)))
     padded = np.resize(rows, block)
     images = views.image[padded]
+    read = source.particles.images.read(views.image[rows])
+    weight = np.where(np.arange(block) < len(rows), views.weight[padded], 0.0)
+    precision = source.precision[source.group[images]]
     return _Block(
-        image=np.resize(source.particles.images.read(views.image[rows]), (block, *_box(source))),
-        ctf=CTF(*(np.asarray(values, np.float32)[images] for values in source.particles.ctf)),
-        rotation=views.rotation[padded].astype(np.float32),
-        shift=views.shift[padded].astype(np.float32),
-        weight=np.where(np.arange(block) < len(rows), views.weight[padded], 0.0).astype(np.float32),
-        precision=source.precision[source.group[images]].astype(np.float32),
+        image=jnp.asarray(np.resize(read, (block, *read.shape[1:]))),
+        ctf=CTF(*(_float32(np.asarray(values)[images]) for values in source.particles.ctf)),
+        rotation=_float32(views.rotation[padded]),
+        shift=_float32(views.shift[padded]),
+        weight=_float32(weight),
+        precision=_float32(precision),
     )
 
 
-def _box(source: Source) -> tuple[int, int]:
-    return source.particles.box, source.particles.box
+def _float32(values: Float[np.ndarray, "..."]) -> Float[Array, "..."]:
+    return jnp.asarray(values, jnp.float32)
 
 
 @partial(jax.jit, static_argnames=("box", "pixel_size", "state", "mesh"), donate_argnames=("sums",))

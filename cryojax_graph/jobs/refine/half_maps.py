@@ -63,15 +63,14 @@ def solve_apart(
         the maps.
     """
     whole = [completed(sums, operators) for sums in (first, second)]
-    return HalfSolution(
-        *(np.asarray(a) for a in _solved(*whole, box=box, shared=shared, radius=radius))
-    )
+    solved = _solved(*whole, box=box, shared=shared, radius=radius)
+    return HalfSolution(*(np.asarray(values) for values in solved))
 
 
 @partial(jax.jit, static_argnames=("box", "shared"))
 def _solved(
     first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int, radius: float
-) -> HalfSolution:
+) -> tuple[Array, Array, Array, Array]:
     both = jax.tree.map(jnp.add, first, second)._replace(smoothed=first.smoothed)
     coarse = spectrum_shells(first, box=box) < shared
 
@@ -93,7 +92,7 @@ def _solved(
         solve(half, precision_of(shell_weights(half, box=box), agreed, images=1)) for half in halves
     ]
     combined = solve(both, precision_of(shell_weights(both, box=box), agreed, images=2))
-    return HalfSolution(jnp.stack(maps), jnp.stack(filtered), combined, fsc)
+    return jnp.stack(maps), jnp.stack(filtered), combined, fsc
 
 
 def _up_to_threshold(fsc: Float[Array, " shells"]) -> Float[Array, " shells"]:

@@ -1,5 +1,6 @@
 """Search and reconstruction in turn, the two halves apart."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -65,12 +66,14 @@ class Round(NamedTuple):
     turned: float
 
 
-def refine_rounds(halves: Halves, known: Survey, *, most: int, job: Job) -> list[Round]:
+def refine_rounds(
+    halves: Halves, begin: Callable[[], Survey], *, most: int, job: Job
+) -> list[Round]:
     """Alternate until neither maps nor poses change.
 
     Args:
         halves: images, divided.
-        known: reference and noise to begin with.
+        begin: gives the reference and noise of the first round.
         most: rounds.
         job: in whose folder finished rounds are kept, so that interrupted work goes on.
 
@@ -83,14 +86,11 @@ def refine_rounds(halves: Halves, known: Survey, *, most: int, job: Job) -> list
     folder = job.working("rounds")
     folder.mkdir(exist_ok=True)
     rounds: list[Round] = []
-    references, noise = (known.reference,) * 2, np.stack([known.noise] * 2)
-    precision = known.contrast_precision
     for number in range(1, most + 1):
         kept = folder / f"round_{number:03d}.npz"
         if not kept.exists():
-            before = rounds[-1].found if rounds else None
-            done = _round(halves, references, noise, precision, before, number=number, job=job)
-            _save(done, kept)
+            start = _after(rounds[-1], halves) if rounds else _first(begin())
+            _save(_round(halves, start, number=number, job=job), kept)
         rounds.append(_load(kept))
         last = rounds[-1]
         job.log(
@@ -100,8 +100,6 @@ def refine_rounds(halves: Halves, known: Survey, *, most: int, job: Job) -> list
         )
         if _settled(rounds, halves):
             break
-        references = tuple(_reference(halves, volume) for volume in last.maps.filtered)
-        noise, precision = last.noise, last.contrast_precision
     return rounds
 
 
@@ -118,22 +116,34 @@ def views_of(found: Found, images: Int[np.ndarray, " n"]) -> Views:
     return Views(images, found.rotation, found.shift, found.probability)
 
 
-def _round(
-    halves: Halves,
-    references: tuple[Reference, Reference],
-    noise: Float[np.ndarray, "halves shells"],
-    precision: float,
-    before: Found | None,
-    *,
-    number: int,
-    job: Job,
-) -> Round:
+class _Start(NamedTuple):
+    """What a round begins with."""
+
+    references: tuple[Reference, Reference]
+    noise: Float[np.ndarray, "halves shells"]
+    contrast_precision: float
+    found: Found | None
+
+
+def _first(known: Survey) -> _Start:
+    noise = np.stack([known.noise] * 2)
+    return _Start((known.reference, known.reference), noise, known.contrast_precision, None)
+
+
+def _after(last: Round, halves: Halves) -> _Start:
+    first, second = (_reference(halves, volume) for volume in last.maps.filtered)
+    return _Start((first, second), last.noise, last.contrast_precision, last.found)
+
+
+def _round(halves: Halves, start: _Start, *, number: int, job: Job) -> Round:
     found, sums, new_noise = [], [], []
     for half, images in enumerate(halves.images):
-        search = halves.searcher.prepare(references[half], noise[half])
+        search = halves.searcher.prepare(start.references[half], start.noise[half])
         name = f"rounds/parts_{number:03d}_{half + 1}"
         label = f"Round {number}, half {half + 1}"
-        poses = search_all(halves.searcher, search, precision, images, job, name=name, label=label)
+        poses = search_all(
+            halves.searcher, search, start.contrast_precision, images, job, name=name, label=label
+        )
         some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
         sample = Found(*(values[some] for values in poses))
         new_noise.append(halves.searcher.calibration(search, images[some], sample).noise)
@@ -146,7 +156,7 @@ def _round(
     joined = Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
     field = box * halves.source.particles.pixel_size
     resolution = resolution_angstrom(jnp.asarray(maps.fsc), threshold=0.143, box_angstrom=field)
-    turned = np.nan if before is None else _turned(joined, before, halves.operators)
+    turned = np.nan if start.found is None else _turned(joined, start.found, halves.operators)
     spread = np.var(joined.scale) - np.mean(joined.scale_variance)
     return Round(
         joined,

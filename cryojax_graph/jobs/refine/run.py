@@ -1,5 +1,6 @@
 """``refine`` from end to end."""
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,16 +60,16 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         look_through(particles.table, particles.images, job)
         halves = divide(particles, job.seed)
         searcher = Searcher(particles, settings)
-        known = survey(searcher, given.reference, particles, job)
+        begin = partial(survey, searcher, given.reference, particles, job)
         shared = Halves(
             searcher,
             source_of(particles, _PADDING),
-            tuple(np.flatnonzero(halves.number == number) for number in (1, 2)),
+            (np.flatnonzero(halves.number == 1), np.flatnonzero(halves.number == 2)),
             symmetry_rotations(config.symmetry),
             int(particles.box * particles.pixel_size / config.low_pass),
             _radius(config, inputs),
         )
-        rounds = refine_rounds(shared, known, most=config.most_rounds, job=job)
+        rounds = refine_rounds(shared, begin, most=config.most_rounds, job=job)
         write_all(rounds[-1], shared, halves, job)
         measure(rounds, shared, job)
     return job.folder
