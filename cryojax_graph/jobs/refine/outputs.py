@@ -43,7 +43,7 @@ def write_all(last: Round, halves: Halves, division: Division, job: Job) -> None
 
 
 def _write_particles(found: Found, halves: Halves, division: Division, job: Job) -> None:
-    order = np.argsort(np.concatenate(halves.images))
+    order = np.argsort(np.concatenate([*halves.folds[0], *halves.folds[1]]))
     sorted_ = Found(*(values[order] for values in found))
     table = halves.source.particles.table
     changes = {

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from cryojax_graph.forward.reconstruct import SliceSums
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.pose.searcher import Found, Searcher
@@ -20,8 +21,8 @@ from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
 from cryojax_graph.metrics.fsc import resolution_angstrom
 from cryojax_graph.poses.reference import Reference, reference_of
 
-# Images of each half from which the power of the noise is told.
-_SAMPLE = 512
+# Images of each fold from which the power of the noise is told.
+_SAMPLE = 128
 # A round that finds less than this more detail and turns images by less has changed nothing.
 _STILL_SHELLS, _STILL_SHARE = 0.5, 0.5
 
@@ -32,7 +33,8 @@ class Halves(NamedTuple):
     Attributes:
         searcher: of all images.
         source: of all images, for reconstruction.
-        images: of either half.
+        folds: images of each fold of either half. An image is compared with a map to which its own
+            fold has not contributed: else it finds its own noise there, in the pose that it had.
         operators: of the point group.
         shared: shells up to which the halves have one map, so that they stay aligned.
         radius: of the sphere that holds the particle, voxels.
@@ -40,7 +42,7 @@ class Halves(NamedTuple):
 
     searcher: Searcher
     source: Source
-    images: tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]]
+    folds: tuple[list[Int[np.ndarray, " n"]], list[Int[np.ndarray, " n"]]]
     operators: Float[np.ndarray, "operators 3 3"]
     shared: int
     radius: float
@@ -50,7 +52,7 @@ class Round(NamedTuple):
     """Outcome of one search and reconstruction.
 
     Attributes:
-        found: poses, images of the first half before those of the second.
+        found: poses, in the order of the folds.
         maps: of the halves.
         noise: power in shells of either half, variance per pixel.
         contrast_precision: of the prior of the contrast.
@@ -89,7 +91,7 @@ def refine_rounds(
     for number in range(1, most + 1):
         kept = folder / f"round_{number:03d}.npz"
         if not kept.exists():
-            start = _after(rounds[-1], halves) if rounds else _first(begin())
+            start = _after(rounds[-1], halves) if rounds else _first(begin(), halves)
             _save(_round(halves, start, number=number, job=job), kept)
         rounds.append(_load(kept))
         last = rounds[-1]
@@ -119,36 +121,32 @@ def views_of(found: Found, images: Int[np.ndarray, " n"]) -> Views:
 class _Start(NamedTuple):
     """What a round begins with."""
 
-    references: tuple[Reference, Reference]
+    references: list[list[Reference]]
     noise: Float[np.ndarray, "halves shells"]
     contrast_precision: float
     found: Found | None
 
 
-def _first(known: Survey) -> _Start:
-    noise = np.stack([known.noise] * 2)
-    return _Start((known.reference, known.reference), noise, known.contrast_precision, None)
+def _first(known: Survey, halves: Halves) -> _Start:
+    references = [[known.reference for _ in half] for half in halves.folds]
+    return _Start(references, np.stack([known.noise] * 2), known.contrast_precision, None)
 
 
 def _after(last: Round, halves: Halves) -> _Start:
-    first, second = (_reference(halves, volume) for volume in last.maps.filtered)
-    return _Start((first, second), last.noise, last.contrast_precision, last.found)
+    references = [[_reference(halves, map_) for map_ in half] for half in last.maps.references]
+    return _Start(references, last.noise, last.contrast_precision, last.found)
 
 
 def _round(halves: Halves, start: _Start, *, number: int, job: Job) -> Round:
-    found, sums, new_noise = [], [], []
-    for half, images in enumerate(halves.images):
-        search = halves.searcher.prepare(start.references[half], start.noise[half])
-        name = f"rounds/parts_{number:03d}_{half + 1}"
-        label = f"Round {number}, half {half + 1}"
-        poses = search_all(
-            halves.searcher, search, start.contrast_precision, images, job, name=name, label=label
+    found, noise, sums = [], [], []
+    for half, folds in enumerate(halves.folds):
+        poses, calibrated, inserted = zip(
+            *(_fold(halves, start, number, half, fold, job) for fold in range(len(folds))),
+            strict=True,
         )
-        some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
-        sample = Found(*(values[some] for values in poses))
-        new_noise.append(halves.searcher.calibration(search, images[some], sample).noise)
-        sums.append(insert_views(halves.source, views_of(poses, images), job=job))
-        found.append(poses)
+        found += poses
+        noise.append(np.mean(calibrated, axis=0))
+        sums.append(list(inserted))
     box = halves.source.particles.box
     maps = solve_apart(
         *sums, box=box, operators=halves.operators, shared=halves.shared, radius=halves.radius
@@ -161,11 +159,33 @@ def _round(halves: Halves, start: _Start, *, number: int, job: Job) -> Round:
     return Round(
         joined,
         maps,
-        np.stack(new_noise),
+        np.stack(noise),
         float(1.0 / max(spread, 0.05**2)),
         float(resolution),
         turned,
     )
+
+
+def _fold(
+    halves: Halves, start: _Start, number: int, half: int, fold: int, job: Job
+) -> tuple[Found, Float[np.ndarray, " shells"], SliceSums]:
+    """Poses of one fold, the noise around them, and the sums over its views."""
+    images = halves.folds[half][fold]
+    searcher, count = halves.searcher, len(halves.folds[half])
+    search = searcher.prepare(start.references[half][fold], start.noise[half])
+    poses = search_all(
+        searcher,
+        search,
+        start.contrast_precision,
+        images,
+        job,
+        name=f"rounds/parts_{number:03d}_{half + 1}_{fold + 1}",
+        label=f"Round {number}, part {half * count + fold + 1} of {2 * count}",
+    )
+    some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
+    sample = Found(*(values[some] for values in poses))
+    noise = searcher.calibration(search, images[some], sample).noise
+    return poses, noise, insert_views(halves.source, views_of(poses, images), job=job)
 
 
 def _reference(halves: Halves, volume: Float[np.ndarray, "n n n"]) -> Reference:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
@@ -17,6 +18,7 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for
 from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.jobs.reconstruct.source import Halves as Division
 from cryojax_graph.jobs.reconstruct.source import divide, source_of
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
 from cryojax_graph.jobs.refine.outputs import measure, write_all
@@ -28,6 +30,8 @@ _SHIFT_SHARE = 1 / 12
 # Elongated particles reach this much farther than a ball with their radius of gyration.
 _REACH = 1.8
 _PADDING, _EDGE = 2, 3.0
+# Parts of a half, each searched with the map of the others.
+_FOLDS = 4
 
 
 class Inputs(NamedTuple):
@@ -64,7 +68,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         shared = Halves(
             searcher,
             source_of(particles, _PADDING),
-            (np.flatnonzero(halves.number == 1), np.flatnonzero(halves.number == 2)),
+            (_folds(halves, 1, job.seed), _folds(halves, 2, job.seed)),
             symmetry_rotations(config.symmetry),
             int(particles.box * particles.pixel_size / config.low_pass),
             _radius(config, inputs),
@@ -117,6 +121,14 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _folds(halves: Division, number: int, seed: int) -> list[Int[np.ndarray, " n"]]:
+    """Random parts of one half, its images in ascending order in each."""
+    images = np.random.default_rng([seed, number]).permutation(
+        np.flatnonzero(halves.number == number)
+    )
+    return [np.sort(part) for part in np.array_split(images, _FOLDS)]
 
 
 def _radius(config: RefineConfig, inputs: Inputs) -> float:
