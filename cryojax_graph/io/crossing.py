@@ -72,13 +72,20 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
 
 
 def _as_typed(columns: Columns, types: dict[str, np.dtype]) -> Columns:
-    """Numbers in the type that they had in their first table."""
+    """Numbers in the type, and text in the width, that they had in their first table."""
+    kinds = {name: types[name].base for name in columns if name in types}
     return {
-        name: values.astype(types[name].base)
-        if name in types and types[name].base.kind in "fiu" and values.dtype.kind in "fiu"
+        name: values.astype(kinds[name])
+        if name in kinds and _fits(values.dtype, kinds[name])
         else values
         for name, values in columns.items()
     }
+
+
+def _fits(own: np.dtype, wanted: np.dtype) -> bool:
+    if wanted.kind in "fiu":
+        return own.kind in "fiu"
+    return own.kind == wanted.kind and own.itemsize <= wanted.itemsize
 
 
 def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:

@@ -258,6 +258,18 @@ def stack_name(path: str) -> str:
     return path + _AS_STACK if path.endswith(".mrc") else path
 
 
+def plain_names(names: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """Image names without the mark for stacks that end in ``.mrc``.
+
+    Args:
+        names: of a column ``rlnImageName``.
+
+    Returns:
+        the names; RELION does not read those that were marked.
+    """
+    return np.array([name.removesuffix(_AS_STACK) for name in names.tolist()], TEXT)
+
+
 def _set_optics(
     optics: StarTable, columns: Columns, label: str, values: Shaped[np.ndarray, " n"]
 ) -> StarTable:
