@@ -84,8 +84,8 @@ def column_text(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, " n"]
 def _texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
     kind = values.dtype.kind
     if kind == "f":
-        digits = ".17g" if values.dtype.itemsize == 8 else ".9g"
-        return [_with_point(format(value, digits)) for value in values.tolist()]
+        # The shortest text that gives the very number again, and never looks like a whole one.
+        return values.astype("U32").tolist()
     if kind in "SU":
         texts = [t.decode("utf-8") if kind == "S" else t for t in np.unique(values).tolist()]
         plain = np.array([quote(text, safe=_SAFE) for text in texts], object)
@@ -93,10 +93,6 @@ def _texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
     return [
         str(value) for value in values.astype(np.int64 if kind == "b" else values.dtype).tolist()
     ]
-
-
-def _with_point(text: str) -> str:
-    return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
 def column_values(

@@ -321,18 +321,27 @@ def as_text(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     """Text of a column as it is written: floats to nine digits, always told from whole numbers.
 
     Args:
-        values: numbers or text.
+        values: numbers or text; numbers that came out of a float32 are written as short as it is.
 
     Returns:
         text.
     """
     if values.dtype.kind == "f":
-        texts = [format(value, ".9g") for value in values.tolist()]
-        return np.array(
-            [f"{text}.0" if text.lstrip("-").isdigit() else text for text in texts], TEXT
-        )
+        return np.array([*map(_with_point, _float_texts(values))], TEXT)
     if values.dtype.kind == "S":
         return np.array([value.decode("utf-8") for value in values.tolist()], TEXT)
     if values.dtype.kind == "b":
         values = values.astype(np.int64)
     return np.array([str(value) for value in values.tolist()], TEXT)
+
+
+def _float_texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if (single == values).all():
+        return single.astype("U32").tolist()
+    return [format(value, ".9g") for value in values.tolist()]
+
+
+def _with_point(text: str) -> str:
+    return f"{text}.0" if text.lstrip("-").isdigit() else text
