@@ -50,7 +50,7 @@ def agreeing_rows(
         difference = rotation_from_euler(first) - rotation_from_euler(second)
         return np.abs(difference).max(axis=(1, 2)) <= _ROTATION
     if first.dtype.kind != "f":
-        return np.equal(first, second)
+        return np.asarray(first == second)
     close = np.isclose(first, second, rtol=_RELATIVE, atol=_ABSOLUTE.get(field, 0.0))
     return close.reshape(len(close), -1).all(axis=1)
 

@@ -7,7 +7,7 @@ changed array prevails over its column.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from jaxtyping import Shaped
@@ -29,6 +29,7 @@ from cryojax_graph.io.particle_table import (
 from cryojax_graph.io.relion import as_text, decode_relion, tables_from_fields
 from cryojax_graph.io.star import StarTable
 
+_Arrays: TypeAlias = Mapping[str, Shaped[np.ndarray, "..."]]
 _KIND, _NAME = "kind", "table_name"
 _WIDTH = {"euler_degrees": (3,), "shift_angstrom": (2,)}
 _WHOLE = ("image_index", "box", "optics_group", "half_set", "class_number")
@@ -46,7 +47,7 @@ def write_particle_arrays(path: str | Path, table: ParticleTable) -> None:
     Raises:
         InputError: the disk refuses.
     """
-    arrays = {
+    arrays: dict[str, Shaped[np.ndarray, ...]] = {
         **canonical_fields(table),
         _KIND: np.array(table.kind),
         _NAME: np.array(table.table_name),
@@ -54,13 +55,13 @@ def write_particle_arrays(path: str | Path, table: ParticleTable) -> None:
         **(_table_arrays("optics/", table.optics) if table.optics else {}),
     }
     for name, other in table.other_tables.items():
-        arrays |= _table_arrays(f"tables/{name}/", other)
+        arrays.update(_table_arrays(f"tables/{name}/", other))
     arrays["image_path"] = np.array(table.image_path.tolist())
     # Columns of one value pack a thousandfold, which readers must take for a bomb.
     write_npz(path, arrays, compress=False)
 
 
-def _table_arrays(prefix: str, table: StarTable) -> Columns:
+def _table_arrays(prefix: str, table: StarTable) -> _Arrays:
     """Columns of a loop, or single values as arrays without a dimension."""
     columns = {prefix + label: _packed(values) for label, values in table.columns.items()}
     return columns if table.loop else {k: v.reshape(()) for k, v in columns.items()}
@@ -98,7 +99,7 @@ def read_particle_arrays(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -
     return restate(_own_table(arrays, len(fields["image_index"]), path), fields)
 
 
-def _checked_fields(arrays: Mapping[str, Shaped[np.ndarray, "..."]], path: str | Path) -> Columns:
+def _checked_fields(arrays: _Arrays, path: str | Path) -> Columns:
     for name in ("image_path", "image_index"):
         if name not in arrays:
             cause = f"it has no array {name}, so it is no table of particle images"
@@ -134,16 +135,14 @@ def _field(
     return values.astype(np.int64 if kinds == "iu" else np.float64)
 
 
-def _own_table(
-    arrays: Mapping[str, Shaped[np.ndarray, "..."]], count: int, path: str | Path
-) -> ParticleTable:
+def _own_table(arrays: _Arrays, count: int, path: str | Path) -> ParticleTable:
     """The table as its program had it."""
     kind, table_name = (_word(arrays, name, path) for name in (_KIND, _NAME))
     if kind not in get_args(Kind):
         cause = f"{kind!r} is none of {', '.join(get_args(Kind))}"
         raise InputError(path, f"array {_KIND}", cause, _REMEDY)
     text = kind == "star"
-    groups: dict[str, Columns] = {}
+    groups: dict[str, dict[str, Shaped[np.ndarray, ...]]] = {}
     for name, values in arrays.items():
         group, _, label = name.partition("/")
         if group == "tables":
@@ -175,21 +174,21 @@ def _own_table(
     )
 
 
-def _word(arrays: Mapping[str, Shaped[np.ndarray, "..."]], name: str, path: str | Path) -> str:
+def _word(arrays: _Arrays, name: str, path: str | Path) -> str:
     values = arrays.get(name)
     if values is None or values.shape != () or values.dtype.kind != "U":
         raise InputError(path, f"array {name}", "it is missing or no single text", _REMEDY)
     return str(values)
 
 
-def _text_columns(columns: Columns, path: str | Path) -> Columns:
+def _text_columns(columns: _Arrays, path: str | Path) -> Columns:
     for label, values in columns.items():
         if values.dtype.kind != "S" or values.ndim > 1:
             raise InputError(path, f"array {label}", "it is no column of text", _REMEDY)
     return {label: as_text(values.reshape(-1)) for label, values in columns.items()}
 
 
-def _star_table(columns: Columns, path: str | Path) -> StarTable:
+def _star_table(columns: _Arrays, path: str | Path) -> StarTable:
     shapes = {values.shape for values in columns.values()}
     if len(shapes) != 1:
         raise InputError(path, f"arrays {', '.join(columns)}", "they differ in length", _REMEDY)
