@@ -105,10 +105,9 @@ def _checked_fields(arrays: _Arrays, path: str | Path) -> Columns:
             cause = f"it has no array {name}, so it is no table of particle images"
             raise InputError(path, "its contents", cause, "name a table of particles")
     count = arrays["image_index"].size
-    fields = {n: _field(n, arrays[n], count, path) for n in CANONICAL if n in arrays}
     if count == 0:
         raise InputError(path, "table", "it holds no rows", "name a table with particles")
-    return fields
+    return {n: _field(n, arrays[n], count, path) for n in CANONICAL if n in arrays}
 
 
 def _field(

@@ -24,7 +24,7 @@ BOX = 320
 
 def angle_degrees(first: ParticleTable, second: ParticleTable) -> float:
     a, b = (rotation_from_euler(t.euler_degrees) for t in (first, second))
-    # Twice the arc sine of half the chord: exact near zero, where the arc cosine of the trace fails.
+    # By the chord: exact near zero, where the arc cosine of the trace fails.
     chord = np.linalg.norm(a - b, axis=(1, 2)) / np.sqrt(8)
     return float(np.rad2deg(2 * np.arcsin(np.clip(chord, 0, 1))).max())
 
@@ -43,7 +43,8 @@ def values_of(first: ParticleTable, second: ParticleTable) -> dict[str, float]:
         found["defocus_angle_degrees"] = float(np.abs(turned - second.defocus_angle_degrees).max())
     for name in ("half_set", "optics_group", "class_number"):
         a, b = getattr(first, name), getattr(second, name)
-        found[f"{name}_different"] = int((a != b).sum()) if a is not None else 0
+        if a is not None and b is not None:
+            found[f"{name}_different"] = int((a != b).sum())
     return {name: float(f"{value:.2g}") for name, value in found.items()}
 
 
