@@ -50,9 +50,9 @@ def agreeing_rows(
         difference = rotation_from_euler(first) - rotation_from_euler(second)
         return np.abs(difference).max(axis=(1, 2)) <= _ROTATION
     if first.dtype.kind != "f":
-        return np.asarray(first == second)
+        return np.asarray(first == second, bool)
     close = np.isclose(first, second, rtol=_RELATIVE, atol=_ABSOLUTE.get(field, 0.0))
-    return close.reshape(len(close), -1).all(axis=1)
+    return np.asarray(close.reshape(len(close), -1).all(axis=1))
 
 
 def restate(table: ParticleTable, fields: _Fields) -> ParticleTable:
@@ -79,6 +79,12 @@ def restate(table: ParticleTable, fields: _Fields) -> ParticleTable:
     differing = {name: rows for name, rows in same.items() if not rows.all()}
     if not differing:
         return table
+    if "pixel_size" in differing and "shift_angstrom" in fields and _shifts_are_in_pixels(table):
+        differing = {
+            "pixel_size": differing["pixel_size"],
+            **differing,
+            "shift_angstrom": np.zeros(len(table), bool),
+        }
     columns, optics = dict(table.columns), table.optics
     if optics is not None and _split_groups(table, differing, fields):
         columns, optics = _regrouped(columns, optics, {**own, **fields})
@@ -116,6 +122,12 @@ def _kept(
     mixed = new.astype(np.result_type(old, new)) if new.dtype.kind in "SU" else new.copy()
     mixed[rows] = old[rows]
     return mixed
+
+
+def _shifts_are_in_pixels(table: ParticleTable) -> bool:
+    """Whether the columns of shifts mean something else once the pixel size is another."""
+    own_scale = "alignments3D/psize_A" if table.kind == "cs" else "rlnOriginXAngst"
+    return own_scale not in table.columns
 
 
 def _split_groups(

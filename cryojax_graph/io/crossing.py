@@ -49,13 +49,14 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
         InputError: box or pixel size are absent, an optics group has a number below 1, or a
             carried column is damaged.
     """
-    table.require("box", "pixel_size")
+    types = read_types(table.other_tables, file=table.source)
+    if not types:
+        table.require("box", "pixel_size")
     fields = canonical_fields(table)
     if table.optics_group is not None and table.optics_group.min() < 1:
         cause = f"{OPTICS_GROUP} {table.optics_group.min()}: RELION counts optics groups from 1"
         raise InputError(table.source, f"table {table.table_name}", cause, "number them from 1")
     fresh = columns_from_fields(fields)
-    types = read_types(table.other_tables, file=table.source)
     carried = {
         name: column_values(values, types.get(name), name=name, file=table.source)
         for label, values in table.columns.items()

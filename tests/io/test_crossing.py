@@ -286,6 +286,24 @@ def test_one_new_pixel_size_for_all_stays_in_the_groups(tmp_path):
     np.testing.assert_allclose(star.pixel_size, [2.5, 2.5, 2.6, 2.6, 2.6, 2.5])
 
 
+def test_shifts_in_pixels_follow_a_new_pixel_size(tmp_path):
+    columns = {k: v for k, v in relion_columns().items() if not k.endswith(("Angst", "sGroup"))}
+    columns["rlnOriginX"] = np.array(["2.00"] * N, TEXT)
+    columns["rlnOriginY"] = np.array(["-1.50"] * N, TEXT)
+    columns["rlnMagnification"] = np.array(["10000"] * N, TEXT)
+    columns["rlnDetectorPixelSize"] = np.array(["1.5"] * N, TEXT)
+    columns["rlnImageSize"] = np.array(["64"] * N, TEXT)
+    path = written_star(tmp_path / "t.star", columns, optics=False)
+    binned = read_cs(through(path, "cs"))
+    binned["blob/psize_A"] *= np.float32(2)
+    binned["blob/shape"] //= np.uint32(2)
+    write_cs(tmp_path / "u.cs", binned)
+    star = read_particles(through(tmp_path / "u.cs", "star"))
+    assert (star.box.tolist(), star.pixel_size.tolist()) == ([32] * N, [3.0] * N)
+    np.testing.assert_allclose(star.shift_angstrom, [[3.0, -2.25]] * N, rtol=1e-6)
+    np.testing.assert_allclose(star.columns["rlnOriginX"].astype(float), 1.0, rtol=1e-6)
+
+
 def multi_columns():
     rng = np.random.default_rng(2)
     kept = {k: v for k, v in cs_columns().items() if not k.startswith("alignments3D/")}

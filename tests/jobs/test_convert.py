@@ -248,7 +248,12 @@ def density():
         ("model", "q.npz", [], "names no form of models; use .cif"),
         ("model", "q.cif", ["--half-precision"], "--half-precision: it is for map files"),
         ("model", "q.cif", ["--model", "9"], "choose one of 1 to 1"),
-        ("sequences", "q.fasta", [], "it holds sequences, which have one form only"),
+        (
+            "sequences",
+            "q.fasta",
+            [],
+            "it holds sequences, and only particle tables, models and maps",
+        ),
     ],
 )
 def test_wrong_combinations_are_refused_with_one_error(

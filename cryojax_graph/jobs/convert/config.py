@@ -72,8 +72,8 @@ def check_options(config: ConvertConfig, kind: FileKind, ending: str) -> None:
             impossible, or the ending names another kind.
     """
     if kind not in _OPTIONS:
-        cause = f"it holds {kind}, which have one form only"
-        raise InputError(config.input, "convert", cause, "name a particle table, model or map")
+        cause = f"it holds {kind}, and only particle tables, models and maps are converted"
+        raise InputError(config.input, "convert", cause, "name one of these")
     if ending not in _ENDINGS[kind]:
         cause = f"the ending {ending!r} names no form of {kind}"
         cause += "" if kind == "particles" else "s"
