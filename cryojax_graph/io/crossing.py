@@ -60,7 +60,7 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
     carried = {
         name: column_values(values, types.get(name), name=name, file=table.source)
         for label, values in table.columns.items()
-        if label.startswith(_CRYOSPARC) and (name := label.removeprefix(_CRYOSPARC))
+        if (name := _cryosparc_name(label))
     }
     known = {name: values for name, values in fresh.items() if name in types} if types else fresh
     base = _as_typed({**known, **carried}, types)
@@ -70,6 +70,11 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
     columns = {name: columns[name] for name in dict.fromkeys(order)}
     columns |= _relion_columns(table, columns if types else {})
     return make_table(table.source, "cs", columns, decode_cryosparc(columns, file=table.source))
+
+
+def _cryosparc_name(label: str) -> str:
+    """Name of the column that a STAR file carries for cryoSPARC; empty for all others."""
+    return label.removeprefix(_CRYOSPARC) if label.startswith(_CRYOSPARC) else ""
 
 
 def _as_typed(columns: Columns, types: dict[str, np.dtype]) -> Columns:
@@ -97,7 +102,7 @@ def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:
     columns = {
         f"{_RELION}{table.table_name}/{label}": _as_bytes(values)
         for label, values in table.columns.items()
-        if not label.startswith(_CRYOSPARC)
+        if not _cryosparc_name(label)
         and not (label in made and made[label].tolist() == values.tolist())
     }
     if table.optics is not None and not (

@@ -117,7 +117,7 @@ def words():
 @SLOW
 @given(
     extra=st.dictionaries(
-        LABELS,
+        LABELS.filter(lambda label: not label.startswith("cs/")),
         st.one_of(
             st.lists(words(), min_size=N, max_size=N),
             st.lists(st.integers(-(10**12), 10**12).map(str), min_size=N, max_size=N),
@@ -417,6 +417,12 @@ def test_damaged_columns_of_cryosparc_are_refused_or_guessed(old, new, words, tm
         return
     with pytest.raises(InputError, match=words):
         write_particles(read_particles(path), tmp_path / "u.cs")
+
+
+def test_a_label_that_is_only_the_prefix_is_a_column_like_others(tmp_path):
+    columns = relion_columns() | {"cs/": np.array(["x"] * N, TEXT)}
+    path = written_star(tmp_path / "t.star", columns)
+    same_star(path, through(path, "cs", "star"))
 
 
 def test_a_group_below_one_and_a_label_with_a_space_are_refused(tmp_path):
