@@ -30,6 +30,7 @@ _ABSOLUTE = {
     "phase_shift_degrees": 5e-5,
 }
 _ROTATION = 2e-6
+_NEW = {"box": "rlnImageSize", "optics_group": OPTICS_GROUP}
 _TOGETHER = {"image_path": ("image_path", "image_index"), "image_index": ()}
 
 
@@ -68,26 +69,12 @@ def restate(table: ParticleTable, fields: _Fields) -> ParticleTable:
     Raises:
         InputError: a new value cannot be read back.
     """
-    own = canonical_fields(table)
-    same = {
-        name: agreeing_rows(name, own[name], values) if name in own else np.zeros(len(values), bool)
-        for name, values in fields.items()
-        if _has_place(table, name, own)
-    }
-    if "image_path" in same:
-        same["image_path"] = same["image_path"] & same["image_index"]
-    differing = {name: rows for name, rows in same.items() if not rows.all()}
+    differing = _differing_rows(table, fields)
     if not differing:
         return table
-    if "pixel_size" in differing and "shift_angstrom" in fields and _shifts_are_in_pixels(table):
-        differing = {
-            "pixel_size": differing["pixel_size"],
-            **differing,
-            "shift_angstrom": np.zeros(len(table), bool),
-        }
     columns, optics = dict(table.columns), table.optics
     if optics is not None and _split_groups(table, differing, fields):
-        columns, optics = _regrouped(columns, optics, {**own, **fields})
+        columns, optics = _regrouped(columns, optics, {**canonical_fields(table), **fields})
         differing = {
             k: v for k, v in differing.items() if k not in (*OPTICS_FIELDS, "optics_group")
         }
@@ -107,9 +94,24 @@ def restate(table: ParticleTable, fields: _Fields) -> ParticleTable:
     return replace(table, columns=columns, optics=optics, **decoded)  # pyright: ignore[reportArgumentType]
 
 
-def _has_place(table: ParticleTable, name: str, own: _Fields) -> bool:
-    """Whether a value is worth a column: RELION before 3.1 had none for the box."""
-    return not (name == "box" and name not in own and table.kind == "star" and not table.optics)
+def _differing_rows(table: ParticleTable, fields: _Fields) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Fields that differ somewhere, each with the rows in which it agrees."""
+    own = canonical_fields(table)
+    # RELION before 3.1 had neither groups nor the box.
+    old_relion = table.kind == "star" and table.optics is None
+    homeless = {name for name, label in _NEW.items() if old_relion and label not in table.columns}
+    same = {
+        name: agreeing_rows(name, own[name], values) if name in own else np.zeros(len(values), bool)
+        for name, values in fields.items()
+        if name not in homeless
+    }
+    if "image_path" in same:
+        same["image_path"] = same["image_path"] & same["image_index"]
+    differing = {name: rows for name, rows in same.items() if not rows.all()}
+    if "pixel_size" in differing and "shift_angstrom" in fields and _shifts_are_in_pixels(table):
+        none = np.zeros(len(table), bool)
+        return {"pixel_size": differing["pixel_size"], **differing, "shift_angstrom": none}
+    return differing
 
 
 def _kept(

@@ -80,6 +80,7 @@ def converted(source: Path, output: Path) -> dict[str, float]:
         raise SystemExit(f"{source} was not converted")
     return {
         "wall_seconds": round(time.monotonic() - began, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_memory_bytes": usage.ru_maxrss * 1024,
         "input_bytes": source.stat().st_size,
         "output_bytes": output.stat().st_size,

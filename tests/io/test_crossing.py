@@ -297,11 +297,15 @@ def test_shifts_in_pixels_follow_a_new_pixel_size(tmp_path):
     binned = read_cs(through(path, "cs"))
     binned["blob/psize_A"] *= np.float32(2)
     binned["blob/shape"] //= np.uint32(2)
+    binned["ctf/exp_group_id"] = np.arange(N, dtype=np.uint32)
     write_cs(tmp_path / "u.cs", binned)
     star = read_particles(through(tmp_path / "u.cs", "star"))
     assert (star.box.tolist(), star.pixel_size.tolist()) == ([32] * N, [3.0] * N)
     np.testing.assert_allclose(star.shift_angstrom, [[3.0, -2.25]] * N, rtol=1e-6)
     np.testing.assert_allclose(star.columns["rlnOriginX"].astype(float), 1.0, rtol=1e-6)
+    # RELION 3.0 has no groups: cryoSPARC's new ones are carried.
+    assert "rlnOpticsGroup" not in star.columns
+    assert star.columns["cs/ctf/exp_group_id"].tolist() == [str(i) for i in range(N)]
 
 
 def multi_columns():
