@@ -38,11 +38,13 @@ class Verb(NamedTuple):
         module: where its config and functions are.
         summary: one line for the list of verbs.
         output: folder when ``-o`` is not given; None for verbs that need it, empty for none.
+        writes_file: ``-o`` names a file, and no folder is made.
     """
 
     module: str
     summary: str
     output: str | None = None
+    writes_file: bool = False
 
 
 VERBS: Mapping[str, Verb] = {
@@ -79,6 +81,11 @@ VERBS: Mapping[str, Verb] = {
         "score the poses of particles against the truth, or against those of another run",
     ),
     "validate model": Verb("cryojax_graph.jobs.validate", "score an atomic model against another"),
+    "convert": Verb(
+        "cryojax_graph.jobs.convert",
+        "write a particle table, model or map in the form that another program reads",
+        writes_file=True,
+    ),
     "demo": Verb(
         "cryojax_graph.jobs.demo",
         "simulate and solve a small real case from data inside the package, in minutes",
@@ -161,6 +168,7 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     from cryojax_graph.jobs.arguments import parse_arguments
     from cryojax_graph.jobs.claim import describe_folder
     from cryojax_graph.jobs.device import select_device, share_cores
+    from cryojax_graph.jobs.options import FileOptions, JobOptions
     from cryojax_graph.jobs.plan import describe_plan
     from cryojax_graph.jobs.relion import exit_marks
 
@@ -169,15 +177,20 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     function = name.replace(" ", "_")
     config_class = getattr(module, f"{name.title().replace(' ', '')}Config")
     config, options = parse_arguments(
-        name, config_class, arguments, summary=verb.summary, output=verb.output
+        name,
+        config_class,
+        arguments,
+        summary=verb.summary,
+        output=verb.output,
+        options_class=FileOptions if verb.writes_file else JobOptions,
     )
     select_device(options.device)
     if options.dry_run:
         print(describe_plan(getattr(module, f"plan_{function}")(config, options=options)))
-        if options.output:
+        if options.output and not verb.writes_file:
             print(describe_folder(Path(options.output), overwrite=options.overwrite))
         return
-    marked = options.pipeline.relion_marks and options.output
+    marked = options.pipeline.relion_marks and options.output and not verb.writes_file
     with exit_marks(Path(options.output)) if marked else nullcontext():
         folder = getattr(module, function)(config, options=options)
     if folder is not None:

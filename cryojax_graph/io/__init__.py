@@ -4,6 +4,7 @@ from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atomic import atomic_file, write_atomically
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.chimerax import write_bild, write_cxc, write_defattr
+from cryojax_graph.io.crossing import lost_in_cryosparc, to_cryosparc, to_relion
 from cryojax_graph.io.cs import read_cs, write_cs
 from cryojax_graph.io.describe import Facts, FileKind, describe, file_kind
 from cryojax_graph.io.describe_arrays import ArrayFacts, describe_arrays
@@ -81,6 +82,7 @@ __all__ = [
     "file_kind",
     "find_residues",
     "frame_atoms",
+    "lost_in_cryosparc",
     "new_particles",
     "open_images",
     "open_stack",
@@ -95,6 +97,8 @@ __all__ = [
     "resolve",
     "select_atoms",
     "subset",
+    "to_cryosparc",
+    "to_relion",
     "with_columns",
     "write_atomically",
     "write_atoms",

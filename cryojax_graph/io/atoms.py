@@ -61,9 +61,25 @@ def read_records(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> AtomRe
     Raises:
         InputError: the file is damaged or holds no atoms.
     """
+    return resolve_altlocs(parse_records(path, limits=limits), file=path)
+
+
+def parse_records(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> AtomRecords:
+    """Read all models and all alternate locations of a file.
+
+    Args:
+        path: PDB or mmCIF file.
+        limits: caps on atoms and unpacked size.
+
+    Returns:
+        atoms as the file lists them.
+
+    Raises:
+        InputError: the file is damaged or holds no atoms.
+    """
     text = read_text(path, limits=limits)
     parse = parse_mmcif if _is_cif(text) else parse_pdb
-    return resolve_altlocs(parse(text, file=path, limits=limits), file=path)
+    return parse(text, file=path, limits=limits)
 
 
 def _is_cif(text: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt64
 
 from cryojax_graph.io.cif_text import TEXT
+from cryojax_graph.io.cryosparc_classes import best_class_alignments
 from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.particle_table import Columns
 from cryojax_graph.io.poses import euler_from_pose_vectors, pose_vectors_from_euler
@@ -31,6 +32,8 @@ _RADIANS = {
     "phase_shift_degrees": "ctf/phase_shift_rad",
 }
 _GROUP = "ctf/exp_group_id"
+_CLASS, _CLASS_2D = "alignments3D/class", "alignments2D/class"
+_UID, _SIGN = "uid", "blob/sign"
 _RANGES = {"voltage_kv": (1e-3, 1e5), "pixel_size": (1e-6, 1e6), "amplitude_contrast": (-1.0, 1.0)}
 _CHECK = "export the particles from cryoSPARC again, or leave the row out"
 
@@ -40,9 +43,11 @@ def decode_cryosparc(
 ) -> dict[str, Shaped[np.ndarray, "n ..."]]:
     """Canonical arrays of cryoSPARC columns.
 
-    Pose vectors become RELION's Euler angles, shifts in pixels of ``alignments3D/psize_A`` become
-    Å, radians become degrees. Half-sets are stated only where both halves occur: cryoSPARC fills
-    ``split`` with one value before it ever splits.
+    cryoSPARC counts groups, classes and halves from 0, the arrays from 1. Pose vectors become
+    RELION's Euler angles, shifts in pixels of ``alignments3D/psize_A`` become Å, radians become
+    degrees. Of poses to several classes, those to the most probable one are taken. Half-sets are
+    stated only where both halves occur: cryoSPARC fills ``split`` with one value before it ever
+    splits.
 
     Args:
         columns: typed columns.
@@ -54,6 +59,7 @@ def decode_cryosparc(
     Raises:
         InputError: a column has a wrong type or shape, or holds a value that is not finite.
     """
+    columns = {**best_class_alignments(columns, file=file), **columns}
     for name in (PATH, INDEX):
         if name not in columns:
             cause = f"it has no column {name}, so it is no table of particle images"
@@ -78,7 +84,10 @@ def decode_cryosparc(
         _refuse_rows((shape[:, 0] != shape[:, 1]) | (shape[:, 0] < 1), shape, _SHAPE, file)
         fields["box"] = shape[:, 0]
     if _GROUP in columns:
-        fields["optics_group"] = _whole(columns, _GROUP, (), file)
+        fields["optics_group"] = _whole(columns, _GROUP, (), file) + 1
+    for name in (_CLASS_2D, _CLASS):
+        if name in columns:
+            fields["class_number"] = _whole(columns, name, (), file) + 1
     if _POSE in columns:
         fields["euler_degrees"] = euler_from_pose_vectors(_real(columns, _POSE, (3,), file))
     pixel = _SHIFT_PIXEL if _SHIFT_PIXEL in columns else _SIMPLE["pixel_size"]
@@ -170,7 +179,7 @@ def encode_cryosparc(
     if "box" in changes:
         columns[_SHAPE] = np.stack([changes["box"]] * 2, axis=1).astype(np.uint32)
     if "optics_group" in changes:
-        columns[_GROUP] = changes["optics_group"].astype(np.uint32)
+        columns[_GROUP] = (changes["optics_group"] - 1).astype(np.uint32)
     if "euler_degrees" in changes:
         vectors = pose_vectors_from_euler(changes["euler_degrees"])
         columns[_POSE] = vectors.astype(np.float32)
@@ -182,7 +191,24 @@ def encode_cryosparc(
             raise ValueError("shifts need a pixel size: cryoSPARC stores them in pixels")
         columns[_SHIFT] = (changes["shift_angstrom"] / pixel[:, None]).astype(np.float32)
         columns[_SHIFT_PIXEL] = pixel
+    # RELION's class 0, of particles that were never classified, has no counterpart.
+    if "class_number" in changes and _POSE in columns and changes["class_number"].min() >= 1:
+        columns[_CLASS] = (changes["class_number"] - 1).astype(np.uint32)
     return columns
+
+
+def columns_from_fields(fields: Mapping[str, Shaped[np.ndarray, "n ..."]]) -> Columns:
+    """cryoSPARC's columns that state some canonical arrays, with identifiers and contrast.
+
+    Args:
+        fields: arrays by field of ``ParticleTable``.
+
+    Returns:
+        typed columns; the sign says light on dark, as RELION's particles are.
+    """
+    columns: Columns = {_UID: make_uids(fields["image_path"], fields["image_index"])}
+    columns = encode_cryosparc(columns, fields)
+    return {**columns, _SIGN: np.ones(len(columns[_UID]), np.float32)}
 
 
 def recreated_columns(
@@ -197,16 +223,14 @@ def recreated_columns(
     Returns:
         names of columns whose values would be the same when encoded anew, to float32 rounding.
     """
-    pixels = {name: columns[name] for name in (_SHIFT_PIXEL,) if name in columns}
-    known = fields.keys() - ({"shift_angstrom"} if not pixels else set())
-    anew = encode_cryosparc(pixels, {name: fields[name] for name in known})
+    anew = columns_from_fields(fields)
     return {name for name in anew.keys() & columns.keys() if _same(anew[name], columns[name])}
 
 
 def _same(first: Shaped[np.ndarray, "n ..."], second: Shaped[np.ndarray, "n ..."]) -> bool:
-    if first.dtype.kind == "f":
-        return first.shape == second.shape and np.allclose(first, second, rtol=1e-5, atol=1e-5)
-    return np.array_equal(first, second)
+    if first.dtype.kind == "f" and second.dtype.kind == "f":
+        return first.shape == second.shape and np.allclose(first, second, rtol=3e-7, atol=1e-6)
+    return first.dtype.kind == second.dtype.kind and np.array_equal(first, second)
 
 
 def make_uids(

@@ -45,7 +45,7 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
     if start[:6] in (MAGIC, CSDAT):
         return "particles"
     if start[:4] == b"PK\x03\x04":
-        return "model" if _is_trajectory(path) else "arrays"
+        return _archive_kind(path)
     suffixes = {suffix.lower() for suffix in Path(path).suffixes}
     if start[208:212] == b"MAP " or suffixes & {".mrc", ".mrcs", ".map", ".ccp4", ".st"}:
         header = parse_header(start[:HEADER_BYTES], file=path, limits=limits)
@@ -59,13 +59,16 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
     return kind
 
 
-def _is_trajectory(path: str | Path) -> bool:
-    """Whether an archive holds coordinates with atoms; of a damaged one, its reader will tell."""
+def _archive_kind(path: str | Path) -> FileKind:
+    """Kind of an archive by the names of its arrays; of a damaged one, its reader will tell."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return "coords.npy" in archive.namelist()
+            names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return True
+        return "model"
+    if {"image_path.npy", "image_index.npy"} <= names:
+        return "particles"
+    return "model" if "coords.npy" in names else "arrays"
 
 
 def _text_kind(text: str) -> FileKind | None:

@@ -232,14 +232,27 @@ def _value_warnings(table: ParticleTable) -> list[str]:
     return warnings
 
 
-def _ignored(table: ParticleTable) -> list[str]:
+def unmodelled(table: ParticleTable) -> list[str]:
+    """Effects of the optics that a table states and that are not modelled.
+
+    Args:
+        table: particles.
+
+    Returns:
+        each in words, with the first column that states it.
+    """
     columns = {**(table.optics.columns if table.optics else {}), **table.columns}
     effects = {}
     for name, effect in _IGNORED.items():
         if name in columns and _is_set(columns[name]):
-            effects[effect] = f"not modelled: {effect} ({name})"
+            effects.setdefault(effect, f"{effect} ({name})")
+    return [*effects.values()]
+
+
+def _ignored(table: ParticleTable) -> list[str]:
     treatment = ctf_treatment(table)
-    return [*effects.values(), *([f"not modelled: {treatment}"] if treatment else [])]
+    effects = [*unmodelled(table), *([treatment] if treatment else [])]
+    return [f"not modelled: {effect}" for effect in effects]
 
 
 def _is_set(values: Shaped[np.ndarray, "n ..."]) -> bool:

@@ -99,12 +99,15 @@ class Parts(NamedTuple):
     parts: Iterable[np.ndarray]
 
 
-def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | Parts]) -> None:
-    """Write arrays to a compressed ``.npz`` file, whole or not at all.
+def write_npz(
+    path: str | Path, arrays: Mapping[str, np.ndarray | Parts], *, compress: bool = True
+) -> None:
+    """Write arrays to an ``.npz`` file, whole or not at all.
 
     Args:
         path: archive to write.
         arrays: arrays of numbers or text by name.
+        compress: pack each array.
 
     Raises:
         InputError: the disk refuses.
@@ -114,7 +117,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | Parts]) -> Non
         for name, array in arrays.items():
             # A member made without a date: equal arrays give equal files.
             member = zipfile.ZipInfo(f"{name}.npy")
-            member.compress_type = zipfile.ZIP_DEFLATED
+            member.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
             with archive.open(member, "w", force_zip64=True) as stream:
                 if isinstance(array, Parts):
                     _write_parts(cast(BufferedIOBase, stream), array)

@@ -96,6 +96,7 @@ class ParticleTable:
         box: edge of the image in pixels.
         optics_group: number of the optics group.
         half_set: 1 or 2.
+        class_number: number of the class, from 1; RELION writes 0 where there is none.
     """
 
     source: str
@@ -120,6 +121,7 @@ class ParticleTable:
     box: Int64[np.ndarray, " n"] | None = None
     optics_group: Int64[np.ndarray, " n"] | None = None
     half_set: Int64[np.ndarray, " n"] | None = None
+    class_number: Int64[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         """Number of particles."""

@@ -14,6 +14,8 @@ from cryojax_graph.io.star import StarTable, integers, numbers
 IMAGE_NAME = "rlnImageName"
 OPTICS_GROUP = "rlnOpticsGroup"
 _DETECTOR, _MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
+# RELION refuses a stack whose name ends in .mrc unless this tells it what the file is.
+_AS_STACK = ":mrcs"
 _CHECK = "correct the value, or leave the row out"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
@@ -30,9 +32,10 @@ _SIMPLE = {
     "pixel_size": "rlnImagePixelSize",
     "box": "rlnImageSize",
     "half_set": "rlnRandomSubset",
+    "class_number": "rlnClassNumber",
     "optics_group": OPTICS_GROUP,
 }
-_OPTICS_FIELDS = (
+OPTICS_FIELDS = (
     "voltage_kv",
     "spherical_aberration_mm",
     "amplitude_contrast",
@@ -90,7 +93,7 @@ def decode_relion(
         return None
 
     for field, label in _SIMPLE.items():
-        whole = field in ("box", "half_set", "optics_group")
+        whole = field in ("box", "half_set", "class_number", "optics_group")
         if (values := column(label, whole=whole)) is not None:
             fields[field] = values
     detector, magnification = column(_DETECTOR), column(_MAGNIFICATION)
@@ -117,6 +120,7 @@ def _image_names(
         number, at, path = text.partition("@")
         # A name without a number is a file of one image.
         number, path = (number, path) if at else ("1", text)
+        path = path.removesuffix(_AS_STACK)
         usable = number.isdecimal() and number.isascii() and len(number) <= 12 and path
         if not usable or int(number) < 1:
             place = row_place(row, table=name, column=IMAGE_NAME)
@@ -220,7 +224,7 @@ def encode_relion(
     columns = dict(columns)
     if "image_path" in changes:
         pairs = zip(changes["image_index"].tolist(), changes["image_path"].tolist(), strict=True)
-        columns[IMAGE_NAME] = np.array([f"{i + 1:06d}@{path}" for i, path in pairs], TEXT)
+        columns[IMAGE_NAME] = np.array([f"{i + 1:06d}@{stack_name(p)}" for i, p in pairs], TEXT)
     if "euler_degrees" in changes:
         for label, values in zip(_ANGLES, changes["euler_degrees"].T, strict=True):
             columns[label] = as_text(values)
@@ -235,11 +239,35 @@ def encode_relion(
         if field == "pixel_size" and label not in columns and _MAGNIFICATION in columns:
             magnification = columns[_MAGNIFICATION].astype(np.float64)
             columns[_DETECTOR] = as_text(values * magnification / 1e4)
-        elif optics is not None and field in _OPTICS_FIELDS and label not in columns:
+        elif optics is not None and field in OPTICS_FIELDS and label not in columns:
             optics = _set_optics(optics, columns, label, values)
         else:
             columns[label] = as_text(values)
     return columns, optics
+
+
+def stack_name(path: str) -> str:
+    """Name of a stack in a STAR file: RELION takes ``.mrc`` for a map unless told otherwise.
+
+    Args:
+        path: of the stack.
+
+    Returns:
+        the path, with ``:mrcs`` behind ``.mrc``, RELION's own mark for the format of a file.
+    """
+    return path + _AS_STACK if path.endswith(".mrc") else path
+
+
+def plain_names(names: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """Image names without the mark for stacks that end in ``.mrc``.
+
+    Args:
+        names: of a column ``rlnImageName``.
+
+    Returns:
+        the names; RELION does not read those that were marked.
+    """
+    return np.array([name.removesuffix(_AS_STACK) for name in names.tolist()], TEXT)
 
 
 def _set_optics(
@@ -271,7 +299,7 @@ def tables_from_fields(
     """
     count = len(fields["image_index"])
     given = fields.get("optics_group", np.ones(count, np.int64))
-    present = [name for name in _OPTICS_FIELDS if name in fields]
+    present = [name for name in OPTICS_FIELDS if name in fields]
     keys = np.stack([given, *(fields[name] for name in present)], axis=1).astype(np.float64)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     # RELION counts groups from 1; a number that stands for two kinds of optics is no name for them.
@@ -293,18 +321,27 @@ def as_text(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     """Text of a column as it is written: floats to nine digits, always told from whole numbers.
 
     Args:
-        values: numbers or text.
+        values: numbers or text; numbers that came out of a float32 are written as short as it is.
 
     Returns:
         text.
     """
     if values.dtype.kind == "f":
-        texts = [format(value, ".9g") for value in values.tolist()]
-        return np.array(
-            [f"{text}.0" if text.lstrip("-").isdigit() else text for text in texts], TEXT
-        )
+        return np.array([*map(_with_point, _float_texts(values))], TEXT)
     if values.dtype.kind == "S":
         return np.array([value.decode("utf-8") for value in values.tolist()], TEXT)
     if values.dtype.kind == "b":
         values = values.astype(np.int64)
     return np.array([str(value) for value in values.tolist()], TEXT)
+
+
+def _float_texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if (single == values).all():
+        return single.astype("U32").tolist()
+    return [format(value, ".9g") for value in values.tolist()]
+
+
+def _with_point(text: str) -> str:
+    return f"{text}.0" if text.lstrip("-").isdigit() else text

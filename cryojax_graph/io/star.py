@@ -18,6 +18,7 @@ from cryojax_graph.io.unpack import read_text
 
 _REPAIR = "correct the file, or write it again with the program that made it"
 _QUOTED = r"^$|^[_#$'\";]|^(?:data_|loop_|save_|stop_|global_)"
+_LABEL = re.compile(r"[\x21-\x7e]+")
 _NEEDS_QUOTES = re.compile(rf"{_QUOTED}|\s", re.IGNORECASE)
 # Searched in a whole column at once: most columns hold nothing that needs a second look.
 _UNUSUAL = re.compile(rf"{_QUOTED}|[^\x21-\x7e\n]", re.IGNORECASE | re.MULTILINE)
@@ -172,6 +173,10 @@ def write_star(path: str | Path, tables: Mapping[str, StarTable], *, comment: st
 
 
 def _format_block(name: str, table: StarTable, comment: str, path: str | Path) -> str:
+    for label in table.columns:
+        if not _LABEL.fullmatch(label):
+            cause = f"{quote(label)} cannot be the label of a column"
+            raise InputError(path, f"table {name}", cause, "use ASCII characters without spaces")
     head = [f"\n# {comment}\n"] if comment else []
     head.append(f"\ndata_{name}\n\n")
     texts = [

@@ -15,7 +15,13 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldNa
 
 
 def parse_arguments(
-    verb: str, config_class: type, arguments: list[str], *, summary: str, output: str | None
+    verb: str,
+    config_class: type,
+    arguments: list[str],
+    *,
+    summary: str,
+    output: str | None,
+    options_class: type[JobOptions] = JobOptions,
 ) -> tuple[Any, JobOptions]:
     """Read the options of one verb.
 
@@ -29,6 +35,7 @@ def parse_arguments(
         arguments: what follows the verb.
         summary: what the verb does.
         output: folder when none is given; None when one must be, empty when none need be.
+        options_class: ``JobOptions``, or ``FileOptions`` for a verb that writes one file.
 
     Returns:
         the verb's config, and the options of the job.
@@ -47,7 +54,7 @@ def parse_arguments(
 
     parts = tuple(
         _with_defaults(kind, main_options(kind) if shorten else _names(kind), defaults)
-        for kind, defaults in ((config_class, config), (JobOptions, job))
+        for kind, defaults in ((config_class, config), (options_class, job))
     )
     parsed = tyro.cli(
         # Inherited, not nested: the fields are one list, those of the last base first, no prefix.
@@ -62,10 +69,11 @@ def parse_arguments(
     values = vars(parsed)
     # An unset shell variable would else make the working directory the job's folder.
     if output != "" and not values["output"].strip():
-        raise InputError("command line", "--output", "its name is empty", "name a folder")
+        what = "folder" if options_class is JobOptions else "file"
+        raise InputError("command line", "--output", "its name is empty", f"name a {what}")
     return (
         config_class(**{name: values[name] for name in _names(config_class)}),
-        JobOptions(**{name: values[name] for name in _names(JobOptions)}),
+        options_class(**{name: values[name] for name in _names(options_class)}),
     )
 
 

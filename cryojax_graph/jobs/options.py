@@ -62,3 +62,21 @@ class JobOptions:
         if not 0 <= self.seed <= LARGEST_SEED:
             cause = f"{self.seed} is not between 0 and {LARGEST_SEED}"
             raise InputError("command line", "--seed", cause, "choose another seed")
+
+
+@dataclass(frozen=True)
+class FileOptions(JobOptions):
+    """Options of a verb that writes one file and makes no folder.
+
+    Args:
+        output: File to write.
+        seed: Of all randomness; here there is none.
+        device: Here the processor does all.
+        overwrite: Replace the file if it is there.
+        dry_run: Print what would be done, how long it takes and how much memory and disk, then
+            stop.
+        verbose: Say more, with tracebacks.
+        pipeline: For programs that run jobs.
+    """
+
+    output: Annotated[str, tyro.conf.arg(aliases=("-o",), metavar="FILE")]

@@ -21,7 +21,20 @@ def read_with_passthrough(path: str | Path, *pieces: Piece) -> ParticleTable:
     """
     table = read_particles(path)
     if table.kind == "cs" and not all(table.has(piece) for piece in pieces):
-        beside = sorted(Path(path).parent.glob("*passthrough*particles*.cs"))
+        beside = passthrough_beside(path)
         table = read_particles(path, passthrough=beside) if beside else table
     table.require(*pieces)
     return table
+
+
+def passthrough_beside(path: str | Path) -> list[Path]:
+    """cryoSPARC's passthrough files of particles beside a table, found by their names.
+
+    Args:
+        path: .cs table.
+
+    Returns:
+        the files, without the table itself.
+    """
+    own = Path(path)
+    return [p for p in sorted(own.parent.glob("*passthrough*particles*.cs")) if p != own]

@@ -64,6 +64,22 @@ def cs_seed(tmp_path) -> bytes:
     return (tmp_path / "seed.cs").read_bytes()
 
 
+def archive_seed(tmp_path) -> bytes:
+    cg.write_particles(particles(tmp_path), tmp_path / "seed.npz")
+    return (tmp_path / "seed.npz").read_bytes()
+
+
+def crossed_seed(tmp_path) -> bytes:
+    """A STAR file that carries the columns of cryoSPARC."""
+    columns = cg.to_cryosparc(particles(tmp_path)).columns
+    own = {name: values for name, values in columns.items() if not name.startswith("relion")}
+    own |= {"blob/sign": np.full(6, -1, np.float32), "ctf/type": np.array([b"a", b"b c"] * 3)}
+    own["alignments3D/weights"] = np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2)
+    cg.write_cs(tmp_path / "seed.cs", own)
+    cg.write_particles(cg.read_particles(tmp_path / "seed.cs"), tmp_path / "seed.star")
+    return (tmp_path / "seed.star").read_bytes()
+
+
 PDB = """\
 HEADER    TEST
 MODEL        1
@@ -136,6 +152,8 @@ FORMATS = {
     "star": (star_seed, "f.star", write_again),
     "star described": (star_seed, "f.star", cg.describe),
     "cs": (cs_seed, "f.cs", write_again),
+    "archive": (archive_seed, "f.npz", write_again),
+    "crossed star": (crossed_seed, "f.star", write_again),
     "cs described": (cs_seed, "f.cs", cg.describe),
     "pdb": (pdb_seed, "f.pdb", cg.read_trajectory),
     "pdb described": (pdb_seed, "f.pdb", cg.describe),

@@ -287,6 +287,7 @@ def test_devices_are_settled_before_any_verb_looks_for_them(verb, tmp_path):
         "validate motion": ["none", "--truth", "none.npz"],
         "validate poses": ["none.star", "--truth", "none.npz"],
         "validate model": ["none.pdb", "--truth", "none.pdb"],
+        "convert": ["none.star"],
         "demo": ["--dry-run"],
     }[verb]
     arguments = [*verb.split(), *needed, "-o", str(tmp_path / "job"), "--device", "cpu"]

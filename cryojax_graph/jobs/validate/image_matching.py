@@ -1,9 +1,7 @@
 """The same images in two particle tables."""
 
-import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +10,7 @@ from jaxtyping import Int64
 
 from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.particle_table import ParticleTable
-
-_UID = "uid"
-# cryoSPARC puts an identifier of 21 digits before the names of files that it imports.
-_IMPORTED = re.compile(r"^\d{21}_")
+from cryojax_graph.jobs.image_identity import IDENTITIES, image_names
 
 
 class MatchedRows(NamedTuple):
@@ -32,19 +27,6 @@ class MatchedRows(NamedTuple):
     true_rows: Int64[np.ndarray, " matched"]
     by: str
     warnings: tuple[str, ...] = ()
-
-
-def image_names(table: ParticleTable) -> list[str]:
-    """Names of the images of a table, as RELION writes them.
-
-    Args:
-        table: particles.
-
-    Returns:
-        for instance ``000001@stack.mrcs``, one for each row.
-    """
-    pairs = zip(table.image_index.tolist(), table.image_path.tolist(), strict=True)
-    return [f"{index + 1:06d}@{path}" for index, path in pairs]
 
 
 def match_images(particles: ParticleTable, truth: ParticleTable) -> MatchedRows | None:
@@ -64,7 +46,7 @@ def match_images(particles: ParticleTable, truth: ParticleTable) -> MatchedRows 
         InputError: an image stands in several rows of ``truth`` and in another number of rows of
             ``particles``, so that nothing tells which belongs to which.
     """
-    for by, keys_of in _IDENTITIES.items():
+    for by, keys_of in IDENTITIES.items():
         keys, true_keys = keys_of(particles), keys_of(truth)
         if not set(keys).isdisjoint(true_keys):
             _refuse_ambiguous(keys, true_keys, particles, truth)
@@ -114,39 +96,6 @@ def match_rows(
             "truth the particles.star of the simulation, whose images have names",
         )
     return MatchedRows(rows, rows, "the number of their row", warnings)
-
-
-def _uids(table: ParticleTable) -> Sequence[Hashable]:
-    values = table.columns.get(_UID)
-    known = table.kind == "cs" and values is not None and values.dtype.kind == "u"
-    return values.tolist() if known and values is not None else ()
-
-
-def _full_names(table: ParticleTable) -> Sequence[Hashable]:
-    return _keys(table, os.path.normpath)
-
-
-def _file_names(table: ParticleTable) -> Sequence[Hashable]:
-    def bare(path: str) -> str:
-        return _IMPORTED.sub("", os.path.basename(path))
-
-    stacks = {os.path.normpath(path) for path in table.image_path.tolist()}
-    # Two stacks of one name in different folders: without these the name says nothing.
-    return _keys(table, bare) if len({bare(path) for path in stacks}) == len(stacks) else ()
-
-
-def _keys(table: ParticleTable, name_of: Callable[[str], str]) -> list[Hashable]:
-    paths, stack = np.unique(table.image_path, return_inverse=True)
-    names = [name_of(path) for path in paths.tolist()]
-    pairs = zip(stack.ravel().tolist(), table.image_index.tolist(), strict=True)
-    return [(names[number], index) for number, index in pairs]
-
-
-_IDENTITIES: dict[str, Callable[[ParticleTable], Sequence[Hashable]]] = {
-    "cryoSPARC's identifiers": _uids,
-    "image names": _full_names,
-    "image names without their folders": _file_names,
-}
 
 
 def _refuse_ambiguous(
