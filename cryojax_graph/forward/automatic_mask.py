@@ -29,7 +29,7 @@ def automatic_mask(
     Args:
         volume: density, protein positive.
         voxel_size: Å.
-        noise: standard deviation of the noise of the low-passed map, see ``low_passed``.
+        noise: standard deviation of the noise of the low-passed map, see ``blur_map``.
         low_pass: resolution, Å.
         extend: how far the mask reaches beyond the surface, Å; at least 3 voxels.
         edge: width of the raised-cosine edge, Å; at least 6 voxels.
@@ -40,7 +40,7 @@ def automatic_mask(
     Raises:
         ValueError: nothing stands out of the noise, or what does fills the box.
     """
-    smooth = low_passed(volume, low_pass, voxel_size=voxel_size)
+    smooth = blur_map(volume, low_pass, voxel_size=voxel_size)
     inside = float(np.median(smooth[smooth > 0.5 * smooth.max()])) if smooth.max() > 0 else 0.0
     core = smooth > max(_LEVEL * inside, _NOISE_LEVEL * noise)
     if inside <= 0 or not core.any():
@@ -48,13 +48,13 @@ def automatic_mask(
     if core.mean() > 0.5:
         raise ValueError(f"{100 * core.mean():.0f} % of the box stands out")
     return soften(
-        large_pieces(core),
+        _large_pieces(core),
         extend=max(extend / voxel_size, 3.0),
         edge=max(edge / voxel_size, 6.0),
     )
 
 
-def low_passed(
+def blur_map(
     volume: Float[np.ndarray, "box box box"], resolution: float, *, voxel_size: float
 ) -> Float[np.ndarray, "box box box"]:
     """A map blurred by a Gaussian that halves amplitudes at a resolution.
@@ -78,15 +78,8 @@ def low_passed(
     return scipy.fft.irfftn(spectrum, s=volume.shape, workers=-1)
 
 
-def large_pieces(core: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
-    """The largest connected piece, and those of at least a tenth of its size.
-
-    Args:
-        core: voxels above the threshold.
-
-    Returns:
-        those of the pieces.
-    """
+def _large_pieces(core: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """The largest connected piece, and those of at least a tenth of its size."""
     labels, _ = scipy.ndimage.label(core)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
