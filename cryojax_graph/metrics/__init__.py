@@ -43,8 +43,8 @@ from cryojax_graph.metrics.shells import (
     ShellSums,
     half_spectrum,
     real_map,
-    shell_numbers,
     shell_sums,
+    spectral_radius,
 )
 
 __all__ = [
@@ -80,7 +80,6 @@ __all__ = [
     "real_map",
     "resolution_angstrom",
     "rmsd_per_image",
-    "shell_numbers",
     "shell_sums",
     "shell_weights",
     "shift_errors",
@@ -88,6 +87,7 @@ __all__ = [
     "sphere_centres",
     "sphere_window",
     "spread_resolution",
+    "spectral_radius",
     "step_deviation",
     "superposed_rmsd_per_image",
 ]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Complex, Float, Key
 
-from cryojax_graph.metrics.shells import half_spectrum, real_map, shell_numbers, shell_sums
+from cryojax_graph.metrics.shells import half_spectrum, real_map, shell_sums, spectral_radius
 
 # Signal leaks across the edge of randomisation through the mask; shells next to it stay as they are.
 _UNTOUCHED = 2
@@ -96,14 +96,14 @@ def randomise_phases(
     Args:
         key: of the noise.
         spectrum: half spectrum of a real map.
-        from_shell: first shell with random phases.
+        from_shell: radius where random phases begin, Fourier voxels.
 
     Returns:
         half spectrum of another real map.
     """
     noise = half_spectrum(np.asarray(jax.random.normal(key, (len(spectrum),) * 3)))
     turned = np.abs(spectrum) * (noise / np.abs(noise))
-    beyond = shell_numbers(len(spectrum)) >= from_shell
+    beyond = spectral_radius(len(spectrum)) >= from_shell
     return np.where(beyond, turned, spectrum).astype(spectrum.dtype)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from cryojax_graph.metrics.shells import shell_numbers
+from cryojax_graph.metrics.shells import spectral_radius
 
 _FEWEST = 4
 
@@ -63,7 +63,7 @@ def mean_amplitudes(
     box, shells = len(spectrum), len(spectrum) // 2 + 1
     column = np.arange(shells)
     twice = np.where((column == 0) | (2 * column == box), 1.0, 2.0)
-    shell = shell_numbers(box).ravel()
+    shell = np.rint(spectral_radius(box)).astype(np.intp).ravel()
     total, count = (
         np.bincount(shell, values.ravel(), minlength=shells)[:shells]
         for values in (np.abs(spectrum) * twice, np.broadcast_to(twice, spectrum.shape))

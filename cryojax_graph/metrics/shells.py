@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 
 
 class ShellSums(NamedTuple):
@@ -59,18 +59,18 @@ def real_map(
     return scipy.fft.irfftn(spectrum, s=(len(spectrum),) * 3, workers=_cores())
 
 
-def shell_numbers(box: int) -> Int[np.ndarray, "box box columns"]:
-    """Nearest shell of every coefficient of a half spectrum.
+def spectral_radius(box: int) -> Float[np.ndarray, "box box columns"]:
+    """Distance of every coefficient of a half spectrum from the origin.
 
     Args:
         box: edge of the map in voxels.
 
     Returns:
-        whole numbers; those above ``box // 2`` lie in the corners.
+        Fourier voxels; the nearest whole number is the shell.
     """
     k = np.fft.fftfreq(box, 1 / box).astype(np.float32) ** 2
     columns = np.arange(box // 2 + 1, dtype=np.float32) ** 2
-    return np.rint(np.sqrt(k[:, None, None] + k[:, None] + columns)).astype(np.int32)
+    return np.sqrt(k[:, None, None] + k[:, None] + columns)
 
 
 def shell_sums(

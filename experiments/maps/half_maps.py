@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 CASES = {
     "heterodimer, 1.4 Å voxels": Case("1a9x", 128, 1.4, 100.0, 3.0),
-    "tetramer, 1.2 Å voxels": Case("1n7g", 128, 1.2, 60.0, 10.0),
+    "tetramer, 1.2 Å voxels": Case("1n7g", 128, 1.2, 60.0, 6.0),
     "lysozyme, 1.0 Å voxels": Case("154l", 96, 1.0, 120.0, 1.0),
 }
 

@@ -20,6 +20,7 @@ from half_maps import CASES, Case, half_maps, read_entry, true_map
 from cryojax_graph.forward import automatic_mask
 from cryojax_graph.io import Map, read_map, write_map
 from cryojax_graph.jobs.map_quality import QualitySettings, assess, sharpened_map
+from cryojax_graph.metrics import half_spectrum, spectral_radius
 
 CURVES = {
     "unmasked": "FourierShellCorrelationUnmaskedMaps",
@@ -34,19 +35,16 @@ GENERAL = {
 }
 
 
-def relion(folder: Path, case: Case, seed: int, guinier_from: float) -> dict[str, Any]:
+def relion(folder: Path, case: Case, seed: int, options: dict[str, float]) -> dict[str, Any]:
     """What relion_postprocess says with one seed."""
     root = folder / f"relion_{seed}"
-    command = ["relion_postprocess", "--i", "half1.mrc", "--i2", "half2.mrc", "--mask", "mask.mrc"]
-    options = {
-        "--o": root.name,
-        "--angpix": case.voxel_size,
-        "--random_seed": seed,
-        "--autob_lowres": guinier_from,
-    }
-    arguments = [str(part) for pair in options.items() for part in pair]
+    values = {"o": root.name, "angpix": case.voxel_size, "random_seed": seed, **options}
+    named = [text for name, value in values.items() for text in (f"--{name}", str(value))]
+    maps = ["--i", "half1.mrc", "--i2", "half2.mrc", "--mask", "mask.mrc"]
+    if "adhoc_bfac" not in options:
+        named.append("--auto_bfac")
     # The exit status speaks of the PDF, which needs Ghostscript; the STAR file tells what counts.
-    subprocess.run([*command, "--auto_bfac", *arguments], cwd=folder, capture_output=True)
+    subprocess.run(["relion_postprocess", *maps, *named], cwd=folder, capture_output=True)
     document = cif.read(str(root.with_suffix(".star")))
     general, table = document.find_block("general"), document.find_block("fsc")
     figures = {name: float(general.find_value(f"_rln{key}")) for name, key in GENERAL.items()}
@@ -57,7 +55,25 @@ def relion(folder: Path, case: Case, seed: int, guinier_from: float) -> dict[str
     return {**figures, **curves, "map": read_map(root.with_suffix(".mrc")).values}
 
 
-def ours(halves: np.ndarray, mask: np.ndarray, case: Case, seed: int, settings: QualitySettings) -> dict:
+def equally_weighted(halves: np.ndarray) -> np.ndarray:
+    """Unmasked curve that counts each coefficient of a half spectrum once, as RELION does.
+
+    Those of the plane kx = 0 are there with their mirror images, so they weigh double.
+    """
+    first, second = (half_spectrum(half).ravel() for half in halves)
+    shells = len(halves[0]) // 2 + 1
+    shell = np.rint(spectral_radius(len(halves[0]))).astype(int).ravel()
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return np.bincount(shell, values, minlength=shells)[:shells]
+
+    powers = [summed(abs(f) ** 2) for f in (first, second)]
+    return summed((first * second.conj()).real) / np.sqrt(powers[0] * powers[1])
+
+
+def ours(
+    halves: np.ndarray, mask: np.ndarray, case: Case, seed: int, settings: QualitySettings
+) -> dict[str, Any]:
     """What this package says with one seed."""
     result = assess(
         jax.random.key(seed), *halves, mask, voxel_size=case.voxel_size, settings=settings
@@ -69,6 +85,8 @@ def ours(halves: np.ndarray, mask: np.ndarray, case: Case, seed: int, settings: 
     return {
         # The last shell above, as RELION tells it.
         "resolution_angstrom": box / shell,
+        "resolution": result.resolution,
+        "fitted_to": result.resolution * 0.9999,
         "b_factor_angstrom2": -(result.guinier.b_factor or 0.0),
         "randomised_from_angstrom": box / (curves.randomised_from or np.inf),
         **{name: getattr(curves, name) for name in CURVES},
@@ -88,8 +106,14 @@ def compare(
     for file, values in (("half1", halves[0]), ("half2", halves[1]), ("mask", mask)):
         size, origin = np.full(3, case.voxel_size), np.zeros(3)
         write_map(folder / f"{file}.mrc", Map(values, size, origin))
-    theirs = [relion(folder, case, seed, settings.guinier_from) for seed in range(1, seeds + 1)]
     own = [ours(halves, mask, case, seed, settings) for seed in range(1, seeds + 1)]
+    theirs = []
+    for seed, run in enumerate(own, 1):
+        # By itself RELION fits up to where its curve first falls to 0, far into the noise.
+        fit = {"autob_lowres": settings.guinier_from, "autob_highres": run["fitted_to"]}
+        theirs.append(relion(folder, case, seed, fit))
+    own_map = {"adhoc_bfac": own[0]["b_factor_angstrom2"], "low_pass": own[0]["resolution"]}
+    same_factor = relion(folder, case, 1, own_map)["map"]
     report: dict[str, Any] = {"case": case._asdict(), "mask_percent": 100 * float(mask.mean())}
     for side, runs in (("relion", theirs), ("ours", own)):
         for key in GENERAL:
@@ -104,7 +128,9 @@ def compare(
         report[f"{curve}_largest_difference"] = round(float(difference.max()), 5)
         report[f"{curve}_at_shell"] = int(difference.argmax()) + 1
         report[f"{curve}_deviation_of_one_seed"] = round(float(deviation.max()), 5)
-    maps = [theirs[0]["map"].ravel(), own[0]["map"].ravel()]
+    once = np.abs(equally_weighted(halves) - theirs[0]["unmasked"])
+    report["unmasked_largest_difference_with_relions_weights"] = float(f"{once.max():.2g}")
+    maps = [same_factor.ravel(), own[0]["map"].ravel()]
     report["sharpened_maps_correlation"] = round(float(np.corrcoef(*maps)[0, 1]), 6)
     report["b_factor_put_in_angstrom2"] = -case.b_factor
     return report
