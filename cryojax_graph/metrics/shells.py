@@ -122,9 +122,7 @@ def _counted(shell: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.bincount(shell, values.ravel(), minlength=len(values))[: len(values)]
 
 
-def _folded_plane(
-    first: np.ndarray, second: np.ndarray, kz: int, work: np.ndarray
-) -> np.ndarray:
+def _folded_plane(first: np.ndarray, second: np.ndarray, kz: int, work: np.ndarray) -> np.ndarray:
     """Re F G* of the planes kz and -kz, summed over the signs of kz and ky."""
     box, total = len(first), work[0]
     # The real part of F G* is the product of their real and imaginary parts, added up.

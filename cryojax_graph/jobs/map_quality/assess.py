@@ -129,9 +129,7 @@ def assess(
         lowest=settings.guinier_from,
         highest=reached,
     )
-    return Quality(
-        curves, cones, guinier, mean, mask, voxel_size, threshold, reached, settings
-    )
+    return Quality(curves, cones, guinier, mean, mask, voxel_size, threshold, reached, settings)
 
 
 def resolution_of(
