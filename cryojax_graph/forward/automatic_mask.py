@@ -75,7 +75,7 @@ def blur_map(
     radius = square[:, None, None] + square[:, None] + columns
     factor = np.exp(np.float32(-np.log(2.0) * resolution**2) * radius)
     spectrum = scipy.fft.rfftn(volume, workers=-1) * factor
-    return scipy.fft.irfftn(spectrum, s=volume.shape, workers=-1)
+    return np.asarray(scipy.fft.irfftn(spectrum, s=volume.shape, workers=-1))
 
 
 def _large_pieces(core: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:

@@ -41,6 +41,7 @@ from cryojax_graph.metrics.local_resolution import (
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
 from cryojax_graph.metrics.shells import (
     ShellSums,
+    first_crossing,
     half_spectrum,
     real_map,
     shell_sums,
@@ -64,6 +65,7 @@ __all__ = [
     "distance_correlation",
     "even_axes",
     "explained_fraction",
+    "first_crossing",
     "fit_b_factor",
     "fourier_shell_correlation",
     "fsc_curves",
@@ -84,10 +86,10 @@ __all__ = [
     "shell_weights",
     "shift_errors",
     "spearman",
+    "spectral_radius",
     "sphere_centres",
     "sphere_window",
     "spread_resolution",
-    "spectral_radius",
     "step_deviation",
     "superposed_rmsd_per_image",
 ]

@@ -15,7 +15,8 @@ class ConicalFsc(NamedTuple):
 
     Attributes:
         axes: unit vectors (x, y, z), evenly over a hemisphere.
-        curves: correlation of each cone, shells 0 … box // 2; 0 where a cone holds nothing.
+        curves: correlation of each cone, shells 0 … box // 2; where the first shells have no
+            coefficient in a cone, that of the whole shell.
     """
 
     axes: Float[np.ndarray, "axes 3"]
@@ -43,10 +44,9 @@ def conical_correlation(
     sums, centres = _direction_sums(first, second)
     around = even_axes(axes)
     inside = np.abs(around @ centres.T) >= np.cos(np.radians(half_angle_degrees))
-    cross, power, other = (inside.astype(np.float64) @ part for part in sums)
-    product = np.sqrt(power) * np.sqrt(other)
-    curves = np.divide(cross, product, out=np.zeros_like(product), where=product > 0)
-    return ConicalFsc(around, curves)
+    whole = _correlation(sums.sum(axis=1))
+    curves = _correlation(inside.astype(np.float64) @ sums)
+    return ConicalFsc(around, np.where(np.isnan(curves), np.nan_to_num(whole), curves))
 
 
 def area_ratio(curves: Float[np.ndarray, "axes shells"]) -> float:
@@ -76,7 +76,15 @@ def even_axes(count: int) -> Float[np.ndarray, "axes 3"]:
     return np.stack([np.sqrt(1 - z**2) * np.cos(turn), np.sqrt(1 - z**2) * np.sin(turn), z], 1)
 
 
-def _direction_sums(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _correlation(sums: Float[np.ndarray, "3 *parts"]) -> Float[np.ndarray, "*parts"]:
+    """NaN where nothing is."""
+    power = np.sqrt(sums[1]) * np.sqrt(sums[2])
+    return np.divide(sums[0], power, out=np.full_like(power, np.nan), where=power > 0)
+
+
+def _direction_sums(
+    first: Complex[np.ndarray, "box box columns"], second: Complex[np.ndarray, "box box columns"]
+) -> tuple[Float[np.ndarray, "3 cells shells"], Float[np.ndarray, "cells 3"]]:
     """Re F G*, |F|² and |G|² by cell of direction and shell, and the cells' centres."""
     box, shells = len(first), len(first) // 2 + 1
     rings, sectors = round(90 / _CELL_DEGREES), round(360 / _CELL_DEGREES)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Complex, Float, Key
 
 from cryojax_graph.metrics.shells import half_spectrum, real_map, shell_sums, spectral_radius
 
-# Signal leaks across the edge of randomisation through the mask; shells next to it stay as they are.
+# The mask carries signal across the edge of randomisation: shells next to it stay as they are.
 _UNTOUCHED = 2
 
 

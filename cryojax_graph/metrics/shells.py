@@ -42,7 +42,7 @@ def half_spectrum(
     Returns:
         what ``numpy.fft.rfftn`` returns, complex64 for a float32 map.
     """
-    return scipy.fft.rfftn(volume, workers=_cores())
+    return np.asarray(scipy.fft.rfftn(volume, workers=_cores()))
 
 
 def real_map(
@@ -56,7 +56,7 @@ def real_map(
     Returns:
         the map.
     """
-    return scipy.fft.irfftn(spectrum, s=(len(spectrum),) * 3, workers=_cores())
+    return np.asarray(scipy.fft.irfftn(spectrum, s=(len(spectrum),) * 3, workers=_cores()))
 
 
 def spectral_radius(box: int) -> Float[np.ndarray, "box box columns"]:
@@ -97,6 +97,30 @@ def shell_sums(
     return ShellSums(*total)
 
 
+def first_crossing(
+    curves: Float[np.ndarray, "*curves shells"], *, threshold: float
+) -> Float[np.ndarray, "*curves"]:
+    """Shell at which each curve first falls below a threshold, interpolated between shells.
+
+    On the host, and for many curves, what ``resolution_angstrom`` is for one: a resolution is the
+    edge of the map divided by this.
+
+    Args:
+        curves: Fourier shell correlation from shell 0, which counts as 1.
+        threshold: the value.
+
+    Returns:
+        shells; the last one where a curve never falls below.
+    """
+    curves = np.concatenate([np.ones_like(curves[..., :1]), curves[..., 1:]], axis=-1)
+    below = curves < threshold
+    shell = below.argmax(axis=-1, keepdims=True)
+    above, under = (np.take_along_axis(curves, s, axis=-1) for s in (shell - 1, shell))
+    fraction = (above - threshold) / np.maximum(above - under, 1e-12)
+    last = curves.shape[-1] - 1
+    return np.where(below.any(axis=-1), (shell - 1 + fraction)[..., 0], last).astype(np.float64)
+
+
 def _blocks(count: int, size: int) -> Iterator[range]:
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
@@ -113,7 +137,8 @@ def _sums_of_planes(first: np.ndarray, second: np.ndarray, planes: range) -> np.
     for kz in planes:
         shell = np.rint(np.sqrt(flat + k[kz])).astype(np.intp).ravel()
         sums[3] += _counted(shell, twice[kz] * twice[:, None] * twice)
-        for row, (a, b) in zip(sums, ((first, second), (first, first), (second, second))):
+        pairs = ((first, second), (first, first), (second, second))
+        for row, (a, b) in zip(sums[:3], pairs, strict=True):
             row += _counted(shell, _folded_plane(a, b, kz, work) * twice)
     return sums
 

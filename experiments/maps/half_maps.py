@@ -1,4 +1,4 @@
-"""Half-maps of known structures: electron density, a B-factor, and white noise apart in each half."""
+"""Half-maps of known structures: density, a B-factor, and white noise of its own in each half."""
 
 import gzip
 import tarfile

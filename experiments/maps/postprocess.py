@@ -3,7 +3,7 @@
 Both get the same half-maps and the same soft mask. Random phases differ by seed, so both sides
 run with several and their means are compared; the spread of one seed is told beside.
 
-    python experiments/maps/postprocess.py --data DATA --work WORK --results expected_postprocess.json
+    python experiments/maps/postprocess.py --data DATA --work WORK --results FILE
 """
 
 import argparse

@@ -13,11 +13,11 @@ from cryojax_graph.metrics import (
     FscCurves,
     GuinierFit,
     conical_correlation,
+    first_crossing,
     fit_b_factor,
     fsc_curves,
     half_spectrum,
     mean_amplitudes,
-    resolution_angstrom,
     shell_weights,
 )
 
@@ -145,8 +145,7 @@ def resolution_of(
     Returns:
         Å; that of the last shell where the curve does not fall below.
     """
-    values = jnp.asarray(curve, jnp.float32)
-    return float(resolution_angstrom(values, threshold=threshold, box_angstrom=box_angstrom))
+    return box_angstrom / float(first_crossing(curve, threshold=threshold))
 
 
 def sharpened_map(

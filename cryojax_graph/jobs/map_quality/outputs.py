@@ -10,7 +10,7 @@ from cryojax_graph.io.mrc import Map, write_map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
-from cryojax_graph.metrics import area_ratio
+from cryojax_graph.metrics import area_ratio, first_crossing
 
 _THRESHOLDS = {"fsc0143": 0.143, "fsc05": 0.5}
 
@@ -92,9 +92,8 @@ def directional_resolution(quality: Quality) -> Float[np.ndarray, " axes"]:
     Returns:
         Å.
     """
-    box = quality.box_angstrom
-    curves = quality.cones.curves
-    return np.array([resolution_of(curve, quality.threshold, box) for curve in curves])
+    crossing = first_crossing(quality.cones.curves, threshold=quality.threshold)
+    return quality.box_angstrom / crossing
 
 
 def _curves(quality: Quality) -> str:
