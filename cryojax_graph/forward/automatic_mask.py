@@ -80,7 +80,8 @@ def blur_map(
 
 def _large_pieces(core: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     """The largest connected piece, and those of at least a tenth of its size."""
-    labels, _ = scipy.ndimage.label(core)
+    labels = np.zeros(core.shape, np.int32)
+    scipy.ndimage.label(core, output=labels)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return (sizes >= _PIECE * sizes.max())[labels] & core
@@ -106,7 +107,7 @@ def soften(
         slice(max(s.start - margin, 0), min(s.stop + margin, n))
         for s, n in zip(found, core.shape, strict=True)
     )
-    distance = scipy.ndimage.distance_transform_edt(~core[near])
+    distance = np.asarray(scipy.ndimage.distance_transform_edt(~core[near]))
     outside = np.clip((distance - extend) / edge, 0.0, 1.0)
     mask = np.zeros(core.shape, np.float32)
     mask[near] = 0.5 + 0.5 * np.cos(np.pi * outside)

@@ -105,7 +105,7 @@ def _direction_sums(
         index = (cell * shells + shell)[kept]
         f, g = first[planes], second[planes]
         for row, (a, b) in zip(sums, ((f, g), (f, f), (g, g)), strict=True):
-            product = (a.real * b.real + a.imag * b.imag) * twice
+            product = np.real(a * np.conj(b)) * twice
             row += np.bincount(index, product[kept], minlength=size)
     return sums.reshape(3, -1, shells), _cell_centres(rings, sectors)
 

@@ -232,14 +232,13 @@ def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
     flat = local.values[half]
     if quality.mask is not None:
         flat = np.where(quality.mask[half] > 0.5, flat, np.nan)
-    reach = (np.arange(2) * (len(flat) - 1) - half) * quality.voxel_size
-    extent = (float(reach[0]), float(reach[1])) * 2
+    low, high = -half * quality.voxel_size, (len(flat) - 1 - half) * quality.voxel_size
     caption = "Central slice across z, inside the mask. Colour surfaces of map.mrc by "
     return histogram, heat_map_figure(
         flat,
         Axis("x, Å"),
         Axis("y, Å"),
-        extent=extent,
+        extent=(low, high, low, high),
         value_title="Å",
         caption=caption + "local_resolution.mrc in ChimeraX with 'color sample'.",
     )
