@@ -199,6 +199,7 @@ def heat_map_figure(
     value_title: str = "",
     symmetric: bool = False,
     caption: str = "",
+    equal_scale: bool = False,
 ) -> str:
     """A matrix as colours.
 
@@ -211,6 +212,7 @@ def heat_map_figure(
         value_title: name and unit of the values.
         symmetric: colours diverge from 0, for correlations and differences.
         caption: what the reader should see in it.
+        equal_scale: one unit is as long on both axes.
 
     Returns:
         HTML.
@@ -227,7 +229,8 @@ def heat_map_figure(
     }
     if symmetric:
         trace["zmid"] = 0
-    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y)}, caption)
+    scale = {"scaleanchor": "x", "scaleratio": 1} if equal_scale else {}
+    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y) | scale}, caption)
 
 
 def sphere_figure(

@@ -87,7 +87,7 @@ def ours(
         "resolution_angstrom": box / shell,
         "resolution": result.resolution,
         "fitted_to": result.resolution * 0.9999,
-        "b_factor_angstrom2": -(result.guinier.b_factor or 0.0),
+        "b_factor_angstrom2": -(result.b_factor or 0.0),
         "randomised_from_angstrom": box / (curves.randomised_from or np.inf),
         **{name: getattr(curves, name) for name in CURVES},
         "map": sharpened_map(result),

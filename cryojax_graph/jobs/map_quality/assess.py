@@ -30,8 +30,8 @@ class Quality(NamedTuple):
     Attributes:
         curves: Fourier shell correlation.
         cones: the same in cones around axes, of the masked maps.
-        guinier: of the mean of the maps.
-        mean: of both maps.
+        guinier: fall-off of the amplitudes of the density; None unless the maps are half-maps.
+        density: mean of two half-maps; the first map where they are none.
         mask: factors from 0 to 1; None where none was used.
         voxel_size: Å.
         threshold: that ``resolution`` was read at.
@@ -41,8 +41,8 @@ class Quality(NamedTuple):
 
     curves: FscCurves
     cones: ConicalFsc
-    guinier: GuinierFit
-    mean: Float[np.ndarray, "box box box"]
+    guinier: GuinierFit | None
+    density: Float[np.ndarray, "box box box"]
     mask: Float[np.ndarray, "box box box"] | None
     voxel_size: float
     threshold: float
@@ -52,7 +52,12 @@ class Quality(NamedTuple):
     @property
     def box_angstrom(self) -> float:
         """Edge of the maps, Å."""
-        return len(self.mean) * self.voxel_size
+        return len(self.density) * self.voxel_size
+
+    @property
+    def b_factor(self) -> float | None:
+        """By which amplitudes fall, Å²; None where it was not fitted."""
+        return None if self.guinier is None else self.guinier.b_factor
 
 
 def find_mask(
@@ -95,6 +100,7 @@ def assess(
     *,
     voxel_size: float,
     threshold: float = 0.143,
+    half_maps: bool = True,
     settings: QualitySettings = _DEFAULT,
 ) -> Quality:
     """Curves, cones and Guinier fit of two maps.
@@ -106,6 +112,8 @@ def assess(
         mask: factors from 0 to 1; None for none.
         voxel_size: Å.
         threshold: of the corrected curve, where resolution is read.
+        half_maps: whether the maps are halves of one set; else the first is held against the
+            second, and no B-factor is fitted.
         settings: the rest.
 
     Returns:
@@ -119,17 +127,19 @@ def assess(
         axes=settings.cone_axes,
         half_angle_degrees=settings.cone_half_angle,
     )
-    mean = 0.5 * (first + second)
-    box_angstrom = len(mean) * voxel_size
+    density = 0.5 * (first + second) if half_maps else first
+    box_angstrom = len(density) * voxel_size
     reached = resolution_of(curves.corrected, threshold, box_angstrom)
-    guinier = fit_b_factor(
-        mean_amplitudes(half_spectrum(mean)),
-        shell_weights(curves.corrected),
-        box_angstrom=box_angstrom,
-        lowest=settings.guinier_from,
-        highest=reached,
-    )
-    return Quality(curves, cones, guinier, mean, mask, voxel_size, threshold, reached, settings)
+    guinier = None
+    if half_maps:
+        guinier = fit_b_factor(
+            mean_amplitudes(half_spectrum(density)),
+            shell_weights(curves.corrected),
+            box_angstrom=box_angstrom,
+            lowest=settings.guinier_from,
+            highest=reached,
+        )
+    return Quality(curves, cones, guinier, density, mask, voxel_size, threshold, reached, settings)
 
 
 def resolution_of(
@@ -160,10 +170,10 @@ def sharpened_map(
     Returns:
         density.
     """
-    fitted = quality.guinier.b_factor or 0.0
+    fitted = quality.b_factor or 0.0
     return np.asarray(
         sharpen(
-            jnp.asarray(quality.mean),
+            jnp.asarray(quality.density),
             jnp.asarray(shell_weights(quality.curves.corrected), jnp.float32),
             b_factor=fitted if b_factor is None else b_factor,
             resolution=quality.resolution,

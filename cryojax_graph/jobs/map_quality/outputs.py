@@ -66,15 +66,15 @@ def _figures(quality: Quality, local: LocalResolution | None) -> dict[str, float
         "cfar": area_ratio(quality.cones.curves),
         "directional_resolution_best_angstrom": float(directions.min()),
         "directional_resolution_worst_angstrom": float(directions.max()),
-        "box_pixels": len(quality.mean),
+        "box_pixels": len(quality.density),
         "voxel_size_angstrom": quality.voxel_size,
     }
     if quality.mask is not None:
         figures["mask_percent"] = 100 * float(quality.mask.mean(dtype=np.float64))
     if curves.randomised_from is not None:
         figures["randomised_from_angstrom"] = box / curves.randomised_from
-    if quality.guinier.b_factor is not None:
-        figures["b_factor_angstrom2"] = quality.guinier.b_factor
+    if quality.b_factor is not None:
+        figures["b_factor_angstrom2"] = quality.b_factor
     if local is not None:
         figures["local_resolution_spheres"] = len(local.spheres)
         for name, share in {"p05": 5, "median": 50, "p95": 95}.items():

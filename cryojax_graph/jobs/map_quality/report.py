@@ -17,9 +17,10 @@ from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
 from cryojax_graph.jobs.map_quality.outputs import directional_resolution
 from cryojax_graph.jobs.report import Highlight, Section, paragraph, table
-from cryojax_graph.metrics import area_ratio
+from cryojax_graph.metrics import GuinierFit, area_ratio
 
 _PREFERRED = 0.5
+_COARSE = 3.0
 _SLICE = 240
 
 
@@ -34,7 +35,7 @@ def in_words(quality: Quality) -> str:
     """
     which = "unmasked" if quality.mask is None else "masked and corrected"
     found = f"Resolution {quality.resolution:.2f} Å ({which} FSC = {quality.threshold:g})"
-    b_factor = quality.guinier.b_factor
+    b_factor = quality.b_factor
     fall = "" if b_factor is None else f"; B-factor {b_factor:.0f} Å²"
     return f"{found}{fall}; cFAR {area_ratio(quality.cones.curves):.2f}."
 
@@ -50,8 +51,8 @@ def quality_highlights(quality: Quality, local: LocalResolution | None) -> list[
         them.
     """
     shown = [Highlight(f"{quality.resolution:.2f} Å", f"at FSC = {quality.threshold:g}")]
-    if quality.guinier.b_factor is not None:
-        shown.append(Highlight(f"{quality.guinier.b_factor:.0f} Å²", "B-factor"))
+    if quality.b_factor is not None:
+        shown.append(Highlight(f"{quality.b_factor:.0f} Å²", "B-factor"))
     shown.append(Highlight(f"{area_ratio(quality.cones.curves):.2f}", "cFAR"))
     if local is not None:
         shown.append(Highlight(f"{np.median(local.spheres):.2f} Å", "median local resolution"))
@@ -77,9 +78,10 @@ def quality_sections(
     sections = [
         Section("Fourier shell correlation", (_curves(quality), _crossings(quality))),
         Section("Mask and map", tuple(_slices(quality, sharpened))),
-        Section("Fall-off of amplitudes", (_guinier(quality),)),
         Section("Resolution by direction", _directions(quality)),
     ]
+    if quality.guinier is not None:
+        sections.insert(2, Section("Fall-off of amplitudes", (_guinier(quality, quality.guinier),)))
     if local is not None:
         sections.append(Section("Local resolution", _local(quality, local)))
     return sections
@@ -132,7 +134,8 @@ def _crossings(quality: Quality) -> str:
 def _slices(quality: Quality, sharpened: np.ndarray | None) -> list[str]:
     outline = None if quality.mask is None else quality.mask > 0.5
     blocks = []
-    for title, values in {"mean of both maps": quality.mean, "map.mrc": sharpened}.items():
+    title = "the first map" if quality.guinier is None else "the mean of the half-maps"
+    for title, values in {title: quality.density, "map.mrc": sharpened}.items():
         if values is not None:
             blocks.append(_grid(values, title, outline))
     return blocks
@@ -157,10 +160,10 @@ def _edge(inside: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
     return inside & ~scipy.ndimage.binary_erosion(inside)
 
 
-def _guinier(quality: Quality) -> str:
-    fit = quality.guinier
-    shown = np.arange(len(fit.plain)) > 0
+def _guinier(quality: Quality, fit: GuinierFit) -> str:
     x = fit.inverse_square
+    # Below, amplitudes tell the shape of the particle and dwarf the rest.
+    shown = x > (1 / (_COARSE * quality.settings.guinier_from)) ** 2
     drawn = [
         Curve("amplitudes", x[shown], fit.plain[shown]),
         Curve("weighted by FSC", x[shown], fit.weighted[shown]),
@@ -240,5 +243,6 @@ def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
         Axis("y, Å"),
         extent=(low, high, low, high),
         value_title="Å",
+        equal_scale=True,
         caption=caption + "local_resolution.mrc in ChimeraX with 'color sample'.",
     )

@@ -95,6 +95,9 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
     threshold = _threshold(config)
     with open_job(config, verb="validate fsc", options=options, inputs=inputs) as job:
         job.log(pair.description)
+        if pair.padded_from is not None:
+            extent = " × ".join(str(n) for n in pair.padded_from[::-1])
+            job.warn(f"The box of {extent} voxels is padded with zeros to a cube, as are outputs")
         mask = _automatic(pair, config) if config.mask == "auto" else given
         keys = jax.random.split(jax.random.key(options.seed))
         quality = assess(
@@ -104,6 +107,7 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
             mask,
             voxel_size=pair.voxel_size,
             threshold=threshold,
+            half_maps=half_maps,
             settings=config.quality,
         )
         for doubt in doubts(pair, quality, half_maps=half_maps):

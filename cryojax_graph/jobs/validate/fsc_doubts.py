@@ -45,7 +45,7 @@ def doubts(pair: MapPair, quality: Quality, *, half_maps: bool) -> list[str]:
             f"cFAR is {ratio:.2f}, below {_PREFERRED:g}: resolution depends on the direction, as "
             "where the particles prefer some orientations"
         )
-    if half_maps and quality.guinier.b_factor is None:
+    if half_maps and quality.b_factor is None:
         found.append(
             "No B-factor was fitted: too few shells lie between "
             f"{quality.settings.guinier_from:g} Å and the resolution. Begin at a lower resolution "

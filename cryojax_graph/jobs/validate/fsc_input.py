@@ -29,6 +29,8 @@ class MapPair(NamedTuple):
         voxel_size: Å.
         origin: of voxel [0, 0, 0], (x, y, z) in Å.
         description: for the log.
+        padded_from: shape of the file's map (z, y, x) where zeros make it a cube; None where it was
+            one.
     """
 
     first: Float[np.ndarray, "box box box"]
@@ -36,6 +38,7 @@ class MapPair(NamedTuple):
     voxel_size: float
     origin: Float[np.ndarray, "3"]
     description: str
+    padded_from: tuple[int, ...] | None = None
 
 
 def read_pair(first: str, second: str, *, voxel_size: float | None) -> MapPair:
@@ -54,21 +57,23 @@ def read_pair(first: str, second: str, *, voxel_size: float | None) -> MapPair:
     """
     _require(first, "map")
     density = read_map(first, voxel_size=voxel_size)
-    size = _cubic(density, first)
+    size, shape = _usable(density, first), density.values.shape
     if _require(second, "map", "model") == "map":
         other = read_map(second, voxel_size=voxel_size)
-        _cubic(other, second)
+        _usable(other, second)
         _refuse_other_grid(density, other, second)
-        values, what = other.values, "two maps"
-        if np.array_equal(density.values, values):
+        if np.array_equal(density.values, other.values):
             cause = f"it holds the very map of {first}"
             raise InputError(second, "its values", cause, "name the other half-map")
+        density, values, what = _cube(density), _cube(other).values, "two maps"
     else:
+        density = _cube(density)
         values = _density_of_file(second, density, size)
         what = "a map and a model"
     box = len(density.values)
+    padded_from = None if len(set(shape)) == 1 else shape
     description = f"{what} of {box}³ voxels of {size:.4g} Å"
-    return MapPair(density.values, values, size, density.origin, description)
+    return MapPair(density.values, values, size, density.origin, description, padded_from)
 
 
 def is_model(path: str) -> bool:
@@ -98,14 +103,15 @@ def read_mask(path: str, pair: MapPair) -> Float[np.ndarray, "box box box"]:
     """
     _require(path, "map")
     mask = read_map(path, voxel_size=pair.voxel_size)
-    if mask.values.shape != pair.first.shape:
-        cause = f"{_extent(mask)} voxels, the maps have {len(pair.first)} along each axis"
+    shape = pair.padded_from or pair.first.shape
+    if mask.values.shape != shape:
+        cause = f"{_extent(mask.values.shape)} voxels, the maps have {_extent(shape)}"
         raise InputError(path, "header", cause, "give a mask of the same box")
     low, high = float(mask.values.min()), float(mask.values.max())
     if low < -_SAME or high > 1 + _SAME or high < 0.5:
         cause = f"they go from {low:.3g} to {high:.3g}"
         raise InputError(path, "its values", cause, "give a mask from 0 (solvent) to 1 (particle)")
-    return np.clip(mask.values, 0.0, 1.0)
+    return np.clip(_cube(mask).values, 0.0, 1.0)
 
 
 def _require(path: str, *kinds: FileKind) -> FileKind:
@@ -116,16 +122,15 @@ def _require(path: str, *kinds: FileKind) -> FileKind:
     return kind
 
 
-def _cubic(density: Map, path: str) -> float:
-    """Voxel size of a map that is a cube of cubes and shows something."""
+def _usable(density: Map, path: str) -> float:
+    """Voxel size of a map of cubic voxels that shows something."""
     size = float(density.voxel_size.mean())
     if np.ptp(density.voxel_size) > _SAME * size:
         cause = f"voxels are not cubes: {density.voxel_size} Å"
         raise InputError(path, "header, cell", cause, "resample the map to one voxel size")
-    if len(set(density.values.shape)) > 1 or min(density.values.shape) < _SMALLEST:
-        cause = f"the box is {_extent(density)} voxels, not a cube"
-        remedy = "pad or cut it, for instance with relion_image_handler --new_box"
-        raise InputError(path, "header", cause, remedy)
+    if min(density.values.shape) < _SMALLEST:
+        cause = f"the box is {_extent(density.values.shape)} voxels"
+        raise InputError(path, "header", cause, f"give a map of {_SMALLEST} voxels or more")
     if not np.ptp(density.values) > 0:
         raise InputError(path, "its values", "all are equal", "give a map of the particle")
     return size
@@ -133,7 +138,8 @@ def _cubic(density: Map, path: str) -> float:
 
 def _refuse_other_grid(density: Map, other: Map, path: str) -> None:
     if density.values.shape != other.values.shape:
-        cause = f"{_extent(other)} voxels, the first map has {_extent(density)}"
+        shapes = (other.values.shape, density.values.shape)
+        cause = "{} voxels, the first map has {}".format(*map(_extent, shapes))
         raise InputError(path, "header", cause, "give two maps of one box")
     size = density.voxel_size[0]
     if abs(other.voxel_size[0] - size) > _SAME * size:
@@ -146,8 +152,17 @@ def _refuse_other_grid(density: Map, other: Map, path: str) -> None:
         raise InputError(path, "header, origin", cause, "resample one map on the grid of the other")
 
 
-def _extent(density: Map) -> str:
-    return " × ".join(str(n) for n in density.values.shape[::-1])
+def _extent(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape[::-1])
+
+
+def _cube(density: Map) -> Map:
+    """The map in the middle of the smallest cube that holds it; the rest is 0."""
+    shape = np.array(density.values.shape)
+    before = (shape.max() - shape) // 2
+    around = np.stack([before, shape.max() - shape - before], axis=1)
+    values = np.pad(density.values, around.tolist())
+    return Map(values, density.voxel_size, density.origin - before[::-1] * density.voxel_size)
 
 
 def _density_of_file(
