@@ -80,6 +80,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.validate",
         "score the poses of particles against the truth, or against those of another run",
     ),
+    "validate fsc": Verb(
+        "cryojax_graph.jobs.validate",
+        "resolution, B-factor and sharpened map of two half-maps; or a map against a model or map",
+    ),
     "validate model": Verb("cryojax_graph.jobs.validate", "score an atomic model against another"),
     "convert": Verb(
         "cryojax_graph.jobs.convert",

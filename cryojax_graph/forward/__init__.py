@@ -17,6 +17,9 @@ How the parts go together:
 - Noise: ``radial_noise_power`` estimates it by shells outside a particle (``outside_disc``),
   ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
   ``whitening_filter`` makes it white.
+- Maps: ``automatic_mask`` finds a soft mask around the particle in the map ``blur_map``;
+  ``soften`` gives any binary one a soft edge; ``sharpen`` weights shells, undoes a B-factor and
+  cuts off at a resolution.
 - How likely an observed image is: ``log_likelihood`` of two half spectra, at a given contrast or at
   the ``optimal_scale``; ``inner_product`` is what both are made of.
 - Many images: ``jax.vmap``, or ``map_images`` and the differentiable ``sum_images``, which keep
@@ -33,6 +36,7 @@ An image with white noise of variance 0.1, and how likely it is:
     score = log_likelihood(half_spectrum, to_spectrum(observed), 0.1)
 """
 
+from cryojax_graph.forward.automatic_mask import automatic_mask, blur_map, soften
 from cryojax_graph.forward.batched import map_images, sum_images
 from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength, transfer_at
 from cryojax_graph.forward.density import density_of_atoms, density_of_gaussians
@@ -73,6 +77,7 @@ from cryojax_graph.forward.noise import (
 )
 from cryojax_graph.forward.project import project_gaussians
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
+from cryojax_graph.forward.sharpening import sharpen
 from cryojax_graph.forward.slices import VolumeSpectrum, slice_at, slice_spectrum, volume_spectrum
 from cryojax_graph.forward.windows import lost_mass, project_groups
 
@@ -81,6 +86,8 @@ __all__ = [
     "GroupPlan",
     "VolumeSpectrum",
     "atom_gaussians",
+    "automatic_mask",
+    "blur_map",
     "contrast_transfer",
     "crop_spectrum",
     "density_of_atoms",
@@ -110,10 +117,12 @@ __all__ = [
     "radial_noise_power",
     "residue_gaussians",
     "sample_noise",
+    "sharpen",
     "shift_image",
     "shift_phase",
     "slice_at",
     "slice_spectrum",
+    "soften",
     "spectrum_multiplicity",
     "sum_images",
     "to_image",

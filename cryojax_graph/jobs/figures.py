@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Num
+from jaxtyping import Bool, Int, Num
 
 from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
 
@@ -18,6 +18,7 @@ Number = float | int
 
 _MANY_POINTS = 3000
 _LEAST_MOTION = 1.0
+_OUTLINE = np.array([255, 140, 0], np.uint8)
 _DIVERGING = ((0, "#2b59c3"), (0.5, "#ffffff"), (1, "#c8423f"))
 
 
@@ -198,6 +199,7 @@ def heat_map_figure(
     value_title: str = "",
     symmetric: bool = False,
     caption: str = "",
+    equal_scale: bool = False,
 ) -> str:
     """A matrix as colours.
 
@@ -210,6 +212,7 @@ def heat_map_figure(
         value_title: name and unit of the values.
         symmetric: colours diverge from 0, for correlations and differences.
         caption: what the reader should see in it.
+        equal_scale: one unit is as long on both axes.
 
     Returns:
         HTML.
@@ -226,7 +229,8 @@ def heat_map_figure(
     }
     if symmetric:
         trace["zmid"] = 0
-    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y)}, caption)
+    scale = {"scaleanchor": "x", "scaleratio": 1} if equal_scale else {}
+    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y) | scale}, caption)
 
 
 def sphere_figure(
@@ -373,6 +377,7 @@ def image_grid(
     captions: Sequence[str] | None = None,
     caption: str = "",
     width: int = 128,
+    outlines: Bool[np.ndarray, "n height width"] | None = None,
 ) -> str:
     """Thumbnails, each stretched to its own range of grey, row 0 of each image at the top.
 
@@ -381,6 +386,7 @@ def image_grid(
         captions: of each image.
         caption: of all.
         width: of each on the page, CSS pixels.
+        outlines: pixels drawn in colour.
 
     Returns:
         HTML.
@@ -388,7 +394,10 @@ def image_grid(
     cells = []
     for i, image in enumerate(images):
         label = html.escape(captions[i]) if captions else ""
-        uri = data_uri(encode_png(grey_levels(image)))
+        pixels = grey_levels(image)
+        if outlines is not None:
+            pixels = np.where(outlines[i][..., None], _OUTLINE, pixels[..., None])
+        uri = data_uri(encode_png(pixels))
         cells.append(
             f'<figure><img src="{uri}" width="{width}" alt="{label or f"image {i + 1}"}">'
             f"<figcaption>{label}</figcaption></figure>"

@@ -1,6 +1,14 @@
 """How close two things are: coordinates, ensembles, maps, latents, poses."""
 
+from cryojax_graph.metrics.conical_fsc import ConicalFsc, area_ratio, conical_correlation, even_axes
 from cryojax_graph.metrics.coordinates import clash_count, lddt_ca, step_deviation
+from cryojax_graph.metrics.corrected_fsc import (
+    FscCurves,
+    correct_correlation,
+    fsc_curves,
+    randomisation_shell,
+    randomise_phases,
+)
 from cryojax_graph.metrics.ensembles import (
     best_constant_structure,
     constant_distortion,
@@ -10,6 +18,12 @@ from cryojax_graph.metrics.ensembles import (
     superposed_rmsd_per_image,
 )
 from cryojax_graph.metrics.fsc import fourier_shell_correlation, resolution_angstrom
+from cryojax_graph.metrics.guinier import (
+    GuinierFit,
+    fit_b_factor,
+    mean_amplitudes,
+    shell_weights,
+)
 from cryojax_graph.metrics.latents import (
     bootstrap_interval,
     distance_correlation,
@@ -17,26 +31,65 @@ from cryojax_graph.metrics.latents import (
     neighbourhood_hit,
     spearman,
 )
+from cryojax_graph.metrics.local_resolution import (
+    cut_out,
+    local_correlation,
+    sphere_centres,
+    sphere_window,
+    spread_resolution,
+)
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
+from cryojax_graph.metrics.shells import (
+    ShellSums,
+    first_crossing,
+    half_spectrum,
+    real_map,
+    shell_sums,
+    spectral_radius,
+)
 
 __all__ = [
+    "ConicalFsc",
+    "FscCurves",
+    "GuinierFit",
     "PoseErrors",
+    "ShellSums",
+    "area_ratio",
     "best_constant_structure",
     "bootstrap_interval",
     "clash_count",
+    "conical_correlation",
     "constant_distortion",
+    "correct_correlation",
+    "cut_out",
     "distance_correlation",
+    "even_axes",
     "explained_fraction",
+    "first_crossing",
+    "fit_b_factor",
     "fourier_shell_correlation",
+    "fsc_curves",
+    "half_spectrum",
     "lddt_ca",
     "leading_direction",
+    "local_correlation",
+    "mean_amplitudes",
     "neighbourhood_hit",
     "pose_errors",
     "principal_floor",
+    "randomisation_shell",
+    "randomise_phases",
+    "real_map",
     "resolution_angstrom",
     "rmsd_per_image",
+    "shell_sums",
+    "shell_weights",
     "shift_errors",
     "spearman",
+    "spectral_radius",
+    "sphere_centres",
+    "sphere_window",
+    "spread_resolution",
     "step_deviation",
     "superposed_rmsd_per_image",
 ]

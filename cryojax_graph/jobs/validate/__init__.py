@@ -1,5 +1,6 @@
 """``validate``: results against the truth, or one result against another."""
 
+from cryojax_graph.jobs.validate.fsc import ValidateFscConfig, plan_validate_fsc, validate_fsc
 from cryojax_graph.jobs.validate.model import (
     ValidateModelConfig,
     plan_validate_model,
@@ -17,12 +18,15 @@ from cryojax_graph.jobs.validate.poses import (
 )
 
 __all__ = [
+    "ValidateFscConfig",
     "ValidateModelConfig",
     "ValidateMotionConfig",
     "ValidatePosesConfig",
+    "plan_validate_fsc",
     "plan_validate_model",
     "plan_validate_motion",
     "plan_validate_poses",
+    "validate_fsc",
     "validate_model",
     "validate_motion",
     "validate_poses",

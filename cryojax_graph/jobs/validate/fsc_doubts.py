@@ -1,0 +1,68 @@
+"""Signs that a resolution is not what it seems."""
+
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.jobs.map_quality import Quality
+from cryojax_graph.jobs.validate.fsc_input import MapPair
+from cryojax_graph.metrics import area_ratio
+
+_PREFERRED = 0.5
+_EMPTY_PERCENT = 5.0
+_TIGHT = 0.2
+
+
+def doubts(pair: MapPair, quality: Quality, *, half_maps: bool) -> list[str]:
+    """What a user should know before believing the figures.
+
+    Args:
+        pair: the maps.
+        quality: what was measured.
+        half_maps: whether the maps are halves of one set.
+
+    Returns:
+        one sentence for each sign.
+    """
+    curve, found = quality.curves.corrected, []
+    if not (curve[1:] < quality.threshold).any():
+        found.append(
+            f"The curve never falls below {quality.threshold:g}: the resolution is limited by "
+            "the voxel size, or the maps are not independent"
+        )
+    if half_maps and (share := _empty_percent(pair.first, pair.second)) > _EMPTY_PERCENT:
+        found.append(
+            f"{share:.0f} % of the voxels are exactly 0 in both half-maps: a mask seems to be on "
+            "them already, which raises the unmasked curve. Give unfiltered half-maps without a "
+            "mask"
+        )
+    if (noise := _mask_correlation(quality)) > _TIGHT:
+        found.append(
+            f"At the resolution told, random phases still correlate by {noise:.2f}: the mask is "
+            "tight. Give a softer or wider one"
+        )
+    if (ratio := area_ratio(quality.cones.curves)) < _PREFERRED:
+        found.append(
+            f"cFAR is {ratio:.2f}, below {_PREFERRED:g}: resolution depends on the direction, as "
+            "where the particles prefer some orientations"
+        )
+    if half_maps and quality.b_factor is None:
+        found.append(
+            "No B-factor was fitted: too few shells lie between "
+            f"{quality.settings.guinier_from:g} Å and the resolution. Begin at a lower resolution "
+            "(--quality.guinier-from), or give --b-factor"
+        )
+    return found
+
+
+def _empty_percent(
+    first: Float[np.ndarray, "box box box"], second: Float[np.ndarray, "box box box"]
+) -> float:
+    return 100 * float(((first == 0) & (second == 0)).mean())
+
+
+def _mask_correlation(quality: Quality) -> float:
+    """Of random phases, in the last shell above the threshold."""
+    below = np.flatnonzero(quality.curves.corrected[1:] < quality.threshold)
+    shell = int(below[0]) if len(below) else len(quality.curves.corrected) - 1
+    start = quality.curves.randomised_from
+    return 0.0 if start is None or shell <= start else float(quality.curves.randomised[shell])

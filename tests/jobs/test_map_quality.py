@@ -1,0 +1,124 @@
+"""Quality of two maps as a job has it: arrays in, arrays out."""
+
+import jax
+import numpy as np
+import pytest
+
+from cryojax_graph.io import InputError
+from cryojax_graph.jobs.map_quality import (
+    QualitySettings,
+    assess,
+    find_mask,
+    local_resolution,
+    sharpened_map,
+)
+from cryojax_graph.metrics import half_spectrum, real_map, spectral_radius
+
+BOX, VOXEL = 64, 2.0
+KEY = jax.random.key(0)
+
+
+def ball(radius: float, edge: float = 4.0) -> np.ndarray:
+    axis = (np.arange(BOX) - BOX // 2) ** 2
+    distance = np.sqrt(axis[:, None, None] + axis[:, None] + axis)
+    return (1 / (1 + np.exp((distance - radius) / edge * 4))).astype(np.float32)
+
+
+def halves(b_factor: float = 100.0, noise: float = 1.0, seed: int = 0) -> np.ndarray:
+    """A lump of density with detail that fades by a B-factor, and noise apart in each half."""
+    random = np.random.default_rng(seed)
+    detail, *drawn = random.standard_normal((3, BOX, BOX, BOX)).astype(np.float32)
+    square = (spectral_radius(BOX) / (BOX * VOXEL)) ** 2
+    inside = ball(16) * (1 + detail)
+    signal = real_map(half_spectrum(inside) * np.exp(-b_factor / 4 * square))
+    return (4 * signal + noise * np.stack(drawn)).astype(np.float32)
+
+
+def test_the_mask_of_half_maps_lies_around_what_they_share():
+    mask = find_mask(*halves(noise=3.0), voxel_size=VOXEL)
+    assert mask[ball(14) > 0.5].min() > 0.9
+    assert not mask[ball(29) < 0.5].any()
+
+
+def test_noise_has_no_mask():
+    noise = np.random.default_rng(0).standard_normal((2, BOX, BOX, BOX)).astype(np.float32)
+    with pytest.raises(ValueError, match="stands out of the noise"):
+        find_mask(*noise, voxel_size=VOXEL)
+
+
+def test_noise_alone_has_no_resolution():
+    noise = np.random.default_rng(1).standard_normal((2, BOX, BOX, BOX)).astype(np.float32)
+    quality = assess(KEY, *noise, ball(18), voxel_size=VOXEL)
+    assert quality.resolution > 16.0
+    assert abs(quality.curves.corrected[12:].mean()) < 0.1
+    assert quality.b_factor is None
+
+
+def test_less_noise_gives_higher_resolution_and_a_b_factor_near_that_put_in():
+    found = [
+        assess(KEY, *halves(noise=n), ball(22), voxel_size=VOXEL) for n in (0.02, 0.5, 3.0)
+    ]
+    resolutions = [quality.resolution for quality in found]
+    assert resolutions == sorted(resolutions)
+    assert resolutions[0] < 4.3
+    assert resolutions[2] > 6.0
+    assert found[0].b_factor == pytest.approx(100.0, abs=10.0)
+
+
+def test_sharpening_brings_amplitudes_back():
+    quality = assess(KEY, *halves(noise=0.02), ball(22), voxel_size=VOXEL)
+    sharpened = sharpened_map(quality)
+    before, after = (abs(half_spectrum(m)) for m in (quality.density, sharpened))
+    radius = spectral_radius(BOX)
+    ends = [abs(radius - shell) < 0.5 for shell in (15, 28)]
+    assert before[ends[1]].mean() < 0.6 * before[ends[0]].mean()
+    assert after[ends[1]].mean() == pytest.approx(after[ends[0]].mean(), rel=0.2)
+    untouched = sharpened_map(quality, b_factor=0.0)
+    assert abs(half_spectrum(untouched))[ends[1]].mean() < after[ends[1]].mean()
+
+
+def test_a_map_against_the_truth_has_no_b_factor():
+    quality = assess(KEY, *halves(), ball(22), voxel_size=VOXEL, threshold=0.5, half_maps=False)
+    assert quality.guinier is None
+    assert quality.b_factor is None
+
+
+def test_local_resolution_finds_the_side_that_is_blurred():
+    first, second = halves(b_factor=20.0, noise=1.0)
+    left = (np.arange(BOX) < BOX // 2)[:, None, None]
+    coarse = spectral_radius(BOX) < BOX * VOXEL / 12.0
+    drawn = np.random.default_rng(5).standard_normal((2, BOX, BOX, BOX)).astype(np.float32)
+    maps = [
+        np.where(left, real_map(half_spectrum(m) * coarse) + n, m).astype(np.float32)
+        for m, n in zip((first, second), drawn, strict=True)
+    ]
+    told = []
+    found = local_resolution(
+        KEY,
+        *maps,
+        ball(20),
+        voxel_size=VOXEL,
+        settings=QualitySettings(local_sampling=16.0),
+        each=lambda done, total: told.append((done, total)),
+    )
+    assert found.values.shape == (BOX,) * 3
+    blurred, sharp = found.values[16, 32, 32], found.values[44, 32, 32]
+    assert blurred > 9.0
+    assert sharp < 5.5
+    assert told[-1] == (len(found.spheres), len(found.spheres))
+    assert found.values[0, 0, 0] == QualitySettings().local_lowest
+
+
+def test_a_mask_without_a_place_for_a_sphere_is_refused():
+    first, second = halves()
+    empty = np.zeros_like(first)
+    with pytest.raises(ValueError, match="no place"):
+        local_resolution(KEY, first, second, empty, voxel_size=VOXEL)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"randomise_below": 1.0}, {"cone_half_angle": 91.0}, {"local_sampling": 0.0}]
+)
+def test_settings_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
+        QualitySettings(**wrong)
