@@ -55,9 +55,7 @@ def test_noise_alone_has_no_resolution():
 
 
 def test_less_noise_gives_higher_resolution_and_a_b_factor_near_that_put_in():
-    found = [
-        assess(KEY, *halves(noise=n), ball(22), voxel_size=VOXEL) for n in (0.02, 0.5, 3.0)
-    ]
+    found = [assess(KEY, *halves(noise=n), ball(22), voxel_size=VOXEL) for n in (0.02, 0.5, 3.0)]
     resolutions = [quality.resolution for quality in found]
     assert resolutions == sorted(resolutions)
     assert resolutions[0] < 4.3

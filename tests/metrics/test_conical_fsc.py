@@ -32,7 +32,7 @@ def test_axes_are_unit_and_even():
     assert (axes[:, 2] > 0).all()
     cosine = abs(axes @ axes.T) - 2 * np.eye(256)
     nearest = np.degrees(np.arccos(cosine.max(axis=1)))
-    assert 4 < nearest.min()
+    assert nearest.min() > 4
     assert nearest.max() < 9
 
 

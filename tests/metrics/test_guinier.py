@@ -41,9 +41,10 @@ def test_the_line_goes_through_the_range_and_no_further():
 
 
 def test_weights_steepen_the_line():
-    weights = np.exp(-np.linspace(0, 2, 25) ** 2 / 4)
+    weights = np.exp(-(np.linspace(0, 2, 25) ** 2) / 4)
     plain, weighted = (
-        fit_b_factor(np.ones(25), w, box_angstrom=48.0, highest=3.0) for w in (1 + 0 * weights, weights)
+        fit_b_factor(np.ones(25), w, box_angstrom=48.0, highest=3.0)
+        for w in (1 + 0 * weights, weights)
     )
     assert weighted.b_factor > plain.b_factor + 10
 

@@ -92,4 +92,3 @@ def test_crossings_are_those_of_the_function_of_jax(values, threshold):
     expected = 1.0 / resolution_angstrom(jnp.asarray(curve), threshold=threshold, box_angstrom=1.0)
     found = first_crossing(np.stack([curve, curve]), threshold=threshold)
     np.testing.assert_allclose(found, [expected, expected], rtol=1e-3)
-

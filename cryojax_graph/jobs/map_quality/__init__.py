@@ -10,18 +10,21 @@ from cryojax_graph.jobs.map_quality.assess import (
     find_mask,
     sharpened_map,
 )
+from cryojax_graph.jobs.map_quality.judge import Judged, judge
 from cryojax_graph.jobs.map_quality.local import LocalResolution, local_resolution
 from cryojax_graph.jobs.map_quality.outputs import write_quality
 from cryojax_graph.jobs.map_quality.report import in_words, quality_highlights, quality_sections
 from cryojax_graph.jobs.map_quality.settings import QualitySettings
 
 __all__ = [
+    "Judged",
     "LocalResolution",
     "Quality",
     "QualitySettings",
     "assess",
     "find_mask",
     "in_words",
+    "judge",
     "local_resolution",
     "quality_highlights",
     "quality_sections",

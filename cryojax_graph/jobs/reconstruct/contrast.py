@@ -1,11 +1,9 @@
 """Whether a map shows a particle that is darker than what is around it."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from cryojax_graph.forward.masks import low_pass_map
+from cryojax_graph.forward import blur_map
 
 # Coarser than any detail, so that it is the particle as a whole that is looked at, Å.
 _COARSE = 25.0
@@ -23,10 +21,5 @@ def are_dark(volume: Float[np.ndarray, "box box box"], voxel_size: float) -> boo
     Returns:
         True where the third moment of the blurred density is negative.
     """
-    return bool(_third_moment(jnp.asarray(volume), voxel_size) < 0)
-
-
-@jax.jit
-def _third_moment(volume: Float[Array, "box box box"], voxel_size: float) -> Float[Array, ""]:
-    blurred = low_pass_map(volume, _COARSE, voxel_size=voxel_size)
-    return jnp.mean((blurred - blurred.mean()) ** 3)
+    blurred = blur_map(volume, _COARSE, voxel_size=voxel_size)
+    return bool(np.mean((blurred - blurred.mean()) ** 3) < 0)

@@ -1,79 +1,90 @@
 """The page of a reconstruction."""
 
 import numpy as np
+from jaxtyping import Float
 
-from cryojax_graph.jobs.figures import Axis, Curve, curves_figure, image_grid
+from cryojax_graph.jobs.figures import Axis, histogram_figure, sphere_figure
 from cryojax_graph.jobs.job import Job
-from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.map_quality import Judged, quality_highlights
 from cryojax_graph.jobs.reconstruct.insertion import Views
-from cryojax_graph.jobs.reconstruct.maps import HalfMaps
-from cryojax_graph.jobs.reconstruct.outputs import resolution
 from cryojax_graph.jobs.reconstruct.source import Halves
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
 
-_CITATIONS = (
+_SHOWN, _NEAREST = 4000, 20
+CITATIONS = (
     "Regularisation: Scheres (2012) J. Struct. Biol. 180, 519–530.",
     "Resolution: Rosenthal & Henderson (2003) J. Mol. Biol. 333, 721–745.",
+    "Correction by random phases: Chen et al. (2013) Ultramicroscopy 135, 24–35.",
 )
 
 
-def reconstruct_report(
-    maps: HalfMaps, views: Views, halves: Halves, particles: ParticleSet, job: Job
-) -> str:
+def reconstruct_report(judged: Judged, views: Views, halves: Halves, job: Job) -> str:
     """The page.
 
     Args:
-        maps: solved.
+        judged: the half-maps.
         views: of all images.
         halves: of every row.
-        particles: the images.
         job: whose page it is.
 
     Returns:
         HTML.
     """
-    finest = resolution(maps.fsc, particles, 0.143)
+    first = int(np.sum(halves.number == 1))
+    origin = "The table names the halves" if halves.given else "The halves were drawn at random"
     return job_page(
         job.manifest,
         title="Map from particle images",
         summary=f"Two independent halves of {len(views.image):,} views, and the map of all.",
         sections=[
-            Section("The map", (_slices(maps.combined),)),
-            Section("How the halves agree", (_agreement(maps, particles), _halves(halves))),
+            *judged.sections(),
+            Section(
+                "Views",
+                (
+                    paragraph(f"{origin}: {first:,} and {len(halves.number) - first:,} views."),
+                    directions_figure(views.rotation),
+                    *_weights(views),
+                ),
+            ),
         ],
         highlights=[
             Highlight(f"{len(views.image):,}", "views"),
-            Highlight(f"{finest:.1f} Å", "the halves agree to (FSC 0.143, no mask)"),
-            Highlight(f"{resolution(maps.fsc, particles, 0.5):.1f} Å", "FSC 0.5"),
+            *quality_highlights(judged.quality, judged.local),
         ],
-        citations=_CITATIONS,
-        commands={},
+        citations=CITATIONS,
+        commands={
+            "map.mrc": "cryojax-graph pose particles.star --reference map.mrc -o pose",
+            "half1.mrc": "cryojax-graph validate fsc half1.mrc half2.mrc -o fsc",
+        },
     )
 
 
-def _slices(volume: np.ndarray) -> str:
-    middle = len(volume) // 2
-    flat = {
-        "slice across z": volume[middle],
-        "slice across y": volume[:, middle],
-        "slice across x": volume[:, :, middle],
-        **{f"sum along {axis}": volume.sum(axis=i) for i, axis in enumerate("zyx")},
-    }
-    return image_grid(np.stack(list(flat.values())), captions=list(flat), width=150)
+def directions_figure(rotation: Float[np.ndarray, "views 3 3"]) -> str:
+    """From where the particle is seen, coloured by how densely.
 
+    Args:
+        rotation: of the views.
 
-def _agreement(maps: HalfMaps, particles: ParticleSet) -> str:
-    frequency = np.arange(len(maps.fsc)) / (particles.box * particles.pixel_size)
-    return curves_figure(
-        [Curve("halves", frequency, maps.fsc)],
-        Axis("frequency, 1/Å"),
-        Axis("Fourier shell correlation", range=(-0.1, 1.02)),
-        levels={"0.143": 0.143, "0.5": 0.5},
-        caption="Within the sphere of the box, without a mask.",
+    Returns:
+        HTML.
+    """
+    some = np.unique(np.linspace(0, len(rotation) - 1, min(_SHOWN, len(rotation))).astype(int))
+    directions = rotation[some, 2]
+    # Neighbours within a fixed cap, beside the number that even coverage would give.
+    cap = np.cos(np.radians(_NEAREST))
+    cosines = np.concatenate([part @ directions.T > cap for part in np.array_split(directions, 8)])
+    density = cosines.mean(axis=1) / (0.5 * (1 - cap))
+    return sphere_figure(
+        directions,
+        density,
+        value_title="density of views",
+        value_range=(0.0, max(2.0, float(np.percentile(density, 99)))),
+        caption=f"From where the images show the particle: views within {_NEAREST}° of each, 1 for "
+        "even coverage. Gaps are directions that the images lack.",
     )
 
 
-def _halves(halves: Halves) -> str:
-    origin = "The table names the halves." if halves.given else "The halves were drawn at random."
-    first = int(np.sum(halves.number == 1))
-    return paragraph(f"{origin} {first:,} and {len(halves.number) - first:,} views.")
+def _weights(views: Views) -> list[str]:
+    if np.ptp(views.weight) == 0:
+        return []
+    return [histogram_figure({"views": views.weight}, Axis("weight"), caption="Of each view.")]

@@ -8,6 +8,7 @@ import numpy as np
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
 from cryojax_graph.jobs.plan import Plan
@@ -54,10 +55,12 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         look_through(particles.table, particles.images, job)
         halves = divide(particles, job.seed)
         maps = _contrasted(_maps(config, inputs, halves, job), config, particles, job)
-        write_maps(maps, particles, job)
+        voxel = particles.pixel_size
+        write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
-        measure(maps, views, halves, particles, job)
-        page = reconstruct_report(maps, views, halves, particles, job)
+        measure(views, halves, particles, job)
+        judged = judge(maps.first, maps.second, voxel_size=voxel, job=job)
+        page = reconstruct_report(judged, views, halves, job)
         job.write_text("report.html", page, "this page")
     return job.folder
 
@@ -80,7 +83,16 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     voxels = (config.padding * box) ** 3 / 2
     return Plan(
         actions=(_described(config, inputs), "compare the halves, and filter the map of both"),
-        outputs=("half1.mrc", "half2.mrc", "map.mrc", "fsc.csv", "particles", "report.html"),
+        outputs=(
+            "half1.mrc",
+            "half2.mrc",
+            "map.mrc",
+            "map_unsharpened.mrc",
+            "mask.mrc",
+            "local_resolution.mrc",
+            "fsc.csv",
+            "report.html",
+        ),
         seconds=8 + 6e-8 * images * box**2 + 3e-7 * voxels,
         memory_bytes=int(5e8 + 60 * voxels),
         disk_bytes=int(5e6 + 12 * box**3 + 300 * images),

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
 from cryojax_graph.jobs.plan import Plan
@@ -18,10 +19,12 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for
 from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.jobs.reconstruct.outputs import write_maps
 from cryojax_graph.jobs.reconstruct.source import Halves as Division
 from cryojax_graph.jobs.reconstruct.source import divide, source_of
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
-from cryojax_graph.jobs.refine.outputs import measure, write_all
+from cryojax_graph.jobs.refine.outputs import measure, write_poses
+from cryojax_graph.jobs.refine.report import refine_report
 from cryojax_graph.jobs.refine.rounds import Halves, refine_rounds
 from cryojax_graph.poses.reference import amplify
 from cryojax_graph.poses.search import plan_search
@@ -74,8 +77,13 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             _radius(config, inputs),
         )
         rounds = refine_rounds(shared, begin, most=config.most_rounds, job=job)
-        write_all(rounds[-1], shared, halves, job)
-        measure(rounds, shared, job)
+        last, voxel = rounds[-1], particles.pixel_size
+        first, second = last.maps.halves
+        write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
+        write_poses(last.found, shared, halves, job)
+        measure(rounds, job)
+        judged = judge(first, second, voxel_size=voxel, job=job)
+        job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
     return job.folder
 
 

@@ -1,0 +1,75 @@
+"""Two half-maps that a job has made, judged as ``validate fsc`` would."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.map_quality.assess import Quality, assess, find_mask, sharpened_map
+from cryojax_graph.jobs.map_quality.local import LocalResolution, local_resolution
+from cryojax_graph.jobs.map_quality.outputs import write_quality
+from cryojax_graph.jobs.map_quality.report import in_words, quality_sections
+from cryojax_graph.jobs.report import Section
+
+
+class Judged(NamedTuple):
+    """What is known of two half-maps.
+
+    Attributes:
+        quality: curves, mask, fall-off of amplitudes, directions.
+        local: resolution from place to place; None where it cannot be told.
+        sharpened: the mean of the maps, weighted by their correlation and sharpened.
+    """
+
+    quality: Quality
+    local: LocalResolution | None
+    sharpened: Float[np.ndarray, "box box box"]
+
+    def sections(self) -> list[Section]:
+        """For the page of the job."""
+        return quality_sections(self.quality, self.local, sharpened=self.sharpened)
+
+
+def judge(
+    first: Float[np.ndarray, "box box box"],
+    second: Float[np.ndarray, "box box box"],
+    *,
+    voxel_size: float,
+    job: Job,
+) -> Judged:
+    """Judge two half-maps, write what was found into the folder of the job, and say it.
+
+    Args:
+        first: half-map, protein positive.
+        second: the other one.
+        voxel_size: Å.
+        job: whose maps they are; without a mask where none can be found, which it is warned of.
+
+    Returns:
+        what was found.
+    """
+    of_phases, of_spheres = jax.random.split(jax.random.key(job.seed))
+    mask = _mask(first, second, voxel_size, job)
+    quality = assess(of_phases, first, second, mask, voxel_size=voxel_size)
+    within = np.ones_like(first) if mask is None else mask
+    local = None
+    try:
+        local = local_resolution(of_spheres, first, second, within, voxel_size=voxel_size)
+    except ValueError as error:
+        job.warn(f"No local resolution: {error}")
+    judged = Judged(quality, local, sharpened_map(quality))
+    write_quality(job, quality, local, origin=np.zeros(3), sharpened=judged.sharpened)
+    job.log(in_words(quality))
+    return judged
+
+
+def _mask(
+    first: Float[np.ndarray, "n n n"], second: Float[np.ndarray, "n n n"], voxel: float, job: Job
+) -> Float[np.ndarray, "n n n"] | None:
+    try:
+        return find_mask(first, second, voxel_size=voxel)
+    except ValueError as error:
+        job.warn(f"No mask was found ({error}): resolution is that of the whole box")
+        return None
