@@ -194,7 +194,7 @@ def ctf_state(table: ParticleTable) -> CtfState:
         flags = _flags(table, name)
         if not _is_set(flags):
             continue
-        if not (np.unique(flags.astype(str)) != "0").all():
+        if any(not _is_set(np.array([flag])) for flag in np.unique(flags)):
             cause = f"only some of the images were {treatment}"
             raise InputError(table.source, name, cause, "reconstruct from one kind at a time")
         return state

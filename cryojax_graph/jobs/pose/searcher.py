@@ -11,9 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.geometry import (
-    matrix_from_euler_degrees,
-)
+from cryojax_graph.io.particle_table import ParticleTable
+from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.settings import REFINED, How, Settings
 from cryojax_graph.poses.band import fourier_band, observe
@@ -76,6 +75,25 @@ class Found(NamedTuple):
     defocus_deviation: Float[np.ndarray, " images"]
 
 
+class Start(NamedTuple):
+    """Poses around which others are sought, of all images of a table.
+
+    Attributes:
+        rotation: matrices.
+        shift: Å.
+    """
+
+    rotation: Float[np.ndarray, "images 3 3"]
+    shift: Float[np.ndarray, "images 2"]
+
+
+def _start_of(table: ParticleTable) -> Start:
+    euler, shift = table.euler_degrees, table.shift_angstrom
+    assert euler is not None
+    assert shift is not None
+    return Start(rotation_from_euler(euler), shift)
+
+
 def sample_of(particles: ParticleSet, most: int) -> Int[np.ndarray, " sample"]:
     """Images spread over the set.
 
@@ -93,9 +111,25 @@ def sample_of(particles: ParticleSet, most: int) -> Int[np.ndarray, " sample"]:
 class Searcher:
     """Images of a set, searched for a reference with the same settings."""
 
-    def __init__(self, particles: ParticleSet, settings: Settings) -> None:
-        """Take images and grids."""
-        self._particles, self._settings = particles, settings
+    def __init__(
+        self,
+        particles: ParticleSet,
+        settings: Settings,
+        start: Start | None = None,
+        *,
+        block: int = _BLOCK,
+    ) -> None:
+        """Take images and grids.
+
+        Args:
+            particles: all images.
+            settings: grids and priors.
+            start: poses around which to search, where the settings say so; those of the table when
+                not given.
+            block: images of one call at most; fewer where calls are to be for few images.
+        """
+        self._block = min(block, len(particles.table))
+        self._particles, self._settings, self._start = particles, settings, start
         self._mesh = data_mesh()
 
     @property
@@ -148,7 +182,7 @@ class Searcher:
             their poses.
         """
         devices = self._mesh.size
-        block = -(-min(_BLOCK, len(self._particles.table)) // devices) * devices
+        block = -(-self._block // devices) * devices
         parts = [
             self._find_block(search, images[start : start + block], block, contrast_precision, how)
             for start in range(0, len(images), block)
@@ -206,11 +240,9 @@ class Searcher:
         fields = (jnp.asarray(f, jnp.float32)[images] for f in self._particles.ctf)
         start = None
         if self.starts_given:
-            euler, shift = table.euler_degrees, table.shift_angstrom
-            assert euler is not None
-            assert shift is not None
-            rotation = jax.vmap(matrix_from_euler_degrees)(jnp.asarray(euler[images], jnp.float32))
-            start = Pose(rotation, jnp.asarray(shift[images], jnp.float32), jnp.ones(len(images)))
+            given = self._start or _start_of(table)
+            rotation, shift = (jnp.asarray(values[images], jnp.float32) for values in given)
+            start = Pose(rotation, shift, jnp.ones(len(images)))
         return _Read(jnp.asarray(self._particles.images.read(images)), CTF(*fields), start)
 
     def _chunk(self) -> int:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.reconstruct import (
     SliceSums,
@@ -47,7 +48,7 @@ def solve_apart(
     box: int,
     operators: Float[np.ndarray, "operators 3 3"],
     shared: int,
-    radius: float,
+    radius: Scalar,
 ) -> HalfSolution:
     """Solve for the maps of two halves.
 
@@ -81,7 +82,7 @@ def _added(*sums: SpectrumSums) -> SpectrumSums:
 
 @partial(jax.jit, static_argnames=("box", "shared"))
 def _maps(
-    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int, radius: float
+    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int, radius: Scalar
 ) -> tuple[Array, Array, Array]:
     """Both halves, unfiltered; all images, filtered; correlation of the halves."""
     both = _added(first, second)
@@ -104,7 +105,7 @@ def _reference(
     *,
     box: int,
     shared: int,
-    radius: float,
+    radius: Scalar,
 ) -> Float[Array, "box box box"]:
     """What the images of a fold are compared with: nothing that they have contributed to."""
     left = SpectrumSums(half.data - fold.data, half.weight - fold.weight, half.smoothed)

@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from cryojax_graph.forward.reconstruct import SliceSums
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
-from cryojax_graph.jobs.pose.searcher import Found, Searcher
+from cryojax_graph.jobs.pose.searcher import Found, Searcher, Start
 from cryojax_graph.jobs.pose.searching import search_all
+from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
 from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
@@ -23,15 +24,20 @@ from cryojax_graph.poses.reference import Reference, reference_of
 
 # Images of each fold from which the power of the noise is told.
 _SAMPLE = 128
-# A round that finds less than this more detail and turns images by less has changed nothing.
-_STILL_SHELLS, _STILL_SHARE = 0.5, 0.5
+# A rotation that is known to this, radians, need not be sought everywhere again.
+_SURE = np.radians(3.0)
+# Rounds have settled when one finds less than this more detail, and turns images by more than this
+# share of what the round before did: what is left is chance, which does not become less.
+_MORE_SHELLS, _CHANCE = 0.5, 0.8
 
 
 class Halves(NamedTuple):
     """What the rounds share.
 
     Attributes:
-        searcher: of all images.
+        searcher: of all images, everywhere.
+        near: settings for a search around a pose.
+        block: images that are searched by one call.
         source: of all images, for reconstruction.
         folds: images of each fold of either half. An image is compared with a map to which its own
             fold has not contributed: else it finds its own noise there, in the pose that it had.
@@ -41,6 +47,8 @@ class Halves(NamedTuple):
     """
 
     searcher: Searcher
+    near: Settings
+    block: int
     source: Source
     folds: tuple[list[Int[np.ndarray, " n"]], list[Int[np.ndarray, " n"]]]
     operators: Float[np.ndarray, "operators 3 3"]
@@ -170,22 +178,45 @@ def _fold(
     halves: Halves, start: _Start, number: int, half: int, fold: int, job: Job
 ) -> tuple[Found, Float[np.ndarray, " shells"], SliceSums]:
     """Poses of one fold, the noise around them, and the sums over its views."""
-    images = halves.folds[half][fold]
-    searcher, count = halves.searcher, len(halves.folds[half])
-    search = searcher.prepare(start.references[half][fold], start.noise[half])
-    poses = search_all(
-        searcher,
-        search,
-        start.contrast_precision,
-        images,
-        job,
-        name=f"rounds/parts_{number:03d}_{half + 1}_{fold + 1}",
-        label=f"Round {number}, part {half * count + fold + 1} of {2 * count}",
-    )
+    images, count = halves.folds[half][fold], len(halves.folds[half])
+    reference, noise = start.references[half][fold], start.noise[half]
+    parts, searched = [], []
+    for kind, searcher, chosen in _searches(halves, start, images):
+        search = searcher.prepare(reference, noise)
+        found = search_all(
+            searcher,
+            search,
+            start.contrast_precision,
+            chosen,
+            job,
+            name=f"rounds/parts_{number:03d}_{half + 1}_{fold + 1}_{kind}",
+            label=f"Round {number}, part {half * count + fold + 1} of {2 * count}, {kind}",
+        )
+        parts.append(found)
+        searched.append(chosen)
+    order = np.argsort(np.concatenate(searched))
+    poses = Found(*(np.concatenate(values)[order] for values in zip(*parts, strict=True)))
+    search = halves.searcher.prepare(reference, noise)
     some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
     sample = Found(*(values[some] for values in poses))
-    noise = searcher.calibration(search, images[some], sample).noise
+    noise = halves.searcher.calibration(search, images[some], sample).noise
     return poses, noise, insert_views(halves.source, views_of(poses, images), job=job)
+
+
+def _searches(
+    halves: Halves, start: _Start, images: Int[np.ndarray, " n"]
+) -> list[tuple[str, Searcher, Int[np.ndarray, " some"]]]:
+    """Images that are sure of their pose are searched around it, the others everywhere."""
+    if start.found is None:
+        return [("everywhere", halves.searcher, images)]
+    order = np.argsort(np.concatenate([*halves.folds[0], *halves.folds[1]]))
+    found = Found(*(values[order] for values in start.found))
+    sure = found.rotation_deviation[images] < _SURE
+    around = Start(found.rotation, found.shift)
+    particles, block = halves.source.particles, halves.block
+    near = Searcher(particles, halves.near, around, block=block)
+    kinds = (("near", near, images[sure]), ("everywhere", halves.searcher, images[~sure]))
+    return [kind for kind in kinds if len(kind[2])]
 
 
 def _reference(halves: Halves, volume: Float[np.ndarray, "n n n"]) -> Reference:
@@ -211,10 +242,9 @@ def _settled(rounds: list[Round], halves: Halves) -> bool:
     if len(rounds) < 3:
         return False
     field = halves.source.particles.box * halves.source.particles.pixel_size
-    last = rounds[-1]
+    before, last = rounds[-2:]
     gained = field / last.resolution - max(field / r.resolution for r in rounds[:-1])
-    still = last.turned < _STILL_SHARE * float(np.median(last.found.rotation_deviation))
-    return gained < _STILL_SHELLS and still
+    return gained < _MORE_SHELLS and last.turned > _CHANCE * before.turned
 
 
 def _save(done: Round, path: Path) -> None:

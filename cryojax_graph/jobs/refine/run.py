@@ -33,8 +33,10 @@ _SHIFT_SHARE = 1 / 12
 # Elongated particles reach this much farther than a ball with their radius of gyration.
 _REACH = 1.8
 _PADDING, _EDGE = 2, 3.0
-# Parts of a half, each searched with the map of the others.
-_FOLDS = 4
+# How far from a pose that is sure others are tried.
+_NEAR_DEGREES, _NEAR_PIXELS = 10.0, 3.0
+# Parts of a half, each searched with the map of the others, and images of one call.
+_FOLDS, _BLOCK = 4, 64
 
 
 class Inputs(NamedTuple):
@@ -66,10 +68,13 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
         halves = divide(particles, job.seed)
-        searcher = Searcher(particles, settings)
+        block = min(_BLOCK, -(-len(particles.table) // (2 * _FOLDS)))
+        searcher = Searcher(particles, settings, block=block)
         begin = partial(survey, searcher, given.reference, particles, job)
         shared = Halves(
             searcher,
+            _near(config, inputs),
+            block,
             source_of(particles, _PADDING),
             (_folds(halves, 1, job.seed), _folds(halves, 2, job.seed)),
             symmetry_rotations(config.symmetry),
@@ -129,6 +134,18 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _near(config: RefineConfig, inputs: Inputs) -> Settings:
+    """Grids around a pose."""
+    particles, _, settings = inputs
+    return settings_for(
+        settings.config,
+        field=particles.box * particles.pixel_size,
+        shift_range=_NEAR_PIXELS * particles.pixel_size,
+        within_degrees=_NEAR_DEGREES,
+        symmetry=config.symmetry,
+    )
 
 
 def _folds(halves: Division, number: int, seed: int) -> list[Int[np.ndarray, " n"]]:

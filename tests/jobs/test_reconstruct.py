@@ -1,0 +1,266 @@
+"""``reconstruct`` from end to end on a small set with known poses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cryojax_graph.forward.ctf import CTF, contrast_transfer
+from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.io import (
+    read_map,
+    read_particles,
+    with_columns,
+    write_particles,
+)
+from cryojax_graph.io.atoms import read_atoms, write_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.particle_table import subset
+from cryojax_graph.io.stacks import open_stack, write_stack
+from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.options import JobOptions, PipelineOptions
+from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
+from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+
+IMAGES, BOX, PIXEL = 400, 36, 3.0
+
+
+class Case(NamedTuple):
+    particles: Path
+    density: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Case:
+    folder = tmp_path_factory.mktemp("reconstruct") / "simulated"
+    model = folder.parent / "model.pdb"
+    write_atoms(model, read_demo_molecule()[0])
+    config = SimulateConfig(
+        input=str(model), images=IMAGES, box=BOX, pixel_size=PIXEL, snr=1.0, shift_sigma=6.0
+    )
+    simulate(config, options=JobOptions(output=str(folder), seed=1))
+    # The halves of the simulation are not asked for here.
+    table = read_particles(folder / "particles.star")
+    columns = {k: v for k, v in table.columns.items() if k != "rlnRandomSubset"}
+    table = replace(table, columns=columns, half_set=None)
+    write_particles(table, folder / "particles.star")
+    positions = jnp.asarray(read_atoms(folder / "reference.cif").positions, jnp.float32)
+    n = len(positions)
+    density = density_of_gaussians(
+        positions, jnp.ones(n), jnp.full(n, 2.4), box=BOX, voxel_size=PIXEL
+    )
+    return Case(folder / "particles.star", np.asarray(density))
+
+
+def run(particles: Path, folder: Path, **changes) -> tuple[Path, dict, dict]:
+    config = ReconstructConfig(str(particles), **changes)
+    job = reconstruct(config, options=JobOptions(output=str(folder)))
+    read = (json.loads((job / f"{name}.json").read_text()) for name in ("metrics", "manifest"))
+    return job, *read
+
+
+def changed(case: Case, folder: Path, columns: dict, images: np.ndarray | None = None) -> Path:
+    """A copy of the particles beside their stack, with other columns."""
+    folder.mkdir()
+    table = with_columns(read_particles(case.particles), columns)
+    stack = case.particles.parent / "particles.mrcs"
+    pixels = open_stack(stack).read(np.arange(IMAGES)) if images is None else images
+    write_stack(folder / "particles.mrcs", pixels, pixel_size=PIXEL)
+    write_particles(table, folder / "particles.star")
+    return folder / "particles.star"
+
+
+def agreement(folder: Path, density: np.ndarray) -> float:
+    """Correlation of the mean of the halves with the truth between 25 and 9 Å."""
+    both = sum(read_map(folder / f"half{n}.mrc").values for n in (1, 2))
+    k = np.fft.fftfreq(BOX) * BOX
+    square = k[:, None, None] ** 2 + k[:, None] ** 2 + k[: BOX // 2 + 1] ** 2
+    band = (square > (BOX * PIXEL / 25) ** 2) & (square < (BOX * PIXEL / 9) ** 2)
+    first, second = (np.fft.rfftn(volume)[band] for volume in (both, density))
+    overlap = (first * second.conj()).real.sum()
+    return float(overlap / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+@pytest.fixture(scope="module")
+def solved(case, tmp_path_factory):
+    return run(case.particles, tmp_path_factory.mktemp("solved") / "job")
+
+
+def test_the_particle_is_found(case, solved):
+    folder, metrics, manifest = solved
+    assert agreement(folder, case.density) > 0.9
+    assert metrics["images"] == metrics["views"] == metrics["effective_views"] == IMAGES
+    assert metrics["inverted"] == 0
+    assert metrics["resolution_fsc0143_angstrom"] < 12
+    assert not [text for text in manifest["warnings"] if "dark" in text]
+    expected = {"half1.mrc", "half2.mrc", "map.mrc", "map_unsharpened.mrc", "mask.mrc", "fsc.csv"}
+    assert expected <= {path.name for path in folder.iterdir()}
+    assert "Fourier shell correlation" in (folder / "report.html").read_text()
+    assert read_map(folder / "map.mrc").voxel_size.tolist() == [PIXEL] * 3
+
+
+def test_halves_are_drawn_once_and_then_kept(case, solved, tmp_path):
+    table = read_particles(solved[0] / "particles.star")
+    assert abs(int(np.sum(table.half_set == 1)) - IMAGES // 2) <= 1
+    again = changed(case, tmp_path / "halves", {"half_set": table.half_set})
+    folder, _, _ = run(again, tmp_path / "job")
+    assert not (folder / "particles.star").exists()
+    for name in ("half1.mrc", "half2.mrc"):
+        first, second = (read_map(job / name).values for job in (folder, solved[0]))
+        np.testing.assert_allclose(first, second, atol=1e-4 * np.abs(second).max())
+
+
+@pytest.mark.parametrize("mistake", ["shift", "hand", "ctf"])
+def test_a_wrong_sign_costs_the_map(case, tmp_path, mistake):
+    table = read_particles(case.particles)
+    columns = {
+        "shift": {"shift_angstrom": -3 * table.shift_angstrom},
+        # The same views seen from the other side are those of the mirrored particle.
+        "hand": {"euler_degrees": table.euler_degrees * [1, 1, 1] + [0, 180, 0]},
+        "ctf": {"phase_shift_degrees": np.full(IMAGES, 180.0)},
+    }[mistake]
+    folder, _, _ = run(
+        changed(case, tmp_path / "wrong", columns), tmp_path / "job", contrast="white"
+    )
+    assert agreement(folder, case.density) < 0.5
+
+
+def test_weights_of_zero_leave_rows_out(case, tmp_path):
+    weight = (np.arange(IMAGES) % 4 > 0).astype(float)
+    half = 1 + np.arange(IMAGES) % 2
+    columns = {"half_set": half, "rlnParticleFigureOfMerit": weight}
+    every = changed(case, tmp_path / "all", columns)
+    some = tmp_path / "all/some.star"
+    write_particles(subset(read_particles(every), np.flatnonzero(weight)), some)
+    weighed, metrics, _ = run(every, tmp_path / "weighed", weights="rlnParticleFigureOfMerit")
+    plain, _, _ = run(some, tmp_path / "plain")
+    assert metrics["effective_views"] == weight.sum()
+    for name in ("half1.mrc", "half2.mrc"):
+        first, second = (read_map(job / name).values for job in (weighed, plain))
+        # The noise of the set is told from a sample that differs.
+        assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9999
+
+
+def test_rows_of_one_image_are_in_one_half(case, tmp_path):
+    table = read_particles(case.particles)
+    twice = subset(table, np.repeat(np.arange(100), 2))
+    path = case.particles.with_name("twice.star")
+    write_particles(twice, path)
+    folder, metrics, _ = run(path, tmp_path / "job")
+    half = read_particles(folder / "particles.star").half_set
+    assert (half[::2] == half[1::2]).all()
+    assert (metrics["views"], metrics["images"]) == (200, 100)
+
+
+def test_dark_particles_are_told_and_inverted(case, solved, tmp_path):
+    stack = open_stack(case.particles.parent / "particles.mrcs").read(np.arange(IMAGES))
+    dark = changed(case, tmp_path / "dark", {}, images=-stack)
+    folder, metrics, manifest = run(dark, tmp_path / "auto")
+    assert metrics["inverted"] == 1
+    assert any("darker than what is around" in text for text in manifest["warnings"])
+    first, second = (read_map(job / "half1.mrc").values for job in (folder, solved[0]))
+    np.testing.assert_allclose(first, second, atol=1e-4 * np.abs(second).max())
+    kept, metrics, _ = run(dark, tmp_path / "white", contrast="white")
+    assert metrics["inverted"] == 0
+    np.testing.assert_array_equal(read_map(kept / "half1.mrc").values, -first)
+
+
+@pytest.mark.parametrize(
+    "treatment", ["rlnCtfDataArePhaseFlipped", "rlnCtfDataAreCtfPremultiplied"]
+)
+def test_images_that_were_corrected_for_their_ctf_give_the_same_map(
+    case, solved, tmp_path, treatment
+):
+    table = read_particles(case.particles)
+    stack = open_stack(case.particles.parent / "particles.mrcs").read(np.arange(IMAGES))
+    fields = (
+        table.defocus_u,
+        table.defocus_v,
+        np.deg2rad(table.defocus_angle_degrees),
+        table.voltage_kv,
+        table.spherical_aberration_mm,
+        table.amplitude_contrast,
+        np.deg2rad(table.phase_shift_degrees),
+        table.b_factor,
+    )
+    transfer = np.stack(
+        [
+            np.asarray(contrast_transfer(CTF(*values), box=BOX, pixel_size=PIXEL))
+            for values in zip(*(np.float32(f) for f in fields), strict=True)
+        ]
+    )
+    factor = np.sign(transfer) if "Flipped" in treatment else transfer
+    images = np.fft.irfft2(np.fft.rfft2(stack) * factor, s=(BOX, BOX)).astype(np.float32)
+    treated = changed(case, tmp_path / "treated", {treatment: np.ones(IMAGES, int)}, images=images)
+    folder, _, _ = run(treated, tmp_path / "job")
+    first, second = (read_map(job / "half1.mrc").values for job in (folder, solved[0]))
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.995
+
+
+def test_interrupted_insertion_goes_on(case, solved, tmp_path, monkeypatch):
+    from cryojax_graph.jobs.reconstruct import insertion
+
+    read, seen = insertion._read, []
+
+    def stop_at_third(source, views, start, block):
+        seen.append(start)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return read(source, views, start, block)
+
+    config = ReconstructConfig(str(case.particles))
+    options = JobOptions(output=str(tmp_path / "job"), pipeline=PipelineOptions(save_seconds=0.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(insertion, "_BLOCK", 32)
+        patched.setattr(insertion, "_read", stop_at_third)
+        with pytest.raises(KeyboardInterrupt):
+            reconstruct(config, options=options)
+        patched.setattr(insertion, "_read", lambda *given: seen.append(given[2]) or read(*given))
+        folder = reconstruct(config, options=options)
+    # Blocks that were saved before the interruption are not read again.
+    assert seen[3] == seen[2] > 0
+    first, second = (read_map(job / "half1.mrc").values for job in (folder, solved[0]))
+    np.testing.assert_allclose(first, second, atol=1e-4 * np.abs(second).max())
+
+
+@pytest.mark.parametrize(
+    ("columns", "changes", "message"),
+    [
+        ({}, {"symmetry": "Q7"}, "--symmetry"),
+        ({}, {"weights": "rlnNothing"}, "there is no column rlnNothing"),
+        ({}, {"weights": "rlnImageName"}, "does not hold numbers"),
+        ({"rlnWeight": -np.ones(IMAGES)}, {"weights": "rlnWeight"}, "must not be negative"),
+        ({"rlnWeight": np.zeros(IMAGES)}, {"weights": "rlnWeight"}, "all weights are 0"),
+        (
+            {"rlnCtfDataArePhaseFlipped": np.arange(IMAGES) % 2},
+            {},
+            "only some of the images were phase-flipped",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_folder_is_made(
+    case, tmp_path, columns, changes, message
+):
+    particles = changed(case, tmp_path / "images", columns)
+    with pytest.raises(InputError, match=message):
+        run(particles, tmp_path / "job", **changes)
+    assert not (tmp_path / "job").exists()
+
+
+def test_particles_of_one_half_are_refused(case, tmp_path):
+    particles = changed(case, tmp_path / "images", {"half_set": np.ones(IMAGES, int)})
+    with pytest.raises(InputError, match="all particles are in one half"):
+        run(particles, tmp_path / "job")
+
+
+def test_the_plan_says_what_is_made(case):
+    plan = plan_reconstruct(
+        ReconstructConfig(str(case.particles)), options=JobOptions(output="map")
+    )
+    assert f"{IMAGES} images of {BOX} px" in plan.actions[0]
+    assert "map.mrc" in plan.outputs
+    assert plan.memory_bytes > 1e8

@@ -1,0 +1,150 @@
+"""``refine`` from end to end on a small set, from a coarse reference."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.io import (
+    Map,
+    read_map,
+    read_particles,
+    with_columns,
+    write_map,
+    write_particles,
+)
+from cryojax_graph.io.atoms import read_atoms, write_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.poses import rotation_from_euler
+from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.refine import RefineConfig, plan_refine, refine
+from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+from cryojax_graph.metrics import pose_errors
+
+IMAGES, BOX, PIXEL = 128, 36, 3.0
+
+
+class Case(NamedTuple):
+    particles: Path
+    reference: Path
+    rotation: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Case:
+    folder = tmp_path_factory.mktemp("refine") / "simulated"
+    model = folder.parent / "model.pdb"
+    write_atoms(model, read_demo_molecule()[0])
+    config = SimulateConfig(input=str(model), images=IMAGES, box=BOX, pixel_size=PIXEL, snr=1.0)
+    simulate(config, options=JobOptions(output=str(folder), seed=1))
+    table = read_particles(folder / "particles.star")
+    # Poses of the table must play no part.
+    nothing = {"euler_degrees": np.zeros((IMAGES, 3)), "shift_angstrom": np.zeros((IMAGES, 2))}
+    write_particles(with_columns(table, nothing), folder / "unaligned.star")
+    positions = jnp.asarray(read_atoms(folder / "reference.cif").positions, jnp.float32)
+    n = len(positions)
+    density = density_of_gaussians(
+        positions, jnp.ones(n), jnp.full(n, 2.4), box=BOX, voxel_size=PIXEL
+    )
+    reference = folder / "reference.mrc"
+    write_map(reference, Map(np.asarray(density), np.full(3, PIXEL), np.zeros(3)))
+    return Case(folder / "unaligned.star", reference, rotation_from_euler(table.euler_degrees))
+
+
+def settings(case: Case, **changes) -> RefineConfig:
+    given = {"particles": str(case.particles), "reference": str(case.reference), "low_pass": 30.0}
+    return RefineConfig(**(given | {"most_rounds": 3} | changes))
+
+
+@pytest.fixture(scope="module")
+def refined(case, tmp_path_factory):
+    return refine(
+        settings(case), options=JobOptions(output=str(tmp_path_factory.mktemp("r") / "j"))
+    )
+
+
+def test_poses_and_map_are_found_from_a_coarse_reference(case, refined):
+    table = read_particles(refined / "particles.star")
+    errors = pose_errors(rotation_from_euler(table.euler_degrees), case.rotation).rotation_degrees
+    assert np.median(errors) < 6
+    assert np.mean(errors < 15) > 0.9
+    metrics = json.loads((refined / "metrics.json").read_text())
+    assert metrics["images"] == IMAGES
+    assert 1 <= metrics["rounds"] <= 3
+    # Finer than the reference was.
+    assert metrics["resolution_unmasked_fsc0143_angstrom"] < 20
+    density, truth = (read_map(p).values for p in (refined / "map.mrc", case.reference))
+    assert np.corrcoef(density.ravel(), truth.ravel())[0, 1] > 0.8
+
+
+def test_the_table_says_halves_and_how_sure_poses_are(refined):
+    table = read_particles(refined / "particles.star")
+    assert sorted(np.unique(table.half_set).tolist()) == [1, 2]
+    for name in ("cryojaxgraphRotationDeviation", "rlnMaxValueProbDistribution"):
+        assert (np.asarray(table.columns[name], float) > 0).all()
+    assert "Rounds" in (refined / "report.html").read_text()
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(case, refined, tmp_path, monkeypatch):
+    from cryojax_graph.jobs.refine import rounds
+
+    folder, save, saved = tmp_path / "job", rounds._save, []
+
+    def stop_after_first(done, path):
+        save(done, path)
+        saved.append(path.name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rounds, "_save", stop_after_first)
+        with pytest.raises(KeyboardInterrupt):
+            refine(settings(case), options=JobOptions(output=str(folder)))
+        patched.setattr(rounds, "_save", lambda d, p: saved.append(p.name) or save(d, p))
+        refine(settings(case), options=JobOptions(output=str(folder)))
+    assert saved[0] == "round_001.npz"
+    assert "round_001.npz" not in saved[1:]
+    first, second = (read_particles(job / "particles.star") for job in (folder, refined))
+    np.testing.assert_array_equal(first.euler_degrees, second.euler_degrees)
+
+
+def test_no_image_is_compared_with_a_map_that_it_has_contributed_to(case, tmp_path, monkeypatch):
+    from cryojax_graph.jobs.refine import rounds
+
+    inserted, kept = [], rounds.insert_views
+    monkeypatch.setattr(
+        rounds,
+        "insert_views",
+        lambda source, views, **more: inserted.append(views.image) or kept(source, views, **more),
+    )
+    refine(settings(case, most_rounds=1), options=JobOptions(output=str(tmp_path / "job")))
+    every = np.concatenate(inserted)
+    assert len(inserted) == 8
+    assert sorted(every.tolist()) == list(range(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"symmetry": "Q7"}, "--symmetry"),
+        ({"low_pass": 0.0}, "--low-pass"),
+        ({"diameter": -1.0}, "--diameter"),
+        ({"most_rounds": 0}, "--most-rounds"),
+        ({"reference": "particles"}, "not a map or a model"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, changes, message):
+    changes = {k: str(case.particles) if v == "particles" else v for k, v in changes.items()}
+    with pytest.raises(InputError, match=message):
+        refine(settings(case, **changes), options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_the_plan_names_the_rounds_products(case):
+    plan = plan_refine(settings(case), options=JobOptions(output="refined"))
+    assert "low-passed to 30 Å" in plan.actions[0]
+    assert "particles.star" in plan.outputs
