@@ -47,9 +47,9 @@ def tasks(box: int, work: Path) -> dict[str, Callable[[], object]]:
         "host_transforms": lambda: (half_spectrum(first), half_spectrum(second)),
         "host_shells": lambda: shell_sums(*spectra),
         "jax": lambda: compiled(*on_device),
-        "relion_process": lambda: subprocess.run(
-            command, cwd=work, capture_output=True, check=True
-        ).returncode,
+        "relion_process": lambda: (
+            subprocess.run(command, cwd=work, capture_output=True, check=True).returncode
+        ),
     }
 
 

@@ -134,8 +134,8 @@ def _crossings(quality: Quality) -> str:
 def _slices(quality: Quality, sharpened: np.ndarray | None) -> list[str]:
     outline = None if quality.mask is None else quality.mask > 0.5
     blocks = []
-    title = "the first map" if quality.guinier is None else "the mean of the half-maps"
-    for title, values in {title: quality.density, "map.mrc": sharpened}.items():
+    shown = "the first map" if quality.guinier is None else "the mean of the half-maps"
+    for title, values in {shown: quality.density, "map.mrc": sharpened}.items():
         if values is not None:
             blocks.append(_grid(values, title, outline))
     return blocks
