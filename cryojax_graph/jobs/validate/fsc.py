@@ -140,8 +140,8 @@ def plan_validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Plan
     return Plan(
         actions=(f"compare {pair.description}", f"mask: {config.mask}"),
         outputs=("fsc.csv", *maps, "metrics.json", "report.html"),
-        seconds=4.0 + voxels * (1e-6 + 1e-6 * config.local_resolution),
-        memory_bytes=int(4e8 + 80 * voxels),
+        seconds=5.0 + voxels * (4e-7 + 2e-7 * config.local_resolution),
+        memory_bytes=int(4.7e8 + 40 * voxels),
         disk_bytes=int(3.5e6 + 4 * voxels * len(maps)),
     )
 
