@@ -167,7 +167,7 @@ def local_curves(path: Path) -> dict[tuple[int, ...], np.ndarray]:
 
 def test_curves_of_local_spheres_are_relions(both):
     """RELION transforms each sphere in the whole box, we in the cube around it."""
-    folder, ours, _ = both
+    folder = both[0]
     postprocess(folder, 1, "--locres", adhoc_bfac=0.0)
     theirs = local_curves(folder / "out_locres_fscs.star")
     maps = made()[0].astype(np.float32)

@@ -242,7 +242,7 @@ def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
         Axis("x, Å"),
         Axis("y, Å"),
         extent=(low, high, low, high),
-        value_title="Å",
+        value_title="local resolution, Å",
         equal_scale=True,
         caption=caption + "local_resolution.mrc in ChimeraX with 'color sample'.",
     )
