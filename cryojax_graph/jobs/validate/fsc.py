@@ -18,6 +18,7 @@ from cryojax_graph.jobs.map_quality import (
     Quality,
     QualitySettings,
     assess,
+    doubts,
     find_mask,
     in_words,
     local_resolution,
@@ -29,7 +30,6 @@ from cryojax_graph.jobs.map_quality import (
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.report import job_page
-from cryojax_graph.jobs.validate.fsc_doubts import doubts
 from cryojax_graph.jobs.validate.fsc_input import MapPair, is_model, read_mask, read_pair
 
 _HALF_MAPS, _TRUTH = 0.143, 0.5
@@ -110,7 +110,7 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
             half_maps=half_maps,
             settings=config.quality,
         )
-        for doubt in doubts(pair, quality, half_maps=half_maps):
+        for doubt in doubts(pair.first, pair.second, quality):
             job.warn(doubt)
         local = _local(job, keys[1], pair, quality) if config.local_resolution else None
         sharpened = sharpened_map(quality, b_factor=config.b_factor) if half_maps else None
