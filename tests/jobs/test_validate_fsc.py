@@ -62,6 +62,7 @@ def test_half_maps_give_curves_mask_map_and_page(tmp_path, pair):
     assert figures["resolution_angstrom"] == figures["resolution_fsc0143_angstrom"]
     assert figures["resolution_fsc0143_angstrom"] <= figures["resolution_fsc05_angstrom"]
     assert 0 < figures["cfar"] <= 1
+    assert 0 < figures["sphericity"] <= 1
     assert figures["units"]["b_factor_angstrom2"] == "Å²"
     assert figures["threshold"] == 0.143
     for title in ("Fourier shell", "Mask and map", "Fall-off", "direction", "Local resolution"):

@@ -17,7 +17,7 @@ from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
 from cryojax_graph.jobs.map_quality.outputs import directional_resolution
 from cryojax_graph.jobs.report import Highlight, Section, paragraph, table
-from cryojax_graph.metrics import GuinierFit, area_ratio
+from cryojax_graph.metrics import GuinierFit, area_ratio, sphericity
 
 _PREFERRED = 0.5
 _COARSE = 3.0
@@ -218,7 +218,13 @@ def _directions(quality: Quality) -> tuple[str, ...]:
             else f"Above {_PREFERRED:g} it shows no want of views."
         )
     )
-    return paragraph(verdict), figure, sphere
+    rows = [
+        ["cFAR", ratio],
+        ["sphericity of where the maps agree", sphericity(axes, 1 / reached)],
+        ["best resolution, Å", float(reached.min())],
+        ["worst resolution, Å", float(reached.max())],
+    ]
+    return paragraph(verdict), figure, sphere, table(["", "value"], rows)
 
 
 def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
