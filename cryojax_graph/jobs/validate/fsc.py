@@ -52,7 +52,7 @@ class ValidateFscConfig:
         mask: auto, none, or an MRC file with values from 0 to 1.
         threshold: FSC that tells the resolution; 0.143 for half-maps, 0.5 for maps.
         b_factor: To be undone in map.mrc, Å²; positive sharpens. Fitted when not given.
-        local_resolution: Measure it.
+        local_resolution: Whether it is measured, sphere by sphere.
         voxel_size: Å, in place of the headers'.
         quality: How all this is measured.
     """
