@@ -1,6 +1,12 @@
 """How close two things are: coordinates, ensembles, maps, latents, poses."""
 
-from cryojax_graph.metrics.conical_fsc import ConicalFsc, area_ratio, conical_correlation, even_axes
+from cryojax_graph.metrics.conical_fsc import (
+    ConicalFsc,
+    area_ratio,
+    conical_correlation,
+    even_axes,
+    sphericity,
+)
 from cryojax_graph.metrics.coordinates import clash_count, lddt_ca, step_deviation
 from cryojax_graph.metrics.corrected_fsc import (
     FscCurves,
@@ -89,6 +95,7 @@ __all__ = [
     "spectral_radius",
     "sphere_centres",
     "sphere_window",
+    "sphericity",
     "spread_resolution",
     "step_deviation",
     "superposed_rmsd_per_image",

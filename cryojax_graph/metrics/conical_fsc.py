@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
+from scipy.spatial import ConvexHull
 
 # Directions are counted in cells this wide, so the edge of a cone is rough by half of it.
 _CELL_DEGREES = 1.5
@@ -60,6 +61,34 @@ def area_ratio(curves: Float[np.ndarray, "axes shells"]) -> float:
     """
     areas = np.maximum(curves[:, 1:].mean(axis=1), 0.0)
     return float(areas.min() / areas.max()) if areas.max() > 0 else 0.0
+
+
+def sphericity(axes: Float[np.ndarray, "axes 3"], reach: Float[np.ndarray, " axes"]) -> float:
+    """How close to a ball the part of Fourier space is within which two maps agree.
+
+    The measure of Wadell (1935) that 3DFSC (Tan et al. 2017) reports: surface of the ball of equal
+    volume over surface, here of the polyhedron whose corners lie on the axes.
+
+    Args:
+        axes: unit vectors over a hemisphere; their opposites are added.
+        reach: frequency up to which maps agree along each axis, any unit; above 0.
+
+    Returns:
+        1 for a ball, less for anything else.
+    """
+    corners = np.concatenate([axes, -axes])
+    faces = ConvexHull(corners).simplices
+    found = _roundness((corners * np.tile(reach, 2)[:, None])[faces])
+    # A polyhedron is not quite round even where all its corners lie on a ball.
+    return min(found / _roundness(corners[faces]), 1.0)
+
+
+def _roundness(faces: Float[np.ndarray, "faces 3 3"]) -> float:
+    """Sphericity of a polyhedron around the origin, from the corners of its triangles."""
+    a, b, c = faces.transpose(1, 0, 2)
+    volume = np.abs(np.sum(a * np.cross(b, c), axis=1)).sum() / 6
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
 
 
 def even_axes(count: int) -> Float[np.ndarray, "axes 3"]:

@@ -131,34 +131,34 @@ def _sums_of_planes(first: np.ndarray, second: np.ndarray, planes: range) -> np.
     k = np.arange(shells, dtype=np.float32) ** 2
     flat = k[:, None] + k
     twice = np.where((k == 0) | (2 * np.arange(shells) == box), 1.0, 2.0)
-    rows = _parts(first[0]).shape
-    work = np.empty((2, *rows), _parts(first[0]).dtype)
+    work = np.empty((2, shells, 2 * shells), _parts(first[0]).dtype)
     sums = np.zeros((4, shells))
     for kz in planes:
-        shell = np.rint(np.sqrt(flat + k[kz])).astype(np.intp).ravel()
-        sums[3] += _counted(shell, twice[kz] * twice[:, None] * twice)
-        pairs = ((first, second), (first, first), (second, second))
-        for row, (a, b) in zip(sums[:3], pairs, strict=True):
-            row += _counted(shell, _folded_plane(a, b, kz, work) * twice)
+        # Rows and columns of this plane that reach into the last shell; the rest is corners.
+        reach = min(int(np.sqrt((shells - 0.5) ** 2 - kz**2)), box // 2) + 1
+        shell = np.rint(np.sqrt(flat[:reach, :reach] + k[kz])).astype(np.intp).ravel()
+        columns = twice[:reach]
+        counted = [twice[kz] * columns[:, None] * columns]
+        for pair in ((first, second), (first, first), (second, second)):
+            counted.insert(-1, _folded_plane(*pair, kz, work[:, :reach, : 2 * reach]) * columns)
+        for row, values in zip(sums, counted, strict=True):
+            row += np.bincount(shell, values.ravel(), minlength=shells)[:shells]
     return sums
-
-
-def _counted(shell: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.bincount(shell, values.ravel(), minlength=len(values))[: len(values)]
 
 
 def _folded_plane(first: np.ndarray, second: np.ndarray, kz: int, work: np.ndarray) -> np.ndarray:
     """Re F G* of the planes kz and -kz, summed over the signs of kz and ky."""
-    box, total = len(first), work[0]
-    # The real part of F G* is the product of their real and imaginary parts, added up.
-    np.multiply(_parts(first[kz]), _parts(second[kz]), out=total)
-    if 0 < kz < box - kz:
-        np.multiply(_parts(first[-kz]), _parts(second[-kz]), out=work[1])
-        total += work[1]
-    last = (box - 1) // 2
-    total[1 : last + 1] += total[: -last - 1 : -1]
-    half = total[: box // 2 + 1]
-    return half[:, 0::2] + half[:, 1::2]
+    box, (total, product) = len(first), work
+    reach, width = total.shape
+    mirrored = min(reach, (box + 1) // 2)
+    total[:] = 0.0
+    for plane in {kz, -kz % box}:
+        # The real part of F G* is the product of their real and imaginary parts, added up.
+        f, g = (_parts(m[plane])[:, :width] for m in (first, second))
+        total += np.multiply(f[:reach], g[:reach], out=product)
+        other = np.multiply(f[:-mirrored:-1], g[:-mirrored:-1], out=product[1:mirrored])
+        total[1:mirrored] += other
+    return total[:, 0::2] + total[:, 1::2]
 
 
 def _parts(plane: np.ndarray) -> np.ndarray:

@@ -94,6 +94,33 @@ def ours(
     }
 
 
+def differences(
+    name: str, theirs: list[np.ndarray], own: list[np.ndarray]
+) -> dict[str, float | int]:
+    """How far the means of one curve are apart, beside what the seeds leave open."""
+    both = [np.stack(side)[:, 1:] for side in (theirs, own)]
+    means = [side.mean(axis=0) for side in both]
+    apart = np.abs(means[0] - means[1])
+    variance = sum(side.var(axis=0, ddof=1) for side in both)
+    error = np.sqrt(variance / len(own))
+    found: dict[str, float | int] = {
+        f"{name}_largest_difference": round(float(apart.max()), 5),
+        f"{name}_largest_at_shell": int(apart.argmax()) + 1,
+        f"{name}_rms_difference": round(float(np.sqrt(np.mean(apart**2))), 5),
+    }
+    if error.max() > 1e-6:
+        found[f"{name}_deviation_of_one_seed"] = round(float(np.sqrt(variance / 2).max()), 5)
+    if name == "corrected":
+        # Shells that nothing random reaches have no error to be measured in.
+        some = error > 1e-3
+        chi = np.sqrt(np.mean((apart[some] / error[some]) ** 2))
+        found["corrected_rms_difference_in_standard_errors"] = round(float(chi), 2)
+        for side, mean in zip(("relion", "ours"), means, strict=True):
+            below = np.flatnonzero(mean < 0.143)
+            found[f"last_shell_above_0143_{side}"] = int(below[0]) if len(below) else len(mean)
+    return found
+
+
 def compare(
     name: str, case: Case, data: Path, work: Path, seeds: int, settings: QualitySettings
 ) -> dict[str, Any]:
@@ -114,20 +141,17 @@ def compare(
         theirs.append(relion(folder, case, seed, fit))
     own_map = {"adhoc_bfac": own[0]["b_factor_angstrom2"], "low_pass": own[0]["resolution"]}
     same_factor = relion(folder, case, 1, own_map)["map"]
-    report: dict[str, Any] = {"case": case._asdict(), "mask_percent": 100 * float(mask.mean())}
+    report: dict[str, Any] = {
+        "case": case._asdict(),
+        "mask_percent": round(100 * float(mask.mean()), 2),
+    }
     for side, runs in (("relion", theirs), ("ours", own)):
         for key in GENERAL:
             values = [run[key] for run in runs]
             report[f"{key}_{side}"] = round(float(np.mean(values)), 3)
             report[f"{key}_{side}_spread"] = round(float(np.ptp(values)), 3)
     for curve in CURVES:
-        both = [np.array([run[curve] for run in runs])[:, 1:] for runs in (theirs, own)]
-        # Noise of one seed beside that of the difference of the two means.
-        deviation = np.sqrt(sum(side.var(axis=0, ddof=1) for side in both) / 2)
-        difference = np.abs(both[0].mean(axis=0) - both[1].mean(axis=0))
-        report[f"{curve}_largest_difference"] = round(float(difference.max()), 5)
-        report[f"{curve}_at_shell"] = int(difference.argmax()) + 1
-        report[f"{curve}_deviation_of_one_seed"] = round(float(deviation.max()), 5)
+        report |= differences(curve, *([run[curve] for run in runs] for runs in (theirs, own)))
     once = np.abs(equally_weighted(halves) - theirs[0]["unmasked"])
     report["unmasked_largest_difference_with_relions_weights"] = float(f"{once.max():.2g}")
     maps = [same_factor.ravel(), own[0]["map"].ravel()]
@@ -142,7 +166,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=32)
     arguments = parser.parse_args()
     settings = QualitySettings()
     found = {

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -99,6 +100,24 @@ def test_a_heat_map_keeps_rows_and_columns(symmetric):
     np.testing.assert_array_equal(array(trace["x"]), [0, 2, 4])
     np.testing.assert_array_equal(array(trace["y"]), [10, 11])
     assert ("zmid" in trace) == symmetric
+
+
+def test_a_heat_map_of_equal_scale():
+    spec = spec_of(heat_map_figure(np.eye(3), X, X, equal_scale=True))
+    assert spec["layout"]["yaxis"]["scaleanchor"] == "x"
+    assert "scaleanchor" not in spec_of(heat_map_figure(np.eye(3), X, X))["layout"]["yaxis"]
+
+
+def test_outlines_are_drawn_in_colour_over_grey():
+    image = np.linspace(0, 1, 16).reshape(1, 4, 4)
+    outline = np.zeros((1, 4, 4), bool)
+    outline[0, 1, 2] = True
+    png = base64.b64decode(re.findall(r"base64,([^\"]+)", image_grid(image, outlines=outline))[0])
+    start = png.index(b"IDAT") + 4
+    rows = np.frombuffer(zlib.decompressobj().decompress(png[start:]), np.uint8).reshape(4, 1 + 12)
+    pixels = rows[:, 1:].reshape(4, 4, 3)
+    coloured = np.ptp(pixels, axis=-1) > 0
+    np.testing.assert_array_equal(coloured, outline[0])
 
 
 def test_a_sphere_has_its_poles_its_front_and_its_sides_where_maps_have_them():

@@ -1,10 +1,13 @@
 """Quality of two maps as a job has it: arrays in, arrays out."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
 from cryojax_graph.io import InputError
+from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.jobs.map_quality import (
     QualitySettings,
     assess,
@@ -12,6 +15,7 @@ from cryojax_graph.jobs.map_quality import (
     local_resolution,
     sharpened_map,
 )
+from cryojax_graph.jobs.pose.reference import density_of_model
 from cryojax_graph.metrics import half_spectrum, real_map, spectral_radius
 
 BOX, VOXEL = 64, 2.0
@@ -38,6 +42,24 @@ def test_the_mask_of_half_maps_lies_around_what_they_share():
     mask = find_mask(*halves(noise=3.0), voxel_size=VOXEL)
     assert mask[ball(14) > 0.5].min() > 0.9
     assert not mask[ball(29) < 0.5].any()
+
+
+@pytest.mark.parametrize("name", ["adk_dims", "fab_elbow", "barstar"])
+def test_the_mask_of_a_real_molecule_holds_its_atoms(shared_data, name):
+    atoms = read_atoms(shared_data / f"trajectories/{name}_template.pdb")
+    placed = (atoms.positions - atoms.positions.mean(axis=0)).astype(np.float32)
+    element = np.where(atoms.element == "", "C", atoms.element)
+    density = density_of_model(
+        replace(atoms, positions=placed, element=element), name, box=BOX, voxel_size=VOXEL
+    )
+    signal = np.asarray(density) / float(np.std(density))
+    noise = np.random.default_rng(0).standard_normal((2, BOX, BOX, BOX)).astype(np.float32)
+    mask = find_mask(*(signal + 3 * noise), voxel_size=VOXEL)
+    voxel = np.rint(placed[:, ::-1] / VOXEL).astype(int) + BOX // 2
+    assert (mask[tuple(voxel.T)] > 0.99).mean() > 0.99
+    # Volume of the molecule: 1.2 Å³ for each of its daltons, about 14 for each heavy atom. The mask
+    # reaches 12 Å further, which is much beside a small protein.
+    assert (mask > 0.5).sum() * VOXEL**3 < 9 * 1.2 * 14 * len(atoms)
 
 
 def test_noise_has_no_mask():

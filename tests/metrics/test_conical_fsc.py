@@ -9,6 +9,7 @@ from cryojax_graph.metrics import (
     even_axes,
     half_spectrum,
     shell_sums,
+    sphericity,
 )
 
 BOX = 40
@@ -91,3 +92,21 @@ def test_ratio_of_areas():
     curves = np.array([[1.0, 0.5, 0.5], [0.0, 0.25, 0.25], [1.0, 1.0, 1.0]])
     assert area_ratio(curves) == 0.25
     assert area_ratio(-curves) == 0.0
+
+
+def test_a_ball_is_a_ball_whatever_its_radius():
+    axes = even_axes(256)
+    assert sphericity(axes, np.ones(256)) == pytest.approx(1.0)
+    assert sphericity(axes, np.full(256, 0.3)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 2.0, 3.0])
+def test_sphericity_of_an_ellipsoid_is_that_of_the_formula(ratio):
+    """A spheroid with two axes of 1 and one of another length; its surface by quadrature."""
+    axes = even_axes(1500)
+    reach = 1 / np.sqrt(axes[:, 0] ** 2 + axes[:, 1] ** 2 + (axes[:, 2] / ratio) ** 2)
+    angle = (np.arange(20_000) + 0.5) * np.pi / 20_000
+    arc = np.sqrt(np.cos(angle) ** 2 + (ratio * np.sin(angle)) ** 2)
+    surface = 2 * np.pi * np.mean(np.sin(angle) * arc) * np.pi
+    expected = 4 * np.pi * ratio ** (2 / 3) / surface
+    assert sphericity(axes, reach) == pytest.approx(expected, abs=0.01)

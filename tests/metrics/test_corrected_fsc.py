@@ -85,7 +85,7 @@ def test_phases_become_random_where_the_curve_first_falls():
 
 
 def test_correlation_that_only_a_tight_mask_makes_is_taken_away():
-    """Signal up to shell 6 and not beyond, and a mask so small that it smears it over the shells above."""
+    """Signal up to shell 6, and a mask so small that it smears it over the shells above."""
     signal = 40 * low_pass(noise(4), 6.5)
     first, second = signal + noise(5), signal + noise(6)
     mask = ball(5, 1)

@@ -10,6 +10,7 @@ from cryojax_graph.jobs.map_quality.assess import (
     find_mask,
     sharpened_map,
 )
+from cryojax_graph.jobs.map_quality.doubts import doubts
 from cryojax_graph.jobs.map_quality.judge import Judged, judge
 from cryojax_graph.jobs.map_quality.local import LocalResolution, local_resolution
 from cryojax_graph.jobs.map_quality.outputs import write_quality
@@ -22,6 +23,7 @@ __all__ = [
     "Quality",
     "QualitySettings",
     "assess",
+    "doubts",
     "find_mask",
     "in_words",
     "judge",

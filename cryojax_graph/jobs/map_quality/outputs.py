@@ -10,7 +10,7 @@ from cryojax_graph.io.mrc import Map, write_map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
-from cryojax_graph.metrics import area_ratio, first_crossing
+from cryojax_graph.metrics import area_ratio, first_crossing, sphericity
 
 _THRESHOLDS = {"fsc0143": 0.143, "fsc05": 0.5}
 
@@ -64,6 +64,7 @@ def _figures(quality: Quality, local: LocalResolution | None) -> dict[str, float
         "resolution_angstrom": quality.resolution,
         "threshold": quality.threshold,
         "cfar": area_ratio(quality.cones.curves),
+        "sphericity": sphericity(quality.cones.axes, 1 / directions),
         "directional_resolution_best_angstrom": float(directions.min()),
         "directional_resolution_worst_angstrom": float(directions.max()),
         "box_pixels": len(quality.density),

@@ -17,7 +17,7 @@ from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
 from cryojax_graph.jobs.map_quality.outputs import directional_resolution
 from cryojax_graph.jobs.report import Highlight, Section, paragraph, table
-from cryojax_graph.metrics import GuinierFit, area_ratio
+from cryojax_graph.metrics import GuinierFit, area_ratio, sphericity
 
 _PREFERRED = 0.5
 _COARSE = 3.0
@@ -134,8 +134,8 @@ def _crossings(quality: Quality) -> str:
 def _slices(quality: Quality, sharpened: np.ndarray | None) -> list[str]:
     outline = None if quality.mask is None else quality.mask > 0.5
     blocks = []
-    title = "the first map" if quality.guinier is None else "the mean of the half-maps"
-    for title, values in {title: quality.density, "map.mrc": sharpened}.items():
+    shown = "the first map" if quality.guinier is None else "the mean of the half-maps"
+    for title, values in {shown: quality.density, "map.mrc": sharpened}.items():
         if values is not None:
             blocks.append(_grid(values, title, outline))
     return blocks
@@ -218,7 +218,13 @@ def _directions(quality: Quality) -> tuple[str, ...]:
             else f"Above {_PREFERRED:g} it shows no want of views."
         )
     )
-    return paragraph(verdict), figure, sphere
+    rows = [
+        ["cFAR", ratio],
+        ["sphericity of where the maps agree", sphericity(axes, 1 / reached)],
+        ["best resolution, Å", float(reached.min())],
+        ["worst resolution, Å", float(reached.max())],
+    ]
+    return paragraph(verdict), figure, sphere, table(["", "value"], rows)
 
 
 def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
@@ -242,7 +248,7 @@ def _local(quality: Quality, local: LocalResolution) -> tuple[str, ...]:
         Axis("x, Å"),
         Axis("y, Å"),
         extent=(low, high, low, high),
-        value_title="Å",
+        value_title="local resolution, Å",
         equal_scale=True,
         caption=caption + "local_resolution.mrc in ChimeraX with 'color sample'.",
     )

@@ -18,6 +18,7 @@ from cryojax_graph.jobs.map_quality import (
     Quality,
     QualitySettings,
     assess,
+    doubts,
     find_mask,
     in_words,
     local_resolution,
@@ -29,7 +30,6 @@ from cryojax_graph.jobs.map_quality import (
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.report import job_page
-from cryojax_graph.jobs.validate.fsc_doubts import doubts
 from cryojax_graph.jobs.validate.fsc_input import MapPair, is_model, read_mask, read_pair
 
 _HALF_MAPS, _TRUTH = 0.143, 0.5
@@ -52,7 +52,7 @@ class ValidateFscConfig:
         mask: auto, none, or an MRC file with values from 0 to 1.
         threshold: FSC that tells the resolution; 0.143 for half-maps, 0.5 for maps.
         b_factor: To be undone in map.mrc, Å²; positive sharpens. Fitted when not given.
-        local_resolution: Measure it.
+        local_resolution: Whether it is measured, sphere by sphere.
         voxel_size: Å, in place of the headers'.
         quality: How all this is measured.
     """
@@ -110,7 +110,7 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
             half_maps=half_maps,
             settings=config.quality,
         )
-        for doubt in doubts(pair, quality, half_maps=half_maps):
+        for doubt in doubts(pair.first, pair.second, quality):
             job.warn(doubt)
         local = _local(job, keys[1], pair, quality) if config.local_resolution else None
         sharpened = sharpened_map(quality, b_factor=config.b_factor) if half_maps else None
@@ -140,8 +140,8 @@ def plan_validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Plan
     return Plan(
         actions=(f"compare {pair.description}", f"mask: {config.mask}"),
         outputs=("fsc.csv", *maps, "metrics.json", "report.html"),
-        seconds=4.0 + voxels * (1e-6 + 1e-6 * config.local_resolution),
-        memory_bytes=int(4e8 + 80 * voxels),
+        seconds=5.0 + voxels * (4e-7 + 2e-7 * config.local_resolution),
+        memory_bytes=int(4.7e8 + 40 * voxels),
         disk_bytes=int(3.5e6 + 4 * voxels * len(maps)),
     )
 

@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from cryojax_graph.jobs.map_quality import Quality
-from cryojax_graph.jobs.validate.fsc_input import MapPair
+from cryojax_graph.jobs.map_quality.assess import Quality
 from cryojax_graph.metrics import area_ratio
 
 _PREFERRED = 0.5
@@ -12,24 +11,29 @@ _EMPTY_PERCENT = 5.0
 _TIGHT = 0.2
 
 
-def doubts(pair: MapPair, quality: Quality, *, half_maps: bool) -> list[str]:
+def doubts(
+    first: Float[np.ndarray, "box box box"],
+    second: Float[np.ndarray, "box box box"],
+    quality: Quality,
+) -> list[str]:
     """What a user should know before believing the figures.
 
     Args:
-        pair: the maps.
-        quality: what was measured.
-        half_maps: whether the maps are halves of one set.
+        first: map.
+        second: the other map.
+        quality: what was measured of them.
 
     Returns:
         one sentence for each sign.
     """
     curve, found = quality.curves.corrected, []
+    half_maps = quality.guinier is not None
     if not (curve[1:] < quality.threshold).any():
         found.append(
             f"The curve never falls below {quality.threshold:g}: the resolution is limited by "
             "the voxel size, or the maps are not independent"
         )
-    if half_maps and (share := _empty_percent(pair.first, pair.second)) > _EMPTY_PERCENT:
+    if half_maps and (share := _empty_percent(first, second)) > _EMPTY_PERCENT:
         found.append(
             f"{share:.0f} % of the voxels are exactly 0 in both half-maps: a mask seems to be on "
             "them already, which raises the unmasked curve. Give unfiltered half-maps without a "
