@@ -68,6 +68,7 @@ from cryojax_graph.forward.image import (
     optimal_scale,
     view,
 )
+from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.noise import (
     noise_power,
     outside_disc,
@@ -76,18 +77,42 @@ from cryojax_graph.forward.noise import (
     whitening_filter,
 )
 from cryojax_graph.forward.project import project_gaussians
+from cryojax_graph.forward.reconstruct import (
+    SliceSums,
+    SpectrumSums,
+    back_project,
+    complete_sums,
+    insert_slices,
+    no_slices,
+    shell_weights,
+    solve_map,
+    spectrum_shells,
+    symmetrize_sums,
+)
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
 from cryojax_graph.forward.sharpening import sharpen
-from cryojax_graph.forward.slices import VolumeSpectrum, slice_at, slice_spectrum, volume_spectrum
+from cryojax_graph.forward.slices import (
+    VolumeSpectrum,
+    cells_of,
+    interpolate_spectrum,
+    slice_at,
+    slice_spectrum,
+    volume_spectrum,
+)
 from cryojax_graph.forward.windows import lost_mass, project_groups
 
 __all__ = [
     "CTF",
     "GroupPlan",
+    "SliceSums",
+    "SpectrumSums",
     "VolumeSpectrum",
     "atom_gaussians",
     "automatic_mask",
+    "back_project",
     "blur_map",
+    "cells_of",
+    "complete_sums",
     "contrast_transfer",
     "crop_spectrum",
     "density_of_atoms",
@@ -99,12 +124,15 @@ __all__ = [
     "gaussian_image",
     "gaussian_spectrum",
     "inner_product",
+    "insert_slices",
+    "interpolate_spectrum",
     "log_likelihood",
     "lost_mass",
     "low_pass",
     "map_image",
     "map_images",
     "map_spectrum",
+    "no_slices",
     "noise_power",
     "optimal_scale",
     "outside_disc",
@@ -118,13 +146,18 @@ __all__ = [
     "residue_gaussians",
     "sample_noise",
     "sharpen",
+    "shell_weights",
     "shift_image",
     "shift_phase",
     "slice_at",
     "slice_spectrum",
+    "soft_sphere",
     "soften",
+    "solve_map",
     "spectrum_multiplicity",
+    "spectrum_shells",
     "sum_images",
+    "symmetrize_sums",
     "to_image",
     "to_spectrum",
     "transfer_at",

@@ -26,7 +26,7 @@ from cryojax_graph.jobs.refine import RefineConfig, plan_refine, refine
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import pose_errors
 
-IMAGES, BOX, PIXEL = 128, 36, 3.0
+IMAGES, BOX, PIXEL = 192, 36, 3.0
 
 
 class Case(NamedTuple):
@@ -40,7 +40,7 @@ def case(tmp_path_factory) -> Case:
     folder = tmp_path_factory.mktemp("refine") / "simulated"
     model = folder.parent / "model.pdb"
     write_atoms(model, read_demo_molecule()[0])
-    config = SimulateConfig(input=str(model), images=IMAGES, box=BOX, pixel_size=PIXEL, snr=1.0)
+    config = SimulateConfig(input=str(model), images=IMAGES, box=BOX, pixel_size=PIXEL, snr=4.0)
     simulate(config, options=JobOptions(output=str(folder), seed=1))
     table = read_particles(folder / "particles.star")
     # Poses of the table must play no part.
@@ -57,7 +57,7 @@ def case(tmp_path_factory) -> Case:
 
 
 def settings(case: Case, **changes) -> RefineConfig:
-    given = {"particles": str(case.particles), "reference": str(case.reference), "low_pass": 30.0}
+    given = {"particles": str(case.particles), "reference": str(case.reference), "low_pass": 20.0}
     return RefineConfig(**(given | {"most_rounds": 3} | changes))
 
 
@@ -77,9 +77,9 @@ def test_poses_and_map_are_found_from_a_coarse_reference(case, refined):
     assert metrics["images"] == IMAGES
     assert 1 <= metrics["rounds"] <= 3
     # Finer than the reference was.
-    assert metrics["resolution_unmasked_fsc0143_angstrom"] < 20
+    assert metrics["resolution_unmasked_fsc0143_angstrom"] < 15
     density, truth = (read_map(p).values for p in (refined / "map.mrc", case.reference))
-    assert np.corrcoef(density.ravel(), truth.ravel())[0, 1] > 0.8
+    assert np.corrcoef(density.ravel(), truth.ravel())[0, 1] > 0.7
 
 
 def test_the_table_says_halves_and_how_sure_poses_are(refined):
@@ -146,5 +146,5 @@ def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, 
 
 def test_the_plan_names_the_rounds_products(case):
     plan = plan_refine(settings(case), options=JobOptions(output="refined"))
-    assert "low-passed to 30 Å" in plan.actions[0]
+    assert "low-passed to 20 Å" in plan.actions[0]
     assert "particles.star" in plan.outputs

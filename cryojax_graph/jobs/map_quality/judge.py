@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality.assess import Quality, assess, find_mask, sharpened_map
+from cryojax_graph.jobs.map_quality.doubts import doubts
 from cryojax_graph.jobs.map_quality.local import LocalResolution, local_resolution
 from cryojax_graph.jobs.map_quality.outputs import write_quality
 from cryojax_graph.jobs.map_quality.report import in_words, quality_sections
@@ -59,6 +60,8 @@ def judge(
         local = local_resolution(of_spheres, first, second, within, voxel_size=voxel_size)
     except ValueError as error:
         job.warn(f"No local resolution: {error}")
+    for doubt in doubts(first, second, quality):
+        job.warn(doubt)
     judged = Judged(quality, local, sharpened_map(quality))
     write_quality(job, quality, local, origin=np.zeros(3), sharpened=judged.sharpened)
     job.log(in_words(quality))
