@@ -10,7 +10,11 @@ How the parts go together:
   a ``GroupPlan`` in a window (``plan_groups`` divides, ``lost_mass`` says what is left out);
   ``slice_spectrum`` cuts through a map; ``contrast_transfer`` is what the microscope with a given
   ``CTF`` does (``electron_wavelength``). ``slice_at`` and ``transfer_at`` are both at any
-  frequencies.
+  frequencies; ``cells_of`` and ``interpolate_spectrum`` are what a slice is made of.
+- Back from images to a map: ``insert_slices`` adds images to ``SliceSums`` (``no_slices`` at
+  first), ``complete_sums`` makes ``SpectrumSums`` of them, ``symmetrize_sums`` turns those, and
+  ``solve_map`` divides data by weights; ``shell_weights`` and ``spectrum_shells`` tell what a
+  Wiener filter needs. ``back_project`` is the plain adjoint of the slice.
 - Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
@@ -18,8 +22,8 @@ How the parts go together:
   ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
   ``whitening_filter`` makes it white.
 - Maps: ``automatic_mask`` finds a soft mask around the particle in the map ``blur_map``;
-  ``soften`` gives any binary one a soft edge; ``sharpen`` weights shells, undoes a B-factor and
-  cuts off at a resolution.
+  ``soften`` gives any binary one a soft edge, ``soft_sphere`` is a ball; ``sharpen`` weights
+  shells, undoes a B-factor and cuts off at a resolution.
 - How likely an observed image is: ``log_likelihood`` of two half spectra, at a given contrast or at
   the ``optimal_scale``; ``inner_product`` is what both are made of.
 - Many images: ``jax.vmap``, or ``map_images`` and the differentiable ``sum_images``, which keep
