@@ -60,7 +60,7 @@ def judge(
         local = local_resolution(of_spheres, first, second, within, voxel_size=voxel_size)
     except ValueError as error:
         job.warn(f"No local resolution: {error}")
-    for doubt in doubts(first, second, quality):
+    for doubt in doubts(first, second, quality, confined=True):
         job.warn(doubt)
     judged = Judged(quality, local, sharpened_map(quality))
     write_quality(job, quality, local, origin=np.zeros(3), sharpened=judged.sharpened)
