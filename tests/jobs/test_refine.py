@@ -127,6 +127,31 @@ def test_no_image_is_compared_with_a_map_that_it_has_contributed_to(case, tmp_pa
     assert sorted(every.tolist()) == list(range(IMAGES))
 
 
+def test_rows_of_one_image_are_in_one_part(case):
+    from cryojax_graph.io.particle_table import subset
+    from cryojax_graph.jobs.particles import read_particle_set
+    from cryojax_graph.jobs.reconstruct.source import divide
+    from cryojax_graph.jobs.refine.run import _folds
+
+    path = case.particles.with_name("twice.star")
+    write_particles(subset(read_particles(case.particles), np.repeat(np.arange(40), 2)), path)
+    particles = read_particle_set(path, image_root=None)
+    halves = divide(particles, 0)
+    parts = [*_folds(particles, halves, 1, 0), *_folds(particles, halves, 2, 0)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(80))
+    assert sum(len(np.unique(part // 2)) for part in parts) == 40
+
+
+def test_a_half_that_is_too_small_is_refused(case, tmp_path):
+    half = np.where(np.arange(IMAGES) < 3, 1, 2)
+    table = with_columns(read_particles(case.particles), {"half_set": half})
+    path = case.particles.with_name("uneven.star")
+    write_particles(table, path)
+    with pytest.raises(InputError, match="half 1 has 3 images, too few"):
+        refine(settings(case, particles=str(path)), options=JobOptions(output=str(tmp_path / "j")))
+    assert not (tmp_path / "j").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

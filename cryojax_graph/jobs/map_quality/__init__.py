@@ -11,7 +11,7 @@ from cryojax_graph.jobs.map_quality.assess import (
     sharpened_map,
 )
 from cryojax_graph.jobs.map_quality.doubts import doubts
-from cryojax_graph.jobs.map_quality.judge import Judged, judge
+from cryojax_graph.jobs.map_quality.judge import Judged, judge, measure_local
 from cryojax_graph.jobs.map_quality.local import LocalResolution, local_resolution
 from cryojax_graph.jobs.map_quality.outputs import write_quality
 from cryojax_graph.jobs.map_quality.report import in_words, quality_highlights, quality_sections
@@ -28,6 +28,7 @@ __all__ = [
     "in_words",
     "judge",
     "local_resolution",
+    "measure_local",
     "quality_highlights",
     "quality_sections",
     "sharpened_map",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Key
 
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality.assess import Quality, assess, find_mask, sharpened_map
@@ -54,18 +54,59 @@ def judge(
     of_phases, of_spheres = jax.random.split(jax.random.key(job.seed))
     mask = _mask(first, second, voxel_size, job)
     quality = assess(of_phases, first, second, mask, voxel_size=voxel_size)
-    within = np.ones_like(first) if mask is None else mask
-    local = None
-    try:
-        local = local_resolution(of_spheres, first, second, within, voxel_size=voxel_size)
-    except ValueError as error:
-        job.warn(f"No local resolution: {error}")
+    local = measure_local(of_spheres, first, second, quality, job)
     for doubt in doubts(first, second, quality, confined=True):
         job.warn(doubt)
     judged = Judged(quality, local, sharpened_map(quality))
     write_quality(job, quality, local, origin=np.zeros(3), sharpened=judged.sharpened)
     job.log(in_words(quality))
     return judged
+
+
+def measure_local(
+    key: Key[Array, ""],
+    first: Float[np.ndarray, "box box box"],
+    second: Float[np.ndarray, "box box box"],
+    quality: Quality,
+    job: Job,
+) -> LocalResolution | None:
+    """Local resolution within the mask, or in the whole box without one, with progress.
+
+    Args:
+        key: of the random phases.
+        first: map.
+        second: the other map.
+        quality: of both.
+        job: for progress and messages.
+
+    Returns:
+        local resolution; None, with a warning, where no sphere fits into the mask.
+
+    Raises:
+        Aborted: on request, between two spheres.
+    """
+    mask = np.ones_like(first) if quality.mask is None else quality.mask
+    voxel, settings = quality.voxel_size, quality.settings
+    with job.progress("Local resolution, percent", 100) as advance:
+
+        def each(done: int, total: int) -> None:
+            job.check_abort()
+            advance(100 * done // total)
+
+        try:
+            return local_resolution(
+                key,
+                first,
+                second,
+                mask,
+                voxel_size=voxel,
+                threshold=quality.threshold,
+                settings=settings,
+                each=each,
+            )
+        except ValueError as error:
+            job.warn(f"No local resolution: {error}")
+            return None
 
 
 def _mask(

@@ -46,8 +46,9 @@ def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> Non
         }
         doubts["cryojaxgraphDefocusDeviation"] = found.defocus_deviation.round(1)
     table = with_columns(particles.table, changes | doubts)
-    name = "particles.star" if table.kind == "star" else "particles.cs"
-    with job.output(name, "the particles with poses and their uncertainty") as path:
+    with job.output(
+        f"particles.{table.kind}", "the particles with poses and their uncertainty"
+    ) as path:
         write_particles(table, path)
 
 

@@ -5,9 +5,6 @@ from typing import Literal
 
 import tyro
 
-from cryojax_graph.geometry import symmetry_rotations
-from cryojax_graph.io.errors import InputError
-
 
 @dataclass(frozen=True)
 class ReconstructConfig:
@@ -32,19 +29,3 @@ class ReconstructConfig:
     contrast: Literal["auto", "white", "dark"] = "auto"
     padding: Literal[1, 2, 3] = 2
     image_root: str | None = None
-
-
-def check_config(config: ReconstructConfig) -> None:
-    """Refuse settings that cannot be meant, before anything is read.
-
-    Args:
-        config: of the verb.
-
-    Raises:
-        InputError: a setting is out of range.
-    """
-    try:
-        symmetry_rotations(config.symmetry)
-    except ValueError as error:
-        remedy = "name the point group as RELION does"
-        raise InputError("command line", "--symmetry", str(error), remedy) from None

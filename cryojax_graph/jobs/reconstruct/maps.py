@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.reconstruct import (
     SliceSums,
@@ -15,14 +16,16 @@ from cryojax_graph.forward.reconstruct import (
     complete_sums,
     shell_weights,
     solve_map,
+    spectrum_shells,
     symmetrize_sums,
 )
 from cryojax_graph.metrics.fsc import fourier_shell_correlation
 
 # What RELION takes for the least and the most that two halves may agree.
 _LEAST, _MOST = 1e-3, 0.999
+_THRESHOLD = 0.143
 # Width of the edge of the sphere to which maps are confined, voxels.
-_EDGE = 3.0
+EDGE = 3.0
 
 
 class HalfMaps(NamedTuple):
@@ -42,25 +45,71 @@ class HalfMaps(NamedTuple):
 
 
 def solve_halves(
-    first: SliceSums, second: SliceSums, *, box: int, operators: Float[np.ndarray, "n 3 3"]
+    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int = 0, radius: Scalar
 ) -> HalfMaps:
     """Solve for the maps of two halves and of all images.
 
     Args:
-        first: sums over the views of the first half.
+        first: complete sums over the views of the first half.
         second: of the second.
         box: edge of the images in pixels.
-        operators: of the point group.
+        shared: shells below this have one map in both halves.
+        radius: of the sphere outside which maps are 0, voxels.
 
     Returns:
-        the maps, within the sphere that fits into the box.
+        the maps.
     """
-    halves = [completed(sums, operators) for sums in (first, second)]
-    maps = [_solve(sums, None, box=box) for sums in halves]
-    fsc = jax.jit(fourier_shell_correlation)(*maps)
-    both = jax.tree.map(jnp.add, *halves)._replace(smoothed=halves[0].smoothed)
-    combined = _solve(both, precision_of(shell_weights(both, box=box), fsc, images=2), box=box)
-    return HalfMaps(*(np.asarray(a) for a in (*maps, combined, fsc)))
+    solved = _solved(first, second, box=box, shared=shared, radius=radius)
+    return HalfMaps(*(np.asarray(values) for values in solved))
+
+
+@partial(jax.jit, static_argnames=("box", "shared"))
+def _solved(
+    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int, radius: Scalar
+) -> tuple[Array, ...]:
+    both = added(first, second)
+    # Noise in the corners of the box would be taken for structure by no one, but counted by all.
+    ball = soft_sphere(box, radius=radius, edge=EDGE)
+    halves = [
+        solve_map(with_shared_shells(half, both, shared, box=box), box=box) * ball
+        for half in (first, second)
+    ]
+    fsc = fourier_shell_correlation(*halves)
+    precision = precision_of(shell_weights(both, box=box), fsc, images=2)
+    return *halves, solve_map(both, precision, box=box) * ball, fsc
+
+
+def added(*sums: SpectrumSums) -> SpectrumSums:
+    """Sums over the views of several sets.
+
+    Args:
+        *sums: of each, of one symmetry.
+
+    Returns:
+        of all.
+    """
+    total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *sums)
+    return total._replace(smoothed=sums[0].smoothed)
+
+
+def with_shared_shells(
+    half: SpectrumSums, both: SpectrumSums, shared: int, *, box: int
+) -> SpectrumSums:
+    """A half with the coarsest shells of both.
+
+    Args:
+        half: sums of a half.
+        both: of both.
+        shared: shells below this are those of both.
+        box: edge of the images in pixels.
+
+    Returns:
+        the sums.
+    """
+    coarse = spectrum_shells(half, box=box) < shared
+    data = jnp.where(coarse, both.data / 2, half.data)
+    weight = jnp.where(coarse, both.weight / 2, half.weight)
+    return SpectrumSums(data, weight, half.smoothed)
 
 
 def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> SpectrumSums:
@@ -79,15 +128,6 @@ def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> Spectru
     return jax.jit(partial(symmetrize_sums, operators=operators))(whole)
 
 
-@partial(jax.jit, static_argnames="box")
-def _solve(
-    sums: SpectrumSums, precision: Float[Array, " shells"] | None, *, box: int
-) -> Float[Array, "box box box"]:
-    volume = solve_map(sums, precision, box=box)
-    # Noise in the corners of the box would be taken for structure by no one, but counted by all.
-    return volume * soft_sphere(box, radius=box / 2 - _EDGE, edge=_EDGE)
-
-
 def precision_of(
     weights: Float[Array, " shells"], fsc: Float[Array, " shells"], *, images: int
 ) -> Float[Array, " shells"]:
@@ -97,11 +137,13 @@ def precision_of(
 
     Args:
         weights: mean weight of each shell.
-        fsc: Fourier shell correlation of the halves.
+        fsc: Fourier shell correlation of the halves; beyond where it first falls below 0.143 it is
+            chance and counts as nothing.
         images: 1 for the map of a half, 2 for that of both.
 
     Returns:
         what a Wiener filter adds to the weights.
     """
-    agreement = jnp.clip(fsc, _LEAST, _MOST)
+    falls = (fsc < _THRESHOLD) & (jnp.arange(len(fsc)) > 0)
+    agreement = jnp.clip(jnp.where(jnp.cumsum(falls) == 0, fsc, 0.0), _LEAST, _MOST)
     return weights * (1 - agreement) / (images * agreement)

@@ -10,6 +10,16 @@ from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.reconstruct.insertion import Views
 from cryojax_graph.jobs.reconstruct.source import Halves
 
+MAPS = (
+    "half1.mrc",
+    "half2.mrc",
+    "map.mrc",
+    "map_unsharpened.mrc",
+    "mask.mrc",
+    "local_resolution.mrc",
+)
+"""What ``write_maps`` and ``map_quality.judge`` write."""
+
 
 def write_maps(
     halves: tuple[Float[np.ndarray, "n n n"], Float[np.ndarray, "n n n"]],
@@ -46,8 +56,9 @@ def write_halves(particles: ParticleSet, halves: Halves, job: Job) -> None:
     if halves.given:
         return
     table = with_columns(particles.table, {"half_set": halves.number})
-    name = "particles.star" if table.kind == "star" else "particles.cs"
-    with job.output(name, "the particles with the halves that were drawn") as path:
+    with job.output(
+        f"particles.{table.kind}", "the particles with the halves that were drawn"
+    ) as path:
         write_particles(table, path)
 
 

@@ -12,11 +12,12 @@ from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
 from cryojax_graph.jobs.plan import Plan
-from cryojax_graph.jobs.reconstruct.config import ReconstructConfig, check_config
+from cryojax_graph.jobs.ranges import check_symmetry
+from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.contrast import are_dark
 from cryojax_graph.jobs.reconstruct.insertion import Views, insert_views
-from cryojax_graph.jobs.reconstruct.maps import HalfMaps, solve_halves
-from cryojax_graph.jobs.reconstruct.outputs import measure, write_halves, write_maps
+from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve_halves
+from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, write_maps
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
 
@@ -48,12 +49,12 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     """
     inputs = _read(config)
     particles, views = inputs
+    halves = divide(particles, options.seed)
     files = {"particles": config.particles}
     with open_job(config, verb="reconstruct", options=options, inputs=files) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
-        halves = divide(particles, job.seed)
         maps = _contrasted(_maps(config, inputs, halves, job), config, particles, job)
         voxel = particles.pixel_size
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
@@ -83,16 +84,7 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     voxels = (config.padding * box) ** 3 / 2
     return Plan(
         actions=(_described(config, inputs), "compare the halves, and filter the map of both"),
-        outputs=(
-            "half1.mrc",
-            "half2.mrc",
-            "map.mrc",
-            "map_unsharpened.mrc",
-            "mask.mrc",
-            "local_resolution.mrc",
-            "fsc.csv",
-            "report.html",
-        ),
+        outputs=(*MAPS, "fsc.csv", "report.html"),
         seconds=8 + 6e-8 * images * box**2 + 3e-7 * voxels,
         memory_bytes=int(5e8 + 60 * voxels),
         disk_bytes=int(5e6 + 12 * box**3 + 300 * images),
@@ -100,7 +92,7 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
 
 
 def _read(config: ReconstructConfig) -> Inputs:
-    check_config(config)
+    check_symmetry(config.symmetry)
     return Inputs(*read_source(config))
 
 
@@ -120,8 +112,9 @@ def _maps(config: ReconstructConfig, inputs: Inputs, halves: Halves, job: Job) -
                 )
             )
             before += len(views.image)
-    operators = symmetry_rotations(config.symmetry)
-    return solve_halves(*sums, box=inputs.particles.box, operators=operators)
+    operators, box = symmetry_rotations(config.symmetry), inputs.particles.box
+    first, second = (completed(half, operators) for half in sums)
+    return solve_halves(first, second, box=box, radius=box / 2 - EDGE)
 
 
 def _contrasted(

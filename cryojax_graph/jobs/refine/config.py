@@ -5,8 +5,7 @@ from typing import Literal
 
 import tyro
 
-from cryojax_graph.geometry import symmetry_rotations
-from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,12 @@ def check_config(config: RefineConfig) -> None:
     Raises:
         InputError: a setting is out of range.
     """
-    try:
-        symmetry_rotations(config.symmetry)
-    except ValueError as error:
-        remedy = "name the point group as RELION does"
-        raise InputError("command line", "--symmetry", str(error), remedy) from None
-    for name, value, least, most in (
-        ("--low-pass", config.low_pass, 1.0, 1e3),
-        ("--diameter", config.diameter, 1.0, 1e4),
-        ("--most-rounds", config.most_rounds, 1, 1000),
-        ("--shift-range", config.shift_range, 0.0, 1e4),
-    ):
-        if value is not None and not least <= value <= most:
-            cause = f"{value:g} is not between {least:g} and {most:g}"
-            raise InputError("command line", name, cause, "give a value in the range")
+    check_symmetry(config.symmetry)
+    check_ranges(
+        {
+            "low-pass": (config.low_pass, 1.0, 1e3),
+            "diameter": (config.diameter, 1.0, 1e4),
+            "most-rounds": (config.most_rounds, 1, 1000),
+            "shift-range": (config.shift_range, 0.0, 1e4),
+        }
+    )

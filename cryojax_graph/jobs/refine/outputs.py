@@ -6,34 +6,35 @@ from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.pose.searcher import Found
-from cryojax_graph.jobs.reconstruct.source import Halves as Division
-from cryojax_graph.jobs.refine.rounds import Halves, Round
+from cryojax_graph.jobs.reconstruct.source import Halves
+from cryojax_graph.jobs.refine.rounds import RefinePlan, Round
 
 
-def write_poses(found: Found, halves: Halves, division: Division, job: Job) -> None:
+def write_poses(found: Found, plan: RefinePlan, halves: Halves, job: Job) -> None:
     """Write the table with its poses, how sure they are, and its halves.
 
     Args:
         found: poses, in the order of the folds.
-        halves: images, divided.
-        division: the half of every row.
+        plan: of the rounds.
+        halves: of every row.
         job: in whose folder.
     """
-    order = np.argsort(np.concatenate([*halves.folds[0], *halves.folds[1]]))
+    order = np.argsort(np.concatenate([*plan.folds[0], *plan.folds[1]]))
     sorted_ = Found(*(values[order] for values in found))
-    table = halves.source.particles.table
+    table = plan.source.particles.table
     changes = {
         "euler_degrees": euler_from_rotation(sorted_.rotation.astype(np.float64)),
         "shift_angstrom": sorted_.shift.astype(np.float64),
-        "half_set": division.number,
+        "half_set": halves.number,
         "cryojaxgraphRotationDeviation": np.degrees(sorted_.rotation_deviation).round(4),
         "cryojaxgraphShiftDeviation": sorted_.shift_deviation.round(4),
         "cryojaxgraphContrast": sorted_.scale.round(4),
         "rlnMaxValueProbDistribution": sorted_.probability.round(6),
         "rlnLogLikeliContribution": sorted_.log_likelihood.round(3),
     }
-    name = "particles.star" if table.kind == "star" else "particles.cs"
-    with job.output(name, "the particles with poses and their uncertainty") as path:
+    with job.output(
+        f"particles.{table.kind}", "the particles with poses and their uncertainty"
+    ) as path:
         write_particles(with_columns(table, changes), path)
 
 

@@ -31,7 +31,7 @@ _SURE = np.radians(3.0)
 _MORE_SHELLS, _CHANCE = 0.5, 0.8
 
 
-class Halves(NamedTuple):
+class RefinePlan(NamedTuple):
     """What the rounds share.
 
     Attributes:
@@ -77,12 +77,12 @@ class Round(NamedTuple):
 
 
 def refine_rounds(
-    halves: Halves, begin: Callable[[], Survey], *, most: int, job: Job
+    plan: RefinePlan, begin: Callable[[], Survey], *, most: int, job: Job
 ) -> list[Round]:
     """Alternate until neither maps nor poses change.
 
     Args:
-        halves: images, divided.
+        plan: of all rounds.
         begin: gives the reference and noise of the first round.
         most: rounds.
         job: in whose folder finished rounds are kept, so that interrupted work goes on.
@@ -99,8 +99,8 @@ def refine_rounds(
     for number in range(1, most + 1):
         kept = folder / f"round_{number:03d}.npz"
         if not kept.exists():
-            start = _after(rounds[-1], halves) if rounds else _first(begin(), halves)
-            _save(_round(halves, start, number=number, job=job), kept)
+            start = _after(rounds[-1], plan) if rounds else _first(begin(), plan)
+            _save(_round(plan, start, number=number, job=job), kept)
         rounds.append(_load(kept))
         last = rounds[-1]
         job.log(
@@ -108,21 +108,13 @@ def refine_rounds(
             f"{np.degrees(np.median(last.found.rotation_deviation)):.1f}°"
             + ("" if number == 1 else f" and changed by {np.degrees(last.turned):.1f}° (median)")
         )
-        if _settled(rounds, halves):
+        if _settled(rounds, plan):
             break
     return rounds
 
 
-def views_of(found: Found, images: Int[np.ndarray, " n"]) -> Views:
-    """Views that poses give, each with the probability of its pose.
-
-    Args:
-        found: poses.
-        images: whose they are.
-
-    Returns:
-        one view for each image.
-    """
+def _views(found: Found, images: Int[np.ndarray, " n"]) -> Views:
+    """One view for each image, with the probability of its pose."""
     return Views(images, found.rotation, found.shift, found.probability)
 
 
@@ -135,34 +127,34 @@ class _Start(NamedTuple):
     found: Found | None
 
 
-def _first(known: Survey, halves: Halves) -> _Start:
-    references = [[known.reference for _ in half] for half in halves.folds]
+def _first(known: Survey, plan: RefinePlan) -> _Start:
+    references = [[known.reference for _ in half] for half in plan.folds]
     return _Start(references, np.stack([known.noise] * 2), known.contrast_precision, None)
 
 
-def _after(last: Round, halves: Halves) -> _Start:
-    references = [[_reference(halves, map_) for map_ in half] for half in last.maps.references]
+def _after(last: Round, plan: RefinePlan) -> _Start:
+    references = [[_reference(plan, map_) for map_ in half] for half in last.maps.references]
     return _Start(references, last.noise, last.contrast_precision, last.found)
 
 
-def _round(halves: Halves, start: _Start, *, number: int, job: Job) -> Round:
+def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
     found, noise, sums = [], [], []
-    for half, folds in enumerate(halves.folds):
+    for half, folds in enumerate(plan.folds):
         poses, calibrated, inserted = zip(
-            *(_fold(halves, start, number, half, fold, job) for fold in range(len(folds))),
+            *(_fold(plan, start, number, half, fold, job) for fold in range(len(folds))),
             strict=True,
         )
         found += poses
         noise.append(np.mean(calibrated, axis=0))
         sums.append(list(inserted))
-    box = halves.source.particles.box
+    box = plan.source.particles.box
     maps = solve_apart(
-        *sums, box=box, operators=halves.operators, shared=halves.shared, radius=halves.radius
+        *sums, box=box, operators=plan.operators, shared=plan.shared, radius=plan.radius
     )
     joined = Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
-    field = box * halves.source.particles.pixel_size
+    field = box * plan.source.particles.pixel_size
     resolution = resolution_angstrom(jnp.asarray(maps.fsc), threshold=0.143, box_angstrom=field)
-    turned = np.nan if start.found is None else _turned(joined, start.found, halves.operators)
+    turned = np.nan if start.found is None else _turned(joined, start.found, plan.operators)
     spread = np.var(joined.scale) - np.mean(joined.scale_variance)
     return Round(
         joined,
@@ -175,13 +167,13 @@ def _round(halves: Halves, start: _Start, *, number: int, job: Job) -> Round:
 
 
 def _fold(
-    halves: Halves, start: _Start, number: int, half: int, fold: int, job: Job
+    plan: RefinePlan, start: _Start, number: int, half: int, fold: int, job: Job
 ) -> tuple[Found, Float[np.ndarray, " shells"], SliceSums]:
     """Poses of one fold, the noise around them, and the sums over its views."""
-    images, count = halves.folds[half][fold], len(halves.folds[half])
+    images, count = plan.folds[half][fold], len(plan.folds[half])
     reference, noise = start.references[half][fold], start.noise[half]
     parts, searched = [], []
-    for kind, searcher, chosen in _searches(halves, start, images):
+    for kind, searcher, chosen in _searches(plan, start, images):
         search = searcher.prepare(reference, noise)
         found = search_all(
             searcher,
@@ -196,31 +188,31 @@ def _fold(
         searched.append(chosen)
     order = np.argsort(np.concatenate(searched))
     poses = Found(*(np.concatenate(values)[order] for values in zip(*parts, strict=True)))
-    search = halves.searcher.prepare(reference, noise)
+    search = plan.searcher.prepare(reference, noise)
     some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
     sample = Found(*(values[some] for values in poses))
-    noise = halves.searcher.calibration(search, images[some], sample).noise
-    return poses, noise, insert_views(halves.source, views_of(poses, images), job=job)
+    noise = plan.searcher.calibration(search, images[some], sample).noise
+    return poses, noise, insert_views(plan.source, _views(poses, images), job=job)
 
 
 def _searches(
-    halves: Halves, start: _Start, images: Int[np.ndarray, " n"]
+    plan: RefinePlan, start: _Start, images: Int[np.ndarray, " n"]
 ) -> list[tuple[str, Searcher, Int[np.ndarray, " some"]]]:
     """Images that are sure of their pose are searched around it, the others everywhere."""
     if start.found is None:
-        return [("everywhere", halves.searcher, images)]
-    order = np.argsort(np.concatenate([*halves.folds[0], *halves.folds[1]]))
+        return [("everywhere", plan.searcher, images)]
+    order = np.argsort(np.concatenate([*plan.folds[0], *plan.folds[1]]))
     found = Found(*(values[order] for values in start.found))
     sure = found.rotation_deviation[images] < _SURE
     around = Start(found.rotation, found.shift)
-    particles, block = halves.source.particles, halves.block
-    near = Searcher(particles, halves.near, around, block=block)
-    kinds = (("near", near, images[sure]), ("everywhere", halves.searcher, images[~sure]))
+    particles, block = plan.source.particles, plan.block
+    near = Searcher(particles, plan.near, around, block=block)
+    kinds = (("near", near, images[sure]), ("everywhere", plan.searcher, images[~sure]))
     return [kind for kind in kinds if len(kind[2])]
 
 
-def _reference(halves: Halves, volume: Float[np.ndarray, "n n n"]) -> Reference:
-    particles = halves.source.particles
+def _reference(plan: RefinePlan, volume: Float[np.ndarray, "n n n"]) -> Reference:
+    particles = plan.source.particles
     pixel = particles.pixel_size
     # Reconstructed maps project to images by sums of voxels; the reference counts in Å.
     make = partial(reference_of, voxel_size=pixel, field=particles.box * pixel, pixel_size=pixel)
@@ -238,10 +230,10 @@ def _turned(after: Found, before: Found, operators: Float[np.ndarray, "n 3 3"]) 
     return float(np.median(np.arccos(np.clip(np.max(cosines, axis=0), -1, 1))))
 
 
-def _settled(rounds: list[Round], halves: Halves) -> bool:
+def _settled(rounds: list[Round], plan: RefinePlan) -> bool:
     if len(rounds) < 3:
         return False
-    field = halves.source.particles.box * halves.source.particles.pixel_size
+    field = plan.source.particles.box * plan.source.particles.pixel_size
     before, last = rounds[-2:]
     gained = field / last.resolution - max(field / r.resolution for r in rounds[:-1])
     return gained < _MORE_SHELLS and last.turned > _CHANCE * before.turned

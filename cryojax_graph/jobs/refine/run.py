@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
@@ -19,20 +20,20 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for
 from cryojax_graph.jobs.pose.survey import survey
-from cryojax_graph.jobs.reconstruct.outputs import write_maps
-from cryojax_graph.jobs.reconstruct.source import Halves as Division
-from cryojax_graph.jobs.reconstruct.source import divide, source_of
+from cryojax_graph.jobs.reconstruct.maps import EDGE
+from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
+from cryojax_graph.jobs.reconstruct.source import Halves, divide, source_of
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
-from cryojax_graph.jobs.refine.rounds import Halves, refine_rounds
+from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
 from cryojax_graph.poses.reference import amplify
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
 # Elongated particles reach this much farther than a ball with their radius of gyration.
 _REACH = 1.8
-_PADDING, _EDGE = 2, 3.0
+_PADDING = 2
 # How far from a pose that is sure others are tried.
 _NEAR_DEGREES, _NEAR_PIXELS = 10.0, 3.0
 # Parts of a half, each searched with the map of the others, and images of one call.
@@ -62,30 +63,31 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
     """
     inputs = _read(config)
     particles, given, settings = inputs
+    halves = divide(particles, options.seed)
+    folds = [_folds(particles, halves, number, options.seed) for number in (1, 2)]
     files = {"particles": config.particles, "reference": config.reference}
     with open_job(config, verb="refine", options=options, inputs=files) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
-        halves = divide(particles, job.seed)
         block = min(_BLOCK, -(-len(particles.table) // (2 * _FOLDS)))
         searcher = Searcher(particles, settings, block=block)
         begin = partial(survey, searcher, given.reference, particles, job)
-        shared = Halves(
+        plan = RefinePlan(
             searcher,
             _near(config, inputs),
             block,
             source_of(particles, _PADDING),
-            (_folds(halves, 1, job.seed), _folds(halves, 2, job.seed)),
+            (folds[0], folds[1]),
             symmetry_rotations(config.symmetry),
             int(particles.box * particles.pixel_size / config.low_pass),
             _radius(config, inputs),
         )
-        rounds = refine_rounds(shared, begin, most=config.most_rounds, job=job)
+        rounds = refine_rounds(plan, begin, most=config.most_rounds, job=job)
         last, voxel = rounds[-1], particles.pixel_size
         first, second = last.maps.halves
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
-        write_poses(last.found, shared, halves, job)
+        write_poses(last.found, plan, halves, job)
         measure(rounds, job)
         judged = judge(first, second, voxel_size=voxel, job=job)
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
@@ -110,7 +112,7 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     voxels = (_PADDING * box) ** 3 / 2
     return Plan(
         actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
-        outputs=("half1.mrc", "half2.mrc", "map.mrc", "fsc.csv", "particles.star", "report.html"),
+        outputs=(*MAPS, "fsc.csv", f"particles.{inputs.particles.table.kind}", "report.html"),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
         memory_bytes=int(1.3e9 + 80 * voxels),
         disk_bytes=int(5e6 + 300 * box**3 + 3000 * images),
@@ -148,19 +150,25 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
     )
 
 
-def _folds(halves: Division, number: int, seed: int) -> list[Int[np.ndarray, " n"]]:
-    """Random parts of one half, its images in ascending order in each."""
-    images = np.random.default_rng([seed, number]).permutation(
-        np.flatnonzero(halves.number == number)
-    )
-    return [np.sort(part) for part in np.array_split(images, _FOLDS)]
+def _folds(
+    particles: ParticleSet, halves: Halves, number: int, seed: int
+) -> list[Int[np.ndarray, " n"]]:
+    """Random parts of one half, in ascending order; rows of one image are in one part."""
+    image = particles.table.image_of_row()
+    members = np.flatnonzero(halves.number == number)
+    images = np.random.default_rng([seed, number]).permutation(np.unique(image[members]))
+    if len(images) < _FOLDS:
+        cause = f"half {number} has {len(images)} images, too few for {_FOLDS} parts"
+        remedy = "give more particles, or remove the column to draw new halves"
+        raise InputError(particles.table.source, "half-sets", cause, remedy)
+    return [members[np.isin(image[members], part)] for part in np.array_split(images, _FOLDS)]
 
 
 def _radius(config: RefineConfig, inputs: Inputs) -> float:
     """Of the sphere that holds the particle, voxels."""
     particles, given, _ = inputs
     wanted = _REACH * given.radius if config.diameter is None else config.diameter / 2
-    return min(wanted / particles.pixel_size, particles.box / 2 - _EDGE)
+    return min(wanted / particles.pixel_size, particles.box / 2 - EDGE)
 
 
 def _described(config: RefineConfig, inputs: Inputs) -> str:

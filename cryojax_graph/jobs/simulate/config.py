@@ -1,12 +1,12 @@
 """Settings of ``simulate``."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.ranges import check_ranges
 
 SMALLEST_BOX = 16
 
@@ -97,10 +97,7 @@ def check_config(config: SimulateConfig) -> None:
         "padding": (microscope.padding, 1, 8),
         "defocus-range": (low, -20.0, 20.0),
     }
-    for name, (value, least, most) in ranges.items():
-        if not (math.isfinite(value) and least <= value <= most):
-            remedy = f"give {least:g} to {most:g}"
-            raise InputError("command line", f"--{name}", f"it is {value:g}", remedy)
+    check_ranges(ranges)
     if not low <= high <= 20.0:
         cause = f"it goes from {low:g} to {high:g} µm"
         raise InputError("command line", "--defocus-range", cause, "give the smaller one first")

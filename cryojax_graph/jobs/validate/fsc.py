@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import numpy as np
 import tyro
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float
 
 from cryojax_graph.forward import automatic_mask
 from cryojax_graph.io.errors import InputError
@@ -21,7 +21,7 @@ from cryojax_graph.jobs.map_quality import (
     doubts,
     find_mask,
     in_words,
-    local_resolution,
+    measure_local,
     quality_highlights,
     quality_sections,
     sharpened_map,
@@ -112,7 +112,9 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
         )
         for doubt in doubts(pair.first, pair.second, quality):
             job.warn(doubt)
-        local = _local(job, keys[1], pair, quality) if config.local_resolution else None
+        local = None
+        if config.local_resolution:
+            local = measure_local(keys[1], pair.first, pair.second, quality, job)
         sharpened = sharpened_map(quality, b_factor=config.b_factor) if half_maps else None
         write_quality(job, quality, local, origin=pair.origin, sharpened=sharpened)
         job.log(in_words(quality))
@@ -171,34 +173,6 @@ def _automatic(pair: MapPair, config: ValidateFscConfig) -> Float[np.ndarray, "b
     except ValueError as error:
         remedy = "give --mask FILE or --mask none; protein must be positive"
         raise InputError(config.first, "automatic mask", str(error), remedy) from None
-
-
-def _local(
-    job: Job, key: Key[Array, ""], pair: MapPair, quality: Quality
-) -> LocalResolution | None:
-    """Of the places in the mask, or in the whole box without one."""
-    mask = np.ones_like(pair.first) if quality.mask is None else quality.mask
-    spheres = int(mask.sum() * pair.voxel_size**3 / quality.settings.local_sampling**3)
-    with job.progress("local resolution", max(spheres, 1)) as advance:
-
-        def each(done: int, total: int) -> None:
-            job.check_abort()
-            advance(1)
-
-        try:
-            return local_resolution(
-                key,
-                pair.first,
-                pair.second,
-                mask,
-                voxel_size=pair.voxel_size,
-                threshold=quality.threshold,
-                settings=quality.settings,
-                each=each,
-            )
-        except ValueError as error:
-            job.warn(f"No local resolution: {error}")
-            return None
 
 
 def _page(

@@ -14,11 +14,11 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.ranges import check_symmetry
 from cryojax_graph.jobs.validate.poses_input import PosePairs, read_poses
 from cryojax_graph.jobs.validate.poses_report import in_words, poses_report
 from cryojax_graph.jobs.validate.poses_scores import (
     PoseScores,
-    check_symmetry,
     doubts,
     score_poses,
 )

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cryojax_graph.geometry import nearest_equivalent, random_rotations, symmetry_rotations
-from cryojax_graph.io.errors import InputError
+from cryojax_graph.geometry import nearest_equivalent, random_rotations
 from cryojax_graph.jobs.validate.poses_input import PosePairs
 from cryojax_graph.metrics import PoseErrors, bootstrap_interval, pose_errors, shift_errors
 
@@ -36,22 +35,6 @@ class PoseScores(NamedTuple):
     out_of_plane: Float[np.ndarray, " images"]
     shift: Float[np.ndarray, " images"]
     other_hand_median: float | None
-
-
-def check_symmetry(symmetry: str) -> None:
-    """Refuse a symmetry that errors are not known under.
-
-    Args:
-        symmetry: of the object.
-
-    Raises:
-        InputError: it is no point group.
-    """
-    try:
-        symmetry_rotations(symmetry)
-    except ValueError as error:
-        remedy = "name the point group as RELION does"
-        raise InputError("command line", "--symmetry", str(error), remedy) from None
 
 
 def score_poses(
