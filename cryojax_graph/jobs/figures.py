@@ -10,15 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Num
-
-from cryojax_graph.jobs.png import data_uri, encode_png, grey_levels
+from jaxtyping import Int, Num
 
 Number = float | int
 
 _MANY_POINTS = 3000
 _LEAST_MOTION = 1.0
-_OUTLINE = np.array([255, 140, 0], np.uint8)
 _DIVERGING = ((0, "#2b59c3"), (0.5, "#ffffff"), (1, "#c8423f"))
 
 
@@ -355,7 +352,7 @@ def backbone_figure(
         f'<figure><div class="backbone"><div class="scene"></div><div class="controls">'
         f'<button type="button" aria-label="play">▶</button><input type="range" min="0" '
         f'max="{len(frames) - 1}" value="0" aria-label="frame"><output></output></div>'
-        f"{_json_script(spec)}</div>{_caption(caption)}</figure>"
+        f"{_json_script(spec)}</div>{caption_below(caption)}</figure>"
     )
 
 
@@ -371,48 +368,20 @@ def motion_range(displacement: Num[np.ndarray, " n"]) -> tuple[float, float]:
     return 0.0, max(_LEAST_MOTION, float(displacement.max()))
 
 
-def image_grid(
-    images: Num[np.ndarray, "n height width"],
-    *,
-    captions: Sequence[str] | None = None,
-    caption: str = "",
-    width: int = 128,
-    outlines: Bool[np.ndarray, "n height width"] | None = None,
-) -> str:
-    """Thumbnails, each stretched to its own range of grey, row 0 of each image at the top.
+def _figure(traces: list[dict[str, Any]], layout: dict[str, Any], caption: str) -> str:
+    spec = _json_script({"data": traces, "layout": layout})
+    return f'<figure><div class="plot">{spec}</div>{caption_below(caption)}</figure>'
+
+
+def caption_below(text: str) -> str:
+    """A caption, or nothing where there is no text.
 
     Args:
-        images: any unit.
-        captions: of each image.
-        caption: of all.
-        width: of each on the page, CSS pixels.
-        outlines: pixels drawn in colour.
+        text: plain.
 
     Returns:
         HTML.
     """
-    cells = []
-    for i, image in enumerate(images):
-        label = html.escape(captions[i]) if captions else ""
-        pixels = grey_levels(image)
-        if outlines is not None:
-            pixels = np.where(outlines[i][..., None], _OUTLINE, pixels[..., None])
-        uri = data_uri(encode_png(pixels))
-        cells.append(
-            f'<figure><img src="{uri}" width="{width}" alt="{label or f"image {i + 1}"}">'
-            f"<figcaption>{label}</figcaption></figure>"
-        )
-    style = f"grid-template-columns: repeat(auto-fill, minmax({width}px, 1fr))"
-    grid = f'<div class="thumbnails" style="{style}">{"".join(cells)}</div>'
-    return f"<figure>{grid}{_caption(caption)}</figure>"
-
-
-def _figure(traces: list[dict[str, Any]], layout: dict[str, Any], caption: str) -> str:
-    spec = _json_script({"data": traces, "layout": layout})
-    return f'<figure><div class="plot">{spec}</div>{_caption(caption)}</figure>'
-
-
-def _caption(text: str) -> str:
     return f"<figcaption>{html.escape(text)}</figcaption>" if text else ""
 
 

@@ -13,11 +13,11 @@ from cryojax_graph.jobs.figures import (
     curves_figure,
     heat_map_figure,
     histogram_figure,
-    image_grid,
     motion_range,
     scatter_figure,
     sphere_figure,
 )
+from cryojax_graph.jobs.thumbnails import image_grid
 
 X, Y = Axis("step"), Axis("loss", log=True, range=(0.1, 10.0))
 

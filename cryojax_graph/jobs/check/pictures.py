@@ -17,9 +17,9 @@ from cryojax_graph.jobs.figures import (
     Axis,
     backbone_figure,
     histogram_figure,
-    image_grid,
     scatter_figure,
 )
+from cryojax_graph.jobs.thumbnails import image_grid
 
 _IMAGES, _FRAMES = 14, 25
 # A page shows no more points than this.

@@ -13,7 +13,6 @@ from cryojax_graph.jobs.figures import (
     backbone_figure,
     curves_figure,
     histogram_figure,
-    image_grid,
     motion_range,
     scatter_figure,
 )
@@ -23,6 +22,7 @@ from cryojax_graph.jobs.flex.results import Found, Motion
 from cryojax_graph.jobs.flex.truth import Errors
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
+from cryojax_graph.jobs.thumbnails import image_grid
 from cryojax_graph.jobs.verdict import order_caption
 from cryojax_graph.metrics import spearman
 from cryojax_graph.training.history import read_history

@@ -10,13 +10,13 @@ from cryojax_graph.jobs.figures import (
     curves_figure,
     heat_map_figure,
     histogram_figure,
-    image_grid,
     sphere_figure,
 )
 from cryojax_graph.jobs.map_quality.assess import Quality, resolution_of
 from cryojax_graph.jobs.map_quality.local import LocalResolution
 from cryojax_graph.jobs.map_quality.outputs import directional_resolution
 from cryojax_graph.jobs.report import Highlight, Section, paragraph, table
+from cryojax_graph.jobs.thumbnails import image_grid
 from cryojax_graph.metrics import GuinierFit, area_ratio, sphericity
 
 _PREFERRED = 0.5

@@ -9,7 +9,6 @@ from cryojax_graph.jobs.figures import (
     backbone_figure,
     curves_figure,
     histogram_figure,
-    image_grid,
     scatter_figure,
 )
 from cryojax_graph.jobs.job import Job
@@ -19,6 +18,7 @@ from cryojax_graph.jobs.simulate.drawing import noise_power_of
 from cryojax_graph.jobs.simulate.draws import ImageParameters
 from cryojax_graph.jobs.simulate.images import Signal
 from cryojax_graph.jobs.simulate.molecule import Molecule, reach
+from cryojax_graph.jobs.thumbnails import image_grid
 
 _FRAMES_SHOWN = 25
 _CITATIONS = (
