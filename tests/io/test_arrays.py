@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from cryojax_graph.io import read_cs, read_npz, write_cs, write_npz
+from cryojax_graph.io import InputError, read_cs, read_npz, write_cs, write_npz
 from cryojax_graph.io.npz import Parts
 
 KINDS = ["<f4", "<f8", ">f4", "<f2", "<i4", ">i8", "|u1", "|b1", "<U5", "|S4"]
@@ -102,3 +102,10 @@ def test_parts_that_do_not_add_up_leave_no_file(tmp_path):
     with pytest.raises(ValueError, match="4 rows were written of 7"):
         write_npz(tmp_path / "a.npz", {"a": parts})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_text_in_place_of_an_archive_is_not_called_damaged(tmp_path):
+    path = tmp_path / "truth.npz"
+    path.write_text("data_particles\n")
+    with pytest.raises(InputError, match=r"it is no \.npz archive; name the right file"):
+        read_npz(path)
