@@ -190,9 +190,11 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     )
     select_device(options.device)
     if options.dry_run:
-        print(describe_plan(getattr(module, f"plan_{function}")(config, options=options)))
+        plan = getattr(module, f"plan_{function}")(config, options=options)
+        print(describe_plan(plan))
         if options.output and not verb.writes_file:
-            print(describe_folder(Path(options.output), overwrite=options.overwrite))
+            folder, overwrite = Path(options.output), options.overwrite
+            print(describe_folder(folder, overwrite=overwrite, outputs=plan.outputs))
         return
     marked = options.pipeline.relion_marks and options.output and not verb.writes_file
     with exit_marks(Path(options.output)) if marked else nullcontext():

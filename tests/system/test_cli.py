@@ -108,6 +108,7 @@ def test_a_dry_run_says_what_is_in_the_folder(numbers, tmp_path, capsys):
     assert "holds an unfinished count job, which is continued" in said()
     refused = manifest | {"status": "failed", "outputs": {}, "working": []}
     (job / "manifest.json").write_text(json.dumps(refused))
+    (job / "sum.json").unlink()
     assert "failed before it began to work, which is repeated, or replaced if config" in said()
     assert "which would be replaced" in said("--overwrite")
 
