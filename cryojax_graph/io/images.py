@@ -16,7 +16,7 @@ from cryojax_graph.io.relion import IMAGE_NAME
 from cryojax_graph.io.stacks import ImageStack, open_stack
 
 # Headers of stacks hold rounded pixel sizes; a wrong binning is off by far more.
-_PIXEL_TOLERANCE = 0.02
+PIXEL_TOLERANCE = 0.02
 _ENDS = 1 << 16
 
 
@@ -195,7 +195,7 @@ def _check_pixel_sizes(
     # Programs that do not care leave 0 (read as NaN) or 1.
     stated[stated == 1.0] = np.nan
     difference = np.abs(stated[number] / table.pixel_size - 1)
-    wrong = difference > _PIXEL_TOLERANCE
+    wrong = difference > PIXEL_TOLERANCE
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
