@@ -3,10 +3,9 @@
 A verb is a row of ``VERBS`` and a module in ``jobs`` with three names, here for ``flex``:
 
 - ``FlexConfig``, a frozen dataclass: fields are options, ``tyro.conf.Positional`` ones are inputs,
-and the ``Args:``
-  of its docstring is their help. Paths are strings. Fields that are dataclasses themselves are the
-  advanced options: they are left out of ``--help``, shown by ``--help-all`` and set by
-  ``--training.epochs 10`` or in a config file.
+  and the ``Args:`` of its docstring is their help. Paths are strings. Fields that are dataclasses
+  themselves are the advanced options: they are left out of ``--help``, shown by ``--help-all`` and
+  set by ``--training.epochs 10`` or in a config file.
 - ``flex(config, *, options: JobOptions) -> Path`` does the job and returns its folder (None where
   the verb was told to make none).
 - ``plan_flex(config, *, options: JobOptions) -> Plan`` answers ``--dry-run`` without doing it.
