@@ -70,6 +70,18 @@ def test_a_table_is_what_numpy_reads_without_pickle(tmp_path):
         np.testing.assert_array_equal(records[name], values)
 
 
+def test_a_table_from_which_numpy_dropped_columns_keeps_the_others(tmp_path):
+    records = np.zeros(3, [("uid", "<u8"), ("gone", "<f4", (3,)), ("x", "<f4"), ("end", "<i2")])
+    records["uid"], records["x"] = np.arange(3), [0.5, 1.5, 2.5]
+    np.save(tmp_path / "a.npy", records[["uid", "x"]])
+    (tmp_path / "a.npy").rename(tmp_path / "a.cs")
+    assert b"|V12" in (tmp_path / "a.cs").read_bytes()
+    columns = read_cs(tmp_path / "a.cs")
+    assert list(columns) == ["uid", "x"]
+    assert columns["uid"].tolist() == [0, 1, 2]
+    assert columns["x"].tolist() == [0.5, 1.5, 2.5]
+
+
 def test_the_first_file_wins_where_columns_meet(tmp_path):
     uid = np.arange(3, dtype=np.uint64)
     write_cs(tmp_path / "a.cs", {"uid": uid, "x": np.zeros(3)})
