@@ -35,7 +35,10 @@ def write_quality(
     job.write_text("fsc.csv", _curves(quality), "Fourier shell correlation")
     maps = {
         "mask.mrc": (quality.mask, "mask of the curves"),
-        "map.mrc": (sharpened, "all images, weighted by the FSC of the halves, sharpened, low-passed"),
+        "map.mrc": (
+            sharpened,
+            "the whole, weighted by the FSC of the halves, sharpened, low-passed",
+        ),
         "local_resolution.mrc": (local and local.values, "local resolution, Å"),
     }
     for name, (values, description) in maps.items():
@@ -76,6 +79,12 @@ def _figures(quality: Quality, local: LocalResolution | None) -> dict[str, float
         figures["randomised_from_angstrom"] = box / curves.randomised_from
     if quality.b_factor is not None:
         figures["b_factor_angstrom2"] = quality.b_factor
+    if quality.hand is not None and quality.hand.rods > 1:
+        figures |= {
+            "hand_excess": quality.hand.excess,
+            "hand_excess_error": quality.hand.error,
+            "hand_rods": quality.hand.rods,
+        }
     if local is not None:
         figures["local_resolution_spheres"] = len(local.spheres)
         for name, share in {"p05": 5, "median": 50, "p95": 95}.items():
