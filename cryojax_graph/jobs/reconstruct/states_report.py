@@ -11,7 +11,9 @@ from cryojax_graph.jobs.reconstruct.states_outputs import StateInShort, States
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.thumbnails import image_grid
 
-_SLICE, _BINS = 150, 60
+_BINS = 60
+# Widths on the page, CSS pixels: of a row, of the gap between pictures, of the largest picture.
+_PAGE, _GAP, _LARGEST = 930, 16, 240
 _CITATIONS = (
     "Weights: Dempster, Laird & Rubin (1977) J. R. Stat. Soc. B 39, 1–38.",
     "Regularisation: Scheres (2012) J. Struct. Biol. 180, 519–530.",
@@ -87,30 +89,28 @@ def _list(shown: list[StateInShort], states: States) -> str:
     )
 
 
-def _pictures(shown: list[StateInShort]) -> tuple[str, str]:
-    names = [f"state {state.number}, across {axis}" for axis in "zyx" for state in shown]
-    slices = np.stack([state.slices for state in shown], axis=1)
-    inside = np.stack([_edge(state.inside) for state in shown], axis=1)
-    mean = slices.mean(axis=1, keepdims=True)
+def _pictures(shown: list[StateInShort]) -> list[str]:
+    """One row of all states for each direction, and one of what each has more than their mean."""
+    names = [f"state {state.number}" for state in shown]
+    width = min(_LARGEST, _PAGE // len(shown) - _GAP)
+    blocks = []
+    for number, axis in enumerate("zyx"):
+        slices = np.stack([state.slices[number] for state in shown])
+        inside = np.stack([_edge(state.inside[number]) for state in shown])
+        captions = (
+            f"Central slices across {axis} of map_unsharpened.mrc; the line is where the mask is a "
+            "half.",
+            "The same less the mean of all states: white is what the state has more of.",
+        )
+        for values, caption in zip((slices, slices - slices.mean(axis=0)), captions, strict=True):
+            blocks.append(
+                image_grid(values, captions=names, caption=caption, width=width, outlines=inside)
+            )
+    return blocks
 
-    def grid(values: np.ndarray, caption: str) -> str:
-        flat = values.reshape(-1, *values.shape[2:])
-        outlines = inside.reshape(flat.shape)
-        return image_grid(flat, captions=names, caption=caption, width=_SLICE, outlines=outlines)
 
-    return (
-        grid(
-            slices, "Central slices of map_unsharpened.mrc; the line is where the mask is a half."
-        ),
-        grid(
-            slices - mean, "The same less the mean of all states: white has come, black has gone."
-        ),
-    )
-
-
-def _edge(inside: Bool[np.ndarray, "3 y x"]) -> Bool[np.ndarray, "3 y x"]:
-    cross = scipy.ndimage.generate_binary_structure(2, 1)[None]
-    return inside & ~scipy.ndimage.binary_erosion(inside, cross)
+def _edge(inside: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+    return inside & ~scipy.ndimage.binary_erosion(inside)
 
 
 def _curves(shown: list[StateInShort]) -> str:
@@ -148,8 +148,8 @@ def _images(states: States, latent: Float[np.ndarray, " images"]) -> tuple[str, 
         paragraph(
             f"One image tells {states.told_apart:.1f} of {len(states.place)} states apart. It "
             "enters every map with the probability of the state, which multiplies data and weights "
-            "alike. This keeps the maps honest: images sorted by their best state bring the noise "
-            "along that took them there."
+            "alike: what it tells of each state is used, and no noise decides where it belongs. "
+            "Images sorted by their best state bring the noise along that took them there."
         ),
         histogram_figure(
             {"images": latent},

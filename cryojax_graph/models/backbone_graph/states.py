@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-# Halvings of the axis; doubles are exhausted before.
-_HALVINGS = 60
+# Halvings of the axis, which begins and ends so many deviations beyond the images.
+_HALVINGS, _REACH = 60, 10.0
+# Shares of the images that differ by less are taken for equal.
+_SAME = 1e-12
 _TINY = 1e-200
 
 
@@ -32,13 +34,25 @@ def state_edges(
         ``images / states`` images.
     """
     wanted = np.arange(1, states) / states
-    reach = 10.0 * deviation
-    low = np.full(states - 1, np.min(mean - reach))
-    high = np.full(states - 1, np.max(mean + reach))
+    # Between certain images the mass does not change: an edge is in the middle of such a gap.
+    ends = [
+        _where_mass_exceeds(share, mean, deviation) for share in (wanted - _SAME, wanted + _SAME)
+    ]
+    return 0.5 * (ends[0] + ends[1])
+
+
+def _where_mass_exceeds(
+    share: Float[np.ndarray, " edges"],
+    mean: Float[np.ndarray, " images"],
+    deviation: Float[np.ndarray, " images"],
+) -> Float[np.ndarray, " edges"]:
+    """Place below which a share of the mass of all posteriors lies, by bisection."""
+    low = np.full(len(share), np.min(mean - _REACH * deviation))
+    high = np.full(len(share), np.max(mean + _REACH * deviation))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         below = np.array([_mass_below(edge, mean, deviation).mean() for edge in middle])
-        low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
+        low, high = np.where(below < share, middle, low), np.where(below < share, high, middle)
     return 0.5 * (low + high)
 
 
@@ -115,10 +129,12 @@ def states_told_apart(probability: Float[np.ndarray, "images states"]) -> float:
         full.
     """
 
-    def entropy(p: Float[np.ndarray, "*n states"]) -> Float[np.ndarray, "*n"]:
-        return -np.sum(p * np.log(np.maximum(p, _TINY)), axis=-1)
+    of_all = _entropy(probability.mean(axis=0, keepdims=True)).mean()
+    return float(np.exp(of_all - _entropy(probability).mean()))
 
-    return float(np.exp(entropy(probability.mean(axis=0)) - entropy(probability).mean()))
+
+def _entropy(probability: Float[np.ndarray, "n states"]) -> Float[np.ndarray, " n"]:
+    return -np.sum(probability * np.log(np.maximum(probability, _TINY)), axis=1)
 
 
 def _mass_below(
