@@ -19,8 +19,8 @@ from cryojax_graph.forward.reconstruct import (
     no_slices,
     shell_weights,
     solve_map,
-    symmetrize_sums,
     sums_of_map,
+    symmetrize_sums,
 )
 from cryojax_graph.forward.slices import slice_spectrum, volume_spectrum
 from cryojax_graph.geometry import symmetry_rotations

@@ -140,7 +140,7 @@ def _leading(
         if config["preset"] in ("paper", "mlp"):
             cause += f": the preset {config['preset']} gives each image one place"
         raise InputError(path, "latent_deviation", cause, f"{_AGAIN}, with the preset default")
-    latents, deviation = (arrays.get(name) for name in ("latents", "latent_deviation"))
+    latents, deviation = arrays.get("latents"), arrays["latent_deviation"]
     if latents is None or latents.ndim != 2 or not latents.size or latents.dtype.kind != "f":
         raise InputError(path, "array 'latents'", "not one row of numbers for each image", _AGAIN)
     if deviation.shape != latents.shape or deviation.dtype.kind != "f":

@@ -110,7 +110,7 @@ def _pictures(shown: list[StateInShort]) -> list[str]:
 
 
 def _edge(inside: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
-    return inside & ~scipy.ndimage.binary_erosion(inside)
+    return inside & np.logical_not(scipy.ndimage.binary_erosion(inside))
 
 
 def _curves(shown: list[StateInShort]) -> str:
