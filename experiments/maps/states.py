@@ -12,6 +12,7 @@ atoms. Maps compared are unfiltered: the mean of both halves, in the sphere of t
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -27,11 +28,14 @@ from cryojax_graph.jobs.claim import read_manifest
 from cryojax_graph.jobs.flex import FlexConfig, flex
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
+from cryojax_graph.jobs.reconstruct.flex_folder import read_flex_folder
 from cryojax_graph.metrics import first_crossing
 from cryojax_graph.metrics.fsc import fourier_shell_correlation
+from cryojax_graph.models.backbone_graph.states import state_edges, state_probabilities
 
 STATES, BOX, PIXEL, WIDTH = 5, 64, 1.5, 1.2
 # Shells between which curves are averaged, 24 to 3.7 Å, and blur of the differences of states, Å.
+BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.01)
 SHELLS, COARSE = slice(4, 27), 12.0
 
 
@@ -112,6 +116,22 @@ def figures(halves: list[tuple[np.ndarray, np.ndarray]], true: np.ndarray) -> di
     }
 
 
+def calibration(probability: np.ndarray, state: np.ndarray) -> list[dict]:
+    """Whether states are the true ones as often as their probabilities say."""
+    true = state[:, None] == np.arange(STATES)
+    rows = []
+    for low, high in pairwise(BINS):
+        inside = (probability >= low) & (probability < high)
+        rows.append(
+            {
+                "count": int(inside.sum()),
+                "probability_mean": round(float(probability[inside].mean()), 3),
+                "share_true": round(float(true[inside].mean()), 3),
+            }
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -151,6 +171,10 @@ def main() -> None:
         ]
         results[name] = figures(halves, true)
         print(name, json.dumps(results[name]), flush=True)
+    flexed = read_flex_folder(motion)
+    edges = state_edges(flexed.mean, flexed.deviation, states=STATES)
+    probability = state_probabilities(flexed.mean, flexed.deviation, edges)
+    results["calibration"] = calibration(probability, state)
     metrics = json.loads((states / "metrics.json").read_text())
     results["states_told_apart"] = round(metrics["states_told_apart"], 2)
     results["effective_images"] = [

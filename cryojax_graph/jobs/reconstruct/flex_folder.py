@@ -15,7 +15,7 @@ from cryojax_graph.jobs.manifest import sha256_of
 from cryojax_graph.jobs.particles import ParticleSet
 
 LATENTS = "latents.npz"
-_REMEDY = "name the folder of a finished flex job"
+_REMEDY = "name a table of particles, or the folder of a finished flex job"
 _AGAIN = "run flex again"
 
 
@@ -82,7 +82,8 @@ def read_flex_folder(path: str | Path) -> FlexFolder:
     return FlexFolder(
         path=path,
         particles=written[0] if written else given,
-        image_root=Path(config.get("image_root") or given.parent),
+        # Relative to where the command was given; the table's own folder when it was left out.
+        image_root=Path(manifest["folder_of_command"], config["image_root"] or given.parent),
         mean=mean,
         deviation=deviation,
         points=int(config["outputs"]["points"]),

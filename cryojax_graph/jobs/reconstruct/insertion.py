@@ -113,7 +113,7 @@ def insert_views(
     for start in range(first, len(views.image), block):
         job.check_abort()
         # Read while the devices are still busy with the block before.
-        read = _read(source, views, shares, start, block)
+        read = _read(source, views, start, block, shares)
         sums.block_until_ready()
         sums = _insert(
             sums,
@@ -156,9 +156,9 @@ def _nothing(source: Source, mesh: Mesh, maps: int) -> Float[Array, "devices z y
 def _read(
     source: Source,
     views: Views,
-    shares: Float[np.ndarray, "views maps"],
     start: int,
     block: int,
+    shares: Float[np.ndarray, "views maps"],
 ) -> _Block:
     rows = np.arange(start, min(start + block, len(views.image)))
     padded = np.resize(rows, block)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cryojax_graph.forward.reconstruct import sums_of_map
+from cryojax_graph.forward import sums_of_map
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.results import path_latents
