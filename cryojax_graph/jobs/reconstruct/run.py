@@ -64,7 +64,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
         measure(views, halves, particles, job)
-        judged = judge(maps.first, maps.second, voxel_size=voxel, job=job)
+        judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
         page = reconstruct_report(judged, views, halves, job)
         job.write_text("report.html", page, "this page")
     return job.folder
@@ -137,7 +137,7 @@ def _contrasted(
     job.metric("inverted", int(dark), "1")
     if not dark:
         return maps
-    return maps._replace(first=-maps.first, second=-maps.second, combined=-maps.combined)
+    return HalfMaps(*(-values for values in maps[:-1]), fsc=maps.fsc)
 
 
 def _described(config: ReconstructConfig, inputs: Inputs) -> str:
