@@ -338,7 +338,7 @@ def _sampling_density(weight: Float[Array, "z y x"], padding: float) -> Float[Ar
 
 
 def _smooth(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
-    """Weights averaged with their neighbours along each axis, as by a raised cosine over the map."""
+    """Weights averaged with their neighbours on each axis, as by a raised cosine over the map."""
     aside = 0.5 * (1.0 - _WINDOW_AT_EDGE) / (1.0 - np.cos(np.pi / padding))
     size = weight.shape[0]
     mirror = (2 * (size // 2) - np.arange(size)) % size

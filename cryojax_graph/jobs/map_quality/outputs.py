@@ -35,7 +35,10 @@ def write_quality(
     job.write_text("fsc.csv", curves_table(quality), "Fourier shell correlation")
     maps = {
         "mask.mrc": (quality.mask, "mask of the curves"),
-        "map.mrc": (sharpened, "all images, weighted by the FSC of the halves, sharpened, low-passed"),
+        "map.mrc": (
+            sharpened,
+            "all images, weighted by the FSC of the halves, sharpened, low-passed",
+        ),
         "local_resolution.mrc": (local and local.values, "local resolution, Å"),
     }
     for name, (values, description) in maps.items():

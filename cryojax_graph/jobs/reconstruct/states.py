@@ -80,7 +80,13 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
     folder, particles, views, states = inputs
     halves = divide(particles, options.seed)
     files = {"particles": str(folder.particles), "latents": str(folder.latents)}
-    with open_job(config, verb="reconstruct", options=options, inputs=files) as job:
+    with open_job(
+        config,
+        verb="reconstruct",
+        options=options,
+        inputs=files,
+        outputs=_outputs(len(states.place)),
+    ) as job:
         job.log(_described(inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
@@ -127,7 +133,7 @@ def plan_states(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     at_once = _states_at_once(box, config.padding, count)
     return Plan(
         actions=(_described(inputs), "compare the halves of each state, filter the map of both"),
-        outputs=(*(f"state_1/{name}" for name in STATE_FILES), "…", "states.csv", "report.html"),
+        outputs=_outputs(count),
         seconds=10 + 4e-8 * images * count * box**2 + 1e-6 * count * voxels,
         memory_bytes=int(6e8 + 4 * at_once * _VOXEL * voxels),
         disk_bytes=int(5e6 + count * (20 * box**3 + 300 * images)),
@@ -151,6 +157,11 @@ def _read(config: ReconstructConfig) -> Inputs:
     particles, views = read_source(table)
     require_its_particles(particles, folder)
     return Inputs(folder, particles, views, _states(folder, count))
+
+
+def _outputs(states: int) -> tuple[str, ...]:
+    of_states = [f"state_{k}/{name}" for k in range(1, states + 1) for name in STATE_FILES]
+    return (*of_states, "states.csv", "report.html")
 
 
 def _states(folder: FlexFolder, count: int) -> States:
@@ -213,7 +224,8 @@ def _judged(
     except ValueError as error:
         job.warn(f"State {number}: no mask was found ({error}): resolution is of the whole box")
     # One seed for all: states are compared with each other.
-    quality = assess(jax.random.key(job.seed), first, second, mask, voxel_size=voxel_size)
+    key = jax.random.key(job.seed)
+    quality = assess(key, first, second, mask, maps.whole, voxel_size=voxel_size)
     for doubt in doubts(first, second, quality, confined=True):
         job.warn(f"State {number}: {doubt}")
     job.log(f"State {number}: {effective:,.0f} effective images, {quality.resolution:.2f} Å")

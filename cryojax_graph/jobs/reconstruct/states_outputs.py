@@ -58,7 +58,7 @@ class SolvedState(NamedTuple):
         number: from 1.
         maps: of the halves and of all images.
         quality: of the halves.
-        sharpened: the mean of the halves, weighted by their correlation and sharpened.
+        sharpened: of all images, weighted by the correlation of the halves and sharpened.
         effective: number of images of weight 1 that would average noise as well.
     """
 
@@ -127,7 +127,7 @@ def write_state(state: SolvedState, *, origin: Float[np.ndarray, "3"], job: Job)
     for name, values, description in (
         ("half1.mrc", state.maps.first, f"first half {of_state}, not filtered"),
         ("half2.mrc", state.maps.second, f"second half {of_state}, not filtered"),
-        ("map.mrc", state.sharpened, f"map {of_state}, weighted by FSC, sharpened, low-passed"),
+        ("map.mrc", state.sharpened, f"map {of_state}, by the FSC of the halves, sharpened"),
         ("map_unsharpened.mrc", state.maps.combined, f"map {of_state}, Wiener-filtered"),
         ("mask.mrc", quality.mask, f"mask of the curves {of_state}"),
     ):
