@@ -32,7 +32,7 @@ def write_quality(
         origin: of voxel [0, 0, 0], (x, y, z) in Å.
         sharpened: map to keep; None for none.
     """
-    job.write_text("fsc.csv", _curves(quality), "Fourier shell correlation")
+    job.write_text("fsc.csv", curves_table(quality), "Fourier shell correlation")
     maps = {
         "mask.mrc": (quality.mask, "mask of the curves"),
         "map.mrc": (
@@ -106,7 +106,15 @@ def directional_resolution(quality: Quality) -> Float[np.ndarray, " axes"]:
     return quality.box_angstrom / crossing
 
 
-def _curves(quality: Quality) -> str:
+def curves_table(quality: Quality) -> str:
+    """Curves of two maps as text, comma-separated.
+
+    Args:
+        quality: of the maps.
+
+    Returns:
+        a line of names, and one for each shell.
+    """
     curves = quality.curves
     frequency = np.arange(len(curves.unmasked)) / quality.box_angstrom
     columns = {

@@ -12,7 +12,9 @@ class ReconstructConfig:
 
     Args:
         particles: Particle images with poses and CTF: STAR of RELION or .cs of cryoSPARC. Rows that
-            show the same image in different poses are taken as such.
+            show the same image in different poses are taken as such. Or the folder of a finished
+            flex job: one map for each of some states along the motion that it found.
+        states: With the folder of a flex job, how many states; 5 when not given.
         symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
         weights: Column of the table with the weight of each row: the probability of its pose or a
             figure of merit. All rows weigh the same when not given.
@@ -24,6 +26,7 @@ class ReconstructConfig:
     """
 
     particles: tyro.conf.Positional[str]
+    states: int | None = None
     symmetry: str = "C1"
     weights: str | None = None
     contrast: Literal["auto", "white", "dark"] = "auto"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cryojax_graph.geometry import symmetry_rotations
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import judge
@@ -20,6 +21,7 @@ from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, write_maps
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
+from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
 
 _DARK = (
     "The particles are darker than what is around them: the maps were inverted. Give --contrast "
@@ -47,6 +49,8 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     Raises:
         InputError: an input cannot be used.
     """
+    if Path(config.particles).is_dir():
+        return reconstruct_states(config, options=options)
     inputs = _read(config)
     particles, views = inputs
     halves = divide(particles, options.seed)
@@ -79,6 +83,8 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     Raises:
         InputError: an input cannot be used.
     """
+    if Path(config.particles).is_dir():
+        return plan_states(config, options=options)
     inputs = _read(config)
     box, images = inputs.particles.box, len(inputs.views.image)
     voxels = (config.padding * box) ** 3 / 2
@@ -93,6 +99,9 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
 
 def _read(config: ReconstructConfig) -> Inputs:
     check_symmetry(config.symmetry)
+    if config.states is not None:
+        cause = "states are those of a motion, and the particles are a table"
+        raise InputError("command line", "--states", cause, "name the folder of a flex job")
     return Inputs(*read_source(config))
 
 
