@@ -448,7 +448,7 @@ def changed(particles: Path, change: str, folder: Path) -> Path:
     return path
 
 
-def toy(data: Path, work: Path, count: int, start: str) -> Row:
+def toy_particles(data: Path, work: Path, count: int) -> Path:
     """Projections without noise and CTF: amplitude contrast 1, no defocus, no aberration."""
     folder = data / "particles/sim_toy_1000"
     work.mkdir(parents=True, exist_ok=True)
@@ -473,6 +473,12 @@ def toy(data: Path, work: Path, count: int, start: str) -> Row:
     }
     path = work / "particles.star"
     write_particles(new_particles(path, fields), path)
+    return path
+
+
+def toy(data: Path, work: Path, count: int, start: str) -> Row:
+    """What is found of projections of a toy volume."""
+    path, folder = toy_particles(data, work, count), data / "particles/sim_toy_1000"
     job, score = work / f"pose_{start}", work / f"score_{start}"
     answer = ask(job, path, folder / "toymodel.mrc", start=start, within=5.0)
     row: Row = {"set": "sim_toy_1000", "start": start, "images": count, **said([answer])}
