@@ -44,6 +44,7 @@ from cryojax_graph.metrics.local_resolution import (
     sphere_window,
     spread_resolution,
 )
+from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
 from cryojax_graph.metrics.shells import (
     ShellSums,
@@ -80,7 +81,9 @@ __all__ = [
     "leading_direction",
     "local_correlation",
     "mean_amplitudes",
+    "measured_correlation",
     "neighbourhood_hit",
+    "outside_cone",
     "pose_errors",
     "principal_floor",
     "randomisation_shell",
