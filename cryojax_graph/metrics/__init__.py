@@ -4,6 +4,7 @@ from cryojax_graph.metrics.conical_fsc import (
     ConicalFsc,
     area_ratio,
     conical_correlation,
+    conical_share,
     even_axes,
     sphericity,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "bootstrap_interval",
     "clash_count",
     "conical_correlation",
+    "conical_share",
     "constant_distortion",
     "correct_correlation",
     "cut_out",

@@ -79,6 +79,28 @@ def _solved(
     return *halves, solve_map(both, precision, box=box) * ball, fsc
 
 
+@partial(jax.jit, static_argnames="box")
+def confined_map(
+    sums: SpectrumSums,
+    precision: Float[Array, " shells"] | None = None,
+    *,
+    box: int,
+    radius: Scalar,
+) -> Float[Array, "box box box"]:
+    """The map of some sums within the sphere of the box.
+
+    Args:
+        sums: complete.
+        precision: of the Wiener filter; none when not given.
+        box: edge of the images in pixels.
+        radius: of the sphere outside which the map is 0, voxels.
+
+    Returns:
+        the map.
+    """
+    return solve_map(sums, precision, box=box) * soft_sphere(box, radius=radius, edge=EDGE)
+
+
 def added(*sums: SpectrumSums) -> SpectrumSums:
     """Sums over the views of several sets.
 
