@@ -159,7 +159,7 @@ def solved(case, tmp_path_factory):
 def test_each_class_gives_the_map_of_what_was_measured(case, solved):
     folder, metrics, manifest = solved
     for number, density in case.densities.items():
-        found = read_map(folder / f"class{number}/map_unsharpened.mrc")
+        found = read_map(folder / f"class{number}/map.mrc")
         assert found.voxel_size.tolist() == [PIXEL] * 3
         assert agreement(found.values, density) > 0.9
         # Coarse coefficients, as wide as the particle is small, reach into the cone from its edge.
@@ -206,7 +206,7 @@ def test_page_curves_and_deviations_are_written(solved):
 
 def test_a_wrong_sign_of_the_tilt_gives_the_other_hand(case, tmp_path):
     folder, _, _ = run(case, tmp_path / "job", tilt_angle=-TILT, contrast="white")
-    found = read_map(folder / "class1/map_unsharpened.mrc").values
+    found = read_map(folder / "class1/map.mrc").values
     # z to -z, about the centre.
     mirrored = np.roll(found[::-1], 1, axis=0)
     assert agreement(found, case.densities[1]) < 0.8
@@ -218,9 +218,7 @@ def test_pairs_in_any_order_are_found_by_a_common_column(case, solved, tmp_path)
     shuffled = rewritten(case, tmp_path / "in", "tilted", lambda t: subset(t, order))
     folder, metrics, _ = run(shuffled, tmp_path / "job", pair_by="rlnImageId", contrast="white")
     assert metrics["untilted_without_partner"] == 3
-    first, second = (
-        read_map(job / "class1/map_unsharpened.mrc").values for job in (folder, solved[0])
-    )
+    first, second = (read_map(job / "class1/map.mrc").values for job in (folder, solved[0]))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.97
 
 
@@ -241,7 +239,7 @@ def test_angles_and_halves_may_stand_in_the_tables(case, tmp_path):
     table = read_particles(folder / "particles.star")
     np.testing.assert_array_equal(table.half_set, 1 + np.arange(PAIRS) // 3 % 2)
     # A negative tilt about the reversed axis is the same.
-    found = read_map(folder / "class1/map_unsharpened.mrc").values
+    found = read_map(folder / "class1/map.mrc").values
     assert agreement(found, case.densities[1]) > 0.9
 
 

@@ -129,7 +129,7 @@ def write_deviation(artefacts: Artefacts, *, voxel_size: float, job: Job, folder
         job: in whose folder.
         folder: inside that, ending in a slash; none when not given.
     """
-    described = "deviation of map_unsharpened.mrc had other images been taken"
+    described = "deviation of the Wiener-filtered map had other images been taken"
     with job.output(f"{folder}{FILE}", described) as path:
         write_map(path, Map(artefacts.deviation, np.full(3, voxel_size), np.zeros(3)))
 
@@ -142,25 +142,24 @@ def _added(
 
 
 def _resume(kept: Path, box: int) -> tuple[Replicates, Replicates]:
-    if kept.exists():
-        found = read_npz(kept)
-        names = ("count", "mean", "scatter")
-        maps, spectra = (
-            Replicates(*(jnp.asarray(found[f"{which}_{name}"]) for name in names))
-            for which in ("map", "spectrum")
-        )
-        return maps, spectra
     empty = jnp.zeros((box, box, box))
-    return no_replicates(empty), no_replicates(jnp.fft.rfftn(empty))
+    maps, spectra = no_replicates(empty), no_replicates(jnp.fft.rfftn(empty))
+    if not kept.exists():
+        return maps, spectra
+    found = {name: jnp.asarray(values) for name, values in read_npz(kept).items()}
+    mean = jax.lax.complex(found["real"], found["imaginary"])
+    return (
+        Replicates(found["count"], found["mean"], found["scatter"]),
+        Replicates(found["count"], mean, found["variance"]),
+    )
 
 
 def _keep(kept: Path, maps: Replicates, spectra: Replicates) -> None:
-    values = {"map": maps, "spectrum": spectra}
-    write_npz(
-        kept,
-        {
-            f"{which}_{name}": np.asarray(array)
-            for which, replicates in values.items()
-            for name, array in replicates._asdict().items()
-        },
-    )
+    # Archives that are read without trust hold no complex numbers.
+    arrays = {
+        **maps._asdict(),
+        "real": spectra.mean.real,
+        "imaginary": spectra.mean.imag,
+        "variance": spectra.scatter,
+    }
+    write_npz(kept, {name: np.asarray(values) for name, values in arrays.items()})

@@ -42,7 +42,7 @@ from cryojax_graph.jobs.reconstruct.source import source_of
 from cryojax_graph.metrics.missing_cone import measured_correlation
 from cryojax_graph.training.splits import half_sets
 
-MAPS = ("half1.mrc", "half2.mrc", "map_unsharpened.mrc")
+MAPS = ("half1.mrc", "half2.mrc", "map.mrc")
 _THRESHOLD = 0.143
 _DARK = (
     "The particles are darker than what is around them: the maps were inverted. Give --contrast "

@@ -82,8 +82,8 @@ def rct_report(
         ],
         citations=CITATIONS,
         commands={
-            f"class{each.number}/map_unsharpened.mrc": "cryojax-graph refine particles.star "
-            f"--reference class{each.number}/map_unsharpened.mrc -o refined"
+            f"class{each.number}/map.mrc": "cryojax-graph refine particles.star "
+            f"--reference class{each.number}/map.mrc -o refined"
             for each in found
         },
     )
