@@ -14,7 +14,14 @@ from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.forward.fourier import to_image
 from cryojax_graph.forward.image import gaussian_spectrum
-from cryojax_graph.io import new_particles, read_map, read_particles, with_columns, write_particles
+from cryojax_graph.io import (
+    new_particles,
+    read_map,
+    read_particles,
+    to_cryosparc,
+    with_columns,
+    write_particles,
+)
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particle_table import ParticleTable, subset
 from cryojax_graph.io.stacks import write_stack
@@ -304,6 +311,22 @@ def test_what_cannot_be_used_is_refused_before_a_folder_is_made(
     with pytest.raises(InputError, match=message):
         run(given, tmp_path / "job", **options)
     assert not (tmp_path / "job").exists()
+
+
+def test_tables_of_cryosparc_and_particles_that_were_never_classified_will_do(case, tmp_path):
+    given = rewritten(case, tmp_path / "in", "untilted", lambda table: table)
+    write_particles(to_cryosparc(read_particles(given.tilted)), tmp_path / "in/tilted.cs")
+    number = np.where(read_particles(given.untilted).class_number == 1, 0, 3)
+    write_particles(
+        with_columns(read_particles(given.untilted), {"class_number": number}), given.untilted
+    )
+    joined = given._replace(tilted=tmp_path / "in/tilted.cs")
+    folder, metrics, _ = run(joined, tmp_path / "job", contrast="white")
+    assert metrics["class0_images"] == 160
+    assert agreement(read_map(folder / "class0/map.mrc").values, case.densities[1]) > 0.9
+    table = read_particles(folder / "particles.cs")
+    assert table.has("poses")
+    assert table.has("half_sets")
 
 
 def test_classes_of_one_image_are_left_out_with_a_warning(case, tmp_path):

@@ -26,12 +26,14 @@ class TiltPairs(NamedTuple):
 
     Attributes:
         particles: tilted images; the table states poses, classes and, if they were given, halves.
+        number: of the class of each, as the table of untilted images has it.
         tilt: by which the support was tilted for each, degrees, not negative.
         weight: of each.
         unpaired: untilted images without a partner.
     """
 
     particles: ParticleSet
+    number: Int[np.ndarray, " n"]
     tilt: Float[np.ndarray, " n"]
     weight: Float[np.ndarray, " n"]
     unpaired: int
@@ -65,17 +67,19 @@ def read_pairs(config: ReconstructConfig) -> TiltPairs:
     before = _angle(untilted, config.untilted_axis, AXIS)
     before = axis if before is None else before[partner]
     euler = conical_tilt_angles(_in_plane(untilted)[partner], tilt, axis, before)
-    number, shift = untilted.class_number, tilted.shift_angstrom
+    classes, shift = untilted.class_number, tilted.shift_angstrom
+    number = np.ones(len(tilted), np.int64) if classes is None else classes[partner]
     changes = {
         "euler_degrees": euler,
         "shift_angstrom": np.zeros((len(tilted), 2)) if shift is None else shift,
-        "class_number": np.ones(len(tilted), np.int64) if number is None else number[partner],
+        "class_number": number,
     }
     if tilted.half_set is None and untilted.half_set is not None:
         changes["half_set"] = untilted.half_set[partner]
     posed = particles._replace(table=with_columns(tilted, changes))
     weight = row_weights(tilted, config.weights)
-    return TiltPairs(posed, np.abs(tilt), weight, len(untilted) - len(np.unique(partner)))
+    unpaired = len(untilted) - len(np.unique(partner))
+    return TiltPairs(posed, number, np.abs(tilt), weight, unpaired)
 
 
 def _partners(

@@ -152,7 +152,7 @@ def _halves(pairs: TiltPairs, seed: int) -> Int[np.ndarray, " n"]:
     table = pairs.particles.table
     if table.half_set is not None:
         return table.half_set
-    image, number = table.image_of_row(), _classes(pairs)
+    image, number = table.image_of_row(), pairs.number
     half = np.full(len(table), 2)
     for name in np.unique(number):
         key = jax.random.fold_in(jax.random.key(seed), int(name))
@@ -161,14 +161,9 @@ def _halves(pairs: TiltPairs, seed: int) -> Int[np.ndarray, " n"]:
     return half
 
 
-def _classes(pairs: TiltPairs) -> Int[np.ndarray, " n"]:
-    assert pairs.particles.table.class_number is not None
-    return pairs.particles.table.class_number
-
-
 def _usable(pairs: TiltPairs, half: Int[np.ndarray, " n"]) -> tuple[list[int], list[int]]:
     """Classes with images in both halves, the largest first, and the others."""
-    number = _classes(pairs)
+    number = pairs.number
     names, count = np.unique(number, return_counts=True)
     ordered = [int(name) for name in names[np.argsort(-count, kind="stable")]]
     counted = {
@@ -193,7 +188,7 @@ def _class_map(
     job: Job,
 ) -> ClassMap:
     """Solve for the maps of one class and write them."""
-    rows = np.flatnonzero(_classes(pairs) == number)
+    rows = np.flatnonzero(pairs.number == number)
     views = _views(pairs, rows)
     # Half of the images or more leave this out.
     cone = 90.0 - float(np.median(pairs.tilt[rows]))
