@@ -27,7 +27,7 @@ from cryojax_graph.jobs.reconstruct.artefacts import (
     write_deviation,
 )
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
-from cryojax_graph.jobs.reconstruct.contrast import are_dark
+from cryojax_graph.jobs.reconstruct.contrast import DARK, are_dark
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
 from cryojax_graph.jobs.reconstruct.maps import (
     EDGE,
@@ -44,10 +44,6 @@ from cryojax_graph.training.splits import half_sets
 
 MAPS = ("half1.mrc", "half2.mrc", "map.mrc")
 _THRESHOLD = 0.143
-_DARK = (
-    "The particles are darker than what is around them: the maps were inverted. Give --contrast "
-    "white if that is wrong, or dark if it is known."
-)
 
 
 class _Solved(NamedTuple):
@@ -259,7 +255,7 @@ def _is_dark(
         return config.contrast == "dark"
     dark = are_dark(combined, voxel)
     if dark:
-        job.warn(_DARK)
+        job.warn(DARK)
     return dark
 
 

@@ -23,7 +23,7 @@ from cryojax_graph.jobs.reconstruct.artefacts import (
 )
 from cryojax_graph.jobs.reconstruct.artefacts_report import judge_artefacts
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig, check_config
-from cryojax_graph.jobs.reconstruct.contrast import are_dark
+from cryojax_graph.jobs.reconstruct.contrast import DARK, are_dark
 from cryojax_graph.jobs.reconstruct.insertion import Views, insert_views
 from cryojax_graph.jobs.reconstruct.maps import (
     EDGE,
@@ -37,11 +37,6 @@ from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, 
 from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
-
-_DARK = (
-    "The particles are darker than what is around them: the maps were inverted. Give --contrast "
-    "white if that is wrong, or dark if it is known."
-)
 
 
 class Inputs(NamedTuple):
@@ -183,7 +178,7 @@ def _contrasted(
     """The maps with a particle that is brighter than what is around it."""
     dark = config.contrast == "dark"
     if config.contrast == "auto" and are_dark(maps.combined, particles.pixel_size):
-        job.warn(_DARK)
+        job.warn(DARK)
         dark = True
     job.metric("inverted", int(dark), "1")
     if not dark:
