@@ -3,10 +3,9 @@
 A verb is a row of ``VERBS`` and a module in ``jobs`` with three names, here for ``flex``:
 
 - ``FlexConfig``, a frozen dataclass: fields are options, ``tyro.conf.Positional`` ones are inputs,
-and the ``Args:``
-  of its docstring is their help. Paths are strings. Fields that are dataclasses themselves are the
-  advanced options: they are left out of ``--help``, shown by ``--help-all`` and set by
-  ``--training.epochs 10`` or in a config file.
+  and the ``Args:`` of its docstring is their help. Paths are strings. Fields that are dataclasses
+  themselves are the advanced options: they are left out of ``--help``, shown by ``--help-all`` and
+  set by ``--training.epochs 10`` or in a config file.
 - ``flex(config, *, options: JobOptions) -> Path`` does the job and returns its folder (None where
   the verb was told to make none).
 - ``plan_flex(config, *, options: JobOptions) -> Plan`` answers ``--dry-run`` without doing it.
@@ -190,9 +189,11 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> None:
     )
     select_device(options.device)
     if options.dry_run:
-        print(describe_plan(getattr(module, f"plan_{function}")(config, options=options)))
+        plan = getattr(module, f"plan_{function}")(config, options=options)
+        print(describe_plan(plan))
         if options.output and not verb.writes_file:
-            print(describe_folder(Path(options.output), overwrite=options.overwrite))
+            folder, overwrite = Path(options.output), options.overwrite
+            print(describe_folder(folder, overwrite=overwrite, outputs=plan.outputs))
         return
     marked = options.pipeline.relion_marks and options.output and not verb.writes_file
     with exit_marks(Path(options.output)) if marked else nullcontext():

@@ -21,6 +21,8 @@ from cryojax_graph.forward.slices import cells_of, interpolate_spectrum
 # The weight of a voxel counts as at least this share of the mean of its shell, as in RELION: what
 # hardly any image shows is not divided by nearly nothing.
 _LEAST_SHARE = 1e-3
+# What is left at the edge of the map, along an axis, of the window that smooths the weights.
+_WINDOW_AT_EDGE = 0.5
 # An operator that takes voxels onto voxels, to within this, smooths nothing.
 _EXACT = 1e-4
 
@@ -192,6 +194,10 @@ def solve_map(
 ) -> Float[Array, "box box box"]:
     """The map whose slices the sums are of.
 
+    A voxel divided by its own weight alone takes the value between its few samples for that at its
+    place. Data are divided by the density of samples as a map of this size can know it instead: two
+    steps of the iteration of Pipe & Menon (1999, Magn. Reson. Med. 41:179).
+
     Args:
         sums: complete.
         precision: what is added to the weights in each shell of the images, the inverse variance of
@@ -208,7 +214,8 @@ def solve_map(
     means = _shell_means(weight, shell, box // 2 + 1)
     floor = _LEAST_SHARE * means
     added = jnp.zeros_like(means) if precision is None else precision
-    total = jnp.maximum(weight, floor[shell]) + added[shell]
+    density = _sampling_density(weight, size / box)
+    total = jnp.maximum(density, floor[shell]) + added[shell]
     known = inside & (total > 0)
     spectrum = jnp.where(known, _without_margins(sums.data) / jnp.where(known, total, 1.0), 0.0)
     volume = _to_map(spectrum, size, box)
@@ -299,6 +306,28 @@ def _turned(sums: SpectrumSums, operator: Float[Array, "3 3"]) -> SpectrumSums:
 
     data, weight = jax.lax.map(section, along)
     return SpectrumSums(data, weight, jnp.zeros(()))
+
+
+def _sampling_density(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
+    """What data are divided by, so that smoothed weights divided by it are nearly 1."""
+    once = _smooth(weight, padding)
+    share = jnp.where(once > 0, weight / jnp.where(once > 0, once, 1.0), 0.0)
+    return once * _smooth(share, padding)
+
+
+def _smooth(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
+    """Weights averaged with their neighbours along each axis, as by a raised cosine over the map."""
+    aside = 0.5 * (1.0 - _WINDOW_AT_EDGE) / (1.0 - np.cos(np.pi / padding))
+    size = weight.shape[0]
+    mirror = (2 * (size // 2) - np.arange(size)) % size
+    # Beyond either end of its columns the half spectrum goes on at the mirror images.
+    ends = weight[:, :, jnp.array([1, -2 if size % 2 == 0 else -1])][mirror][:, mirror]
+    along = jnp.concatenate([ends[:, :, :1], weight, ends[:, :, 1:]], axis=2)
+    weight = aside * (along[:, :, :-2] + along[:, :, 2:]) + (1 - 2 * aside) * weight
+    for axis in (0, 1):
+        both = jnp.roll(weight, 1, axis) + jnp.roll(weight, -1, axis)
+        weight = aside * both + (1 - 2 * aside) * weight
+    return weight
 
 
 def _with_margins(values: Array) -> Array:

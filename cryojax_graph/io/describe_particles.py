@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from cryojax_graph.io.cif_text import to_numbers
 from cryojax_graph.io.describe_images import blank_warning, pixel_warnings
 from cryojax_graph.io.errors import InputError, row_place
-from cryojax_graph.io.images import open_images
+from cryojax_graph.io.images import PIXEL_TOLERANCE, ParticleImages, open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.particles import read_particles
@@ -270,15 +270,29 @@ def _look_at_images(
         images = open_images(table, image_root=image_root, limits=limits)
     except InputError as error:
         return False, [f"images: {error.place}: {error.cause}; {error.remedy}"]
+    warnings = _unset_pixel_sizes(table, images)
     count = min(len(table), _MOST_IMAGES)
     rows = np.unique(np.linspace(0, len(table) - 1, count).astype(np.int64))
     try:
         spread = [float(np.ptp(images.read(rows[i : i + 1]))) for i in range(len(rows))]
     except InputError as error:
-        return True, [f"images: {error.place}: {error.cause}; {error.remedy}"]
+        return True, [*warnings, f"images: {error.place}: {error.cause}; {error.remedy}"]
     blank = rows[np.array(spread) == 0.0]
     if not len(blank):
-        return True, []
+        return True, warnings
     place = row_place(int(blank[0]), table=table.table_name)
     told = blank_warning(len(blank), len(rows))
-    return True, [f"images: {place}: {told}; leave such particles out, or extract them again"]
+    blank_told = f"images: {place}: {told}; leave such particles out, or extract them again"
+    return True, [*warnings, blank_told]
+
+
+def _unset_pixel_sizes(table: ParticleTable, images: ParticleImages) -> list[str]:
+    """Headers of 1 Å are no contradiction to the table, as they may never have been set."""
+    if table.pixel_size is None:
+        return []
+    headers = np.array([stack.pixel_size for stack in images.stacks])[images.stack_number]
+    unset = (headers == 1.0) & (np.abs(table.pixel_size - 1.0) > PIXEL_TOLERANCE)
+    if not unset.any():
+        return []
+    stated = table.pixel_size[unset][0]
+    return [f"its images state a pixel size of 1 Å, the table {stated:g} Å: the table's is taken"]

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64, Integer
 
-from cryojax_graph.io.errors import InputError, row_place
+from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.paths import allowed_roots, resolve_all
+from cryojax_graph.io.relion import IMAGE_NAME
 from cryojax_graph.io.stacks import ImageStack, open_stack
 
 # Headers of stacks hold rounded pixel sizes; a wrong binning is off by far more.
-_PIXEL_TOLERANCE = 0.02
+PIXEL_TOLERANCE = 0.02
 _ENDS = 1 << 16
 
 
@@ -98,8 +99,8 @@ def open_images(
 
     Raises:
         InputError: a stack is missing, damaged or outside the allowed folders, an index lies
-            outside its stack, images are not square or differ in size, or pixel sizes of table and
-            stack differ by more than 2 %.
+            outside its stack or is missing where there are several images, images are not square
+            or differ in size, or pixel sizes of table and stack differ by more than 2 %.
     """
     names, first, number = np.unique(table.image_path, return_index=True, return_inverse=True)
     number = number.reshape(-1).astype(np.int64)
@@ -108,6 +109,7 @@ def open_images(
     named = [(name, row_place(row, table=table.table_name)) for row, name in rows]
     files = resolve_all(named, allowed_roots(table.source, image_root))
     stacks = tuple(open_stack(files[name], limits=limits) for name in names.tolist())
+    _check_numbers(table, stacks, number)
     _check_indices(table, stacks, number)
     box = _check_boxes(table, stacks)
     if not trust_table_pixel_size:
@@ -121,6 +123,26 @@ def _signs(table: ParticleTable) -> Float32[np.ndarray, " n"]:
     if stated is None:
         return np.ones(len(table), np.float32)
     return np.where(stated.astype(np.float32) < 0, -1, 1).astype(np.float32)
+
+
+def _check_numbers(
+    table: ParticleTable, stacks: tuple[ImageStack, ...], number: Int64[np.ndarray, " n"]
+) -> None:
+    """Refuse a name without a number where it could mean any of several images."""
+    names = table.columns.get(IMAGE_NAME)
+    if names is None:
+        return
+    counts = np.array([len(stack) for stack in stacks])[number]
+    unclear = (counts > 1) & (np.strings.find(names, "@") < 0)
+    if unclear.any():
+        row = int(unclear.argmax())
+        raise InputError(
+            table.source,
+            row_place(row, table=table.table_name),
+            f"{quote(table.image_path[row])} has no number before it, and the file holds "
+            f"{counts[row]} images",
+            "write number@stack, numbers from 1; volumes of subtomograms are not read",
+        )
 
 
 def _check_indices(
@@ -173,7 +195,7 @@ def _check_pixel_sizes(
     # Programs that do not care leave 0 (read as NaN) or 1.
     stated[stated == 1.0] = np.nan
     difference = np.abs(stated[number] / table.pixel_size - 1)
-    wrong = difference > _PIXEL_TOLERANCE
+    wrong = difference > PIXEL_TOLERANCE
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(

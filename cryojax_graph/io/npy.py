@@ -172,8 +172,14 @@ def _dtype(descr: Any, file: str | Path, place: str, limits: Limits) -> np.dtype
     if len(descr) > limits.columns:
         cause = f"{len(descr)} columns, more than {limits.columns}"
         raise InputError(file, place, cause, "raise Limits.columns if that is meant")
-    columns = []
+    names: list[str] = []
+    kinds: list[np.dtype] = []
+    offsets: list[int] = []
+    end = 0
     for column in descr:
+        if gap := _gap(column):
+            end += gap
+            continue
         if not isinstance(column, tuple) or len(column) not in (2, 3):
             raise InputError(file, place, f"column {quote(column)} is unknown", _REPAIR)
         name, kind, *shape = column
@@ -183,11 +189,27 @@ def _dtype(descr: Any, file: str | Path, place: str, limits: Limits) -> np.dtype
         )
         if not isinstance(name, str) or not isinstance(kind, str) or not usable or not name:
             raise InputError(file, place, f"column {quote(column)} is unknown", _REPAIR)
-        columns.append((name, _plain_dtype(kind, file, f"{place}, column {name}"), extents))
+        plain = _plain_dtype(kind, file, f"{place}, column {name}")
+        try:
+            kinds.append(np.dtype((plain, extents)))
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(file, place, f"column {quote(column)} is too wide", _REPAIR) from None
+        names.append(name)
+        offsets.append(end)
+        end += kinds[-1].itemsize
+    if not names:
+        raise InputError(file, place, "it describes no column", _REPAIR)
     try:
-        return np.dtype(columns)
-    except (ValueError, TypeError) as error:
+        return np.dtype({"names": names, "formats": kinds, "offsets": offsets, "itemsize": end})
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(file, place, f"columns make no record ({error})", _REPAIR) from None
+
+
+def _gap(column: Any) -> int:
+    """Bytes between columns, which numpy leaves where columns of a record were dropped; else 0."""
+    name, kind = column if isinstance(column, tuple) and len(column) == 2 else (None, None)
+    found = re.fullmatch(r"\|V([1-9][0-9]{0,6})", kind) if isinstance(kind, str) else None
+    return int(found[1]) if found and name == "" else 0
 
 
 def _plain_dtype(kind: str, file: str | Path, place: str) -> np.dtype:

@@ -16,6 +16,7 @@ from cryojax_graph.io.npy import read_array
 from cryojax_graph.io.unpack import check_unpacked, open_plain
 
 _REPAIR = "get an undamaged copy of the file"
+_ARCHIVE = b"PK"
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -41,6 +42,9 @@ def read_npz(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, 
         InputError: the archive is damaged, too large, or needs pickle.
     """
     with open_plain(path) as handle:
+        if handle.read(2) != _ARCHIVE:
+            raise InputError(path, "its contents", "it is no .npz archive", "name the right file")
+        handle.seek(0)
         try:
             with zipfile.ZipFile(handle) as archive:
                 return _read_members(archive, path, limits)

@@ -15,6 +15,13 @@ from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 
 _CHUNK = 1 << 20
 _REPAIR = "get an undamaged copy of the file"
+_OTHER_FILE = "name the right file"
+# Files of other kinds that users name by mistake: what they are, and the mark at a place in them.
+_BINARY = (
+    ("a .npz or .zip archive", 0, b"PK\x03\x04"),
+    ("an array of numpy or a .cs table", 0, b"\x93NUMPY"),
+    ("an MRC map or stack", 208, b"MAP "),
+)
 
 
 def file_size(path: str | Path) -> int:
@@ -189,6 +196,9 @@ def read_text(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(path, place, "it is UTF-16 text", "save it as plain text (UTF-8)")
     if b"\0" in raw:
+        for kind, start, mark in _BINARY:
+            if raw[start : start + len(mark)] == mark:
+                raise InputError(path, "its contents", f"it is {kind}, not text", _OTHER_FILE)
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
         raise InputError(path, f"line {line}", "it is not text: a zero byte", _REPAIR)
     try:

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from cryojax_graph.jobs.manifest import sha256_of
 from cryojax_graph.training.same_config import differing_fields
 
 MANIFEST = "manifest.json"
+FOREIGN = "a file of this name is there already and is not of this job"
+MOVE_AWAY = "move it away, or use another folder"
 _OWN_FILES = ("job.json", MANIFEST, "metrics.json", "run.log", ".partial")
 _FRESH = "use another folder, or --overwrite to start again"
 _UNUSABLE = "choose a folder that you own"
@@ -51,7 +53,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def claim(
-    folder: Path, request: dict[str, Any], inputs: dict[str, dict[str, Any]], *, overwrite: bool
+    folder: Path,
+    request: dict[str, Any],
+    inputs: dict[str, dict[str, Any]],
+    *,
+    overwrite: bool,
+    outputs: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Decide whether to start, to continue or to refuse.
 
@@ -60,15 +67,18 @@ def claim(
         request: verb, seed and config, as JSON values.
         inputs: description of every input file of now.
         overwrite: remove what an earlier job left.
+        outputs: names of files that the job will write.
 
     Returns:
         the manifest of the unfinished job to be continued, or None for a new one, also in place of
         one that failed before it began to work.
 
     Raises:
-        InputError: the folder holds a finished job, or one with another config or other inputs.
+        InputError: the folder holds a finished job, or one with another config or other inputs, or
+            somebody's file with the name of an output.
     """
     manifest = read_manifest(folder)
+    _refuse_foreign(folder, manifest, outputs)
     if manifest is None:
         return None
     if overwrite:
@@ -91,21 +101,24 @@ def claim(
     return manifest
 
 
-def describe_folder(folder: Path, *, overwrite: bool) -> str:
+def describe_folder(folder: Path, *, overwrite: bool, outputs: Sequence[str] = ()) -> str:
     """What a job would find in its folder.
 
     Args:
         folder: of the job.
         overwrite: whether the job may replace what is there.
+        outputs: names of files that the job will write.
 
     Returns:
         one line.
 
     Raises:
-        InputError: no job can work in the folder, or its manifest is damaged.
+        InputError: no job can work in the folder, its manifest is damaged, or somebody's file has
+            the name of an output.
     """
     _check_usable(folder)
     manifest = read_manifest(folder)
+    _refuse_foreign(folder, manifest, outputs)
     if manifest is None:
         return f"Folder: {folder}, " + ("which holds no job" if folder.exists() else "to be made")
     verb, done = manifest["request"]["verb"], manifest["status"] == "done"
@@ -132,6 +145,14 @@ def _check_usable(folder: Path) -> None:
         fault = errno.EACCES if nearest.is_dir() else errno.ENOTDIR
         cause = os.strerror(errno.EEXIST if nearest.is_file() and nearest == folder else fault)
     raise InputError(folder, "output folder", cause, _UNUSABLE)
+
+
+def _refuse_foreign(folder: Path, manifest: dict[str, Any] | None, outputs: Sequence[str]) -> None:
+    """Find a file in the way of an output now, and not when the work of hours is written."""
+    own = manifest["outputs"] if manifest else {}
+    for name in outputs:
+        if name not in own and (folder / name).is_file():
+            raise InputError(folder / name, "output", FOREIGN, MOVE_AWAY)
 
 
 def _never_began(manifest: dict[str, Any]) -> bool:

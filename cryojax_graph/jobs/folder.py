@@ -19,7 +19,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,12 @@ from cryojax_graph.training.abort import Aborted
 
 @contextmanager
 def open_job(
-    config: Any, *, verb: str, options: JobOptions, inputs: Mapping[str, str | Path]
+    config: Any,
+    *,
+    verb: str,
+    options: JobOptions,
+    inputs: Mapping[str, str | Path],
+    outputs: Sequence[str] = (),
 ) -> Iterator[Job]:
     """Work in a job folder; the folder holds a finished job only when the block ends well.
 
@@ -52,6 +57,8 @@ def open_job(
         verb: its name.
         options: folder, seed, and whether an earlier job may be replaced.
         inputs: files and folders that are read, by the name of the option that gave them.
+        outputs: names of files that will be written, beside ``metrics.json``: a file of that name
+            that is not of a job is refused before the work, not after it.
 
     Yields:
         the job.
@@ -64,7 +71,13 @@ def open_job(
     described = describe_inputs(inputs)
     mark = folder / ABORT_NOW if options.pipeline.relion_marks else None
     with locked(folder), abort_requests(mark) as abort_reason:
-        earlier = claim(folder, request, described, overwrite=options.overwrite)
+        earlier = claim(
+            folder,
+            request,
+            described,
+            overwrite=options.overwrite,
+            outputs=("metrics.json", *outputs),
+        )
         manifest = {
             **describe_program(),
             "request": request,

@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat
 
 from cryojax_graph.io.atomic import write_atomically
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.claim import MANIFEST
+from cryojax_graph.jobs.claim import FOREIGN, MANIFEST, MOVE_AWAY
 from cryojax_graph.jobs.manifest import now, sha256_of
 from cryojax_graph.jobs.progress import Advance, progress
 from cryojax_graph.training.abort import Aborted
@@ -142,8 +142,7 @@ class Job:
         if self.folder.resolve() not in final.resolve().parents:
             raise ValueError(f"the output {name} is not inside the job folder")
         if final.exists() and name not in self.manifest["outputs"]:
-            cause = "a file of this name is there already and is not of this job"
-            raise InputError(final, "output", cause, "move it away, or use another folder")
+            raise InputError(final, "output", FOREIGN, MOVE_AWAY)
         temporary.parent.mkdir(parents=True, exist_ok=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -31,10 +31,10 @@ def noise_outside(
     box = particles.box
     mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
     values = particles.images.read(images)
+    power = jax.jit(jax.vmap(radial_noise_power, in_axes=(0, None)))
 
     def mean_power(weight: Float[Array, "box box"]) -> Float[np.ndarray, " shells"]:
-        power = jax.jit(jax.vmap(lambda image: radial_noise_power(image, weight)))
-        return np.asarray(power(values), np.float64).mean(axis=0)
+        return np.asarray(power(values, weight), np.float64).mean(axis=0)
 
     outside, whole = mean_power(mask), mean_power(jnp.ones_like(mask))
     if outside.mean() < _EMPTY_CORNERS * whole.mean():

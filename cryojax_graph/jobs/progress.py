@@ -61,7 +61,8 @@ def progress(
             nonlocal last, latest
             latest = (done, note)
             draw(done, note)
-            if time.monotonic() - last >= seconds_between_lines:
+            # The end has a line of its own.
+            if done < total and time.monotonic() - last >= seconds_between_lines:
                 last = time.monotonic()
                 write_line(line())
 

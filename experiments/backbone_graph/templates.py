@@ -116,7 +116,7 @@ def main() -> None:
             for model in models:
                 template = build_template(model.arrays, settings, pixel_size=particles.pixel_size)
                 agreement = shell_agreement(
-                    template.c_alpha,
+                    template.c_alpha[None],
                     images,
                     template=template,
                     pixel_size=particles.pixel_size,

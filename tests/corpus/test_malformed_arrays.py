@@ -78,6 +78,11 @@ READ = {
     "big-endian": npy(records().astype([(c[0], c[1].replace("<", ">"), *c[2:]) for c in COLUMNS])),
     "column order of Fortran": npy(np.asfortranarray(records())),
     "no poses": without("alignments3D/pose"),
+    "gaps where numpy dropped columns": npy(
+        records(columns=[*COLUMNS[:3], ("a", "<f4", (5,)), *COLUMNS[3:], ("b", "<f4")])[
+            [c[0] for c in COLUMNS]
+        ]
+    ),
 }
 REFUSED = {
     "empty": (b"", "not a NumPy array"),
@@ -137,6 +142,28 @@ REFUSED = {
     ),
     "column without a type": (
         raw_npy(b"{'descr': [('a',)], 'fortran_order': False, 'shape': (1,)}"), "unknown"
+    ),
+    "gaps and no column": (
+        raw_npy(b"{'descr': [('', '|V8')], 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+        "no column",
+    ),
+    "a nameless column": (
+        raw_npy(b"{'descr': [('', '<f8')], 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+        "unknown",
+    ),
+    "a column of 4 EB": (
+        raw_npy(
+            b"{'descr': [('a', '<f8', (1048576, 1048576, 524288))], 'fortran_order': False, "
+            b"'shape': (1,)}"
+        ),
+        "case.cs",
+    ),
+    "columns of 4 GB": (
+        raw_npy(
+            b"{'descr': [('a', '<U268435456'), ('b', '<U268435456'), ('c', '<U268435456')], "
+            b"'fortran_order': False, 'shape': (1,)}"
+        ),
+        "case.cs",
     ),
     "nested columns": (npy(np.zeros(3, [("a", [("b", "<f4")])])), "unknown"),
     "no columns": (npy(np.zeros((3, 4))), "without columns"),

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from cryojax_graph.io import read_cs, read_npz, write_cs, write_npz
+from cryojax_graph.io import InputError, read_cs, read_npz, write_cs, write_npz
 from cryojax_graph.io.npz import Parts
 
 KINDS = ["<f4", "<f8", ">f4", "<f2", "<i4", ">i8", "|u1", "|b1", "<U5", "|S4"]
@@ -70,6 +70,18 @@ def test_a_table_is_what_numpy_reads_without_pickle(tmp_path):
         np.testing.assert_array_equal(records[name], values)
 
 
+def test_a_table_from_which_numpy_dropped_columns_keeps_the_others(tmp_path):
+    records = np.zeros(3, [("uid", "<u8"), ("gone", "<f4", (3,)), ("x", "<f4"), ("end", "<i2")])
+    records["uid"], records["x"] = np.arange(3), [0.5, 1.5, 2.5]
+    np.save(tmp_path / "a.npy", records[["uid", "x"]])
+    (tmp_path / "a.npy").rename(tmp_path / "a.cs")
+    assert b"|V12" in (tmp_path / "a.cs").read_bytes()
+    columns = read_cs(tmp_path / "a.cs")
+    assert list(columns) == ["uid", "x"]
+    assert columns["uid"].tolist() == [0, 1, 2]
+    assert columns["x"].tolist() == [0.5, 1.5, 2.5]
+
+
 def test_the_first_file_wins_where_columns_meet(tmp_path):
     uid = np.arange(3, dtype=np.uint64)
     write_cs(tmp_path / "a.cs", {"uid": uid, "x": np.zeros(3)})
@@ -102,3 +114,10 @@ def test_parts_that_do_not_add_up_leave_no_file(tmp_path):
     with pytest.raises(ValueError, match="4 rows were written of 7"):
         write_npz(tmp_path / "a.npz", {"a": parts})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_text_in_place_of_an_archive_is_not_called_damaged(tmp_path):
+    path = tmp_path / "truth.npz"
+    path.write_text("data_particles\n")
+    with pytest.raises(InputError, match=r"it is no \.npz archive; name the right file"):
+        read_npz(path)

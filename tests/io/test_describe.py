@@ -198,6 +198,14 @@ def test_facts_of_particles(files):
         assert facts.pixel_size == pytest.approx((1.3, 1.3))
 
 
+def test_a_pixel_size_of_1_in_the_header_beside_another_in_the_table_is_told(files):
+    folder, _ = files
+    stack = np.random.default_rng(0).normal(size=(6, 8, 8))
+    assert not any("1 Å" in warning for warning in describe(folder / "p.star").warnings)
+    write_stack(folder / "a.mrcs", stack, pixel_size=1.0)
+    warned(describe(folder / "p.star"), "state a pixel size of 1 Å, the table 1.3 Å")
+
+
 def test_odd_particles_are_warned_of(files):
     folder, table = files
     odd = with_columns(

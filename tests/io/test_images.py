@@ -111,6 +111,19 @@ def test_a_pixel_size_that_was_never_set_is_no_contradiction(stated, folder):
     open_images(table(folder))
 
 
+def test_a_name_without_a_number_needs_a_file_of_one_image(folder):
+    particles = table(folder)
+    names = np.array([f"{i + 1}@{p}" for i, p in zip(INDICES, PATHS, strict=True)], TEXT)
+    names[1] = "a.mrcs"
+    unclear = with_columns(particles, {"rlnImageName": names})
+    with pytest.raises(InputError, match=r"row 2 .*'a\.mrcs' has no number .* holds 5 images"):
+        open_images(unclear)
+    names[1] = "one.mrcs"
+    write_stack(folder / "one.mrcs", STACKS["b.mrcs"][:1], pixel_size=1.5)
+    read = open_images(with_columns(particles, {"rlnImageName": names})).read(np.array([1]))
+    np.testing.assert_array_equal(read[0], STACKS["b.mrcs"][0])
+
+
 def test_an_index_beyond_its_stack_is_refused(folder):
     with pytest.raises(InputError, match=r"row 2 .*: image 6 of .*a\.mrcs, which holds 5"):
         open_images(table(folder, image_index=np.array([3, 5, 5, 4, 0, 1, 0])))

@@ -24,6 +24,22 @@ def test_a_text_that_begins_like_bzip2_is_text(tmp_path):
     assert packing(path) is None
 
 
+@pytest.mark.parametrize(
+    ("contents", "kind"),
+    [
+        (b"PK\x03\x04\0\0", "npz or .zip archive, not text"),
+        (b"\x93NUMPY\x01\0", "array of numpy or a .cs table, not text"),
+        (bytes(208) + b"MAP " + bytes(812), "MRC map or stack, not text"),
+    ],
+)
+def test_a_sound_file_of_another_kind_is_not_called_damaged(contents, kind, tmp_path):
+    path = tmp_path / "model.pdb"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=kind) as refused:
+        read_text(path)
+    assert "undamaged" not in str(refused.value)
+
+
 def test_caps_apply_to_what_comes_out(tmp_path):
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(bytes(3 << 20)))

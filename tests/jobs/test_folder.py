@@ -9,6 +9,7 @@ import pytest
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs import folder as module
+from cryojax_graph.jobs.claim import describe_folder
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.options import JobOptions, PipelineOptions
 from cryojax_graph.training.abort import Aborted
@@ -241,6 +242,34 @@ def test_a_file_of_somebody_else_is_not_overwritten(source, options):
     with pytest.raises(InputError, match="not of this job"):
         run(source, options, work=lambda job: job.write_text("map.mrc", "mine"))
     assert (folder / "map.mrc").read_text() == "precious"
+
+
+def test_a_file_in_the_way_of_an_output_is_found_before_the_work(source, options):
+    folder = module.Path(options.output)
+    folder.mkdir()
+    (folder / "map.mrc").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"map\.mrc: output: .* not of this job"):
+            describe_folder(folder, overwrite=overwrite, outputs=("map.mrc",))
+        again = replace(options, overwrite=overwrite)
+        with (
+            pytest.raises(InputError, match="not of this job"),
+            open_job(Config(), verb="flex", options=again, inputs={}, outputs=("maps/", "map.mrc")),
+        ):
+            pytest.fail("the work began")
+    assert not (folder / "job.json").exists()
+    (folder / "map.mrc").rename(folder / "metrics.json")
+    with pytest.raises(InputError, match=r"metrics\.json"):
+        run(source, options, work=lambda job: pytest.fail("the work began"))
+
+
+def test_an_output_of_an_earlier_attempt_is_no_file_in_the_way(source, options):
+    interrupted(source, options, work=lambda job: job.write_text("a.txt", "first"))
+    with open_job(
+        Config(), verb="flex", options=options, inputs={"particles": source}, outputs=("a.txt",)
+    ) as job:
+        job.write_text("a.txt", "second")
+    assert job.resumed
 
 
 def test_an_output_of_an_earlier_attempt_is_written_again(source, options):

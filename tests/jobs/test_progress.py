@@ -25,7 +25,6 @@ def test_a_log_gets_a_line_now_and_then_with_the_time_left(clock):
     assert lines == [
         "Fitting: 20/100, 2 min 04 s left, loss 20",
         "Fitting: 40/100, 1 min 45 s left, loss 40",
-        "Fitting: 100/100",
         "Fitting: 100/100, took 3 min 20 s",
     ]
 

@@ -297,6 +297,47 @@ def test_a_template_in_nanometres_is_refused(images, tmp_path):
         )
 
 
+@pytest.fixture
+def stop_before_the_fit(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cryojax_graph.jobs.flex.run._fitted", stop)
+
+
+def test_what_is_left_out_of_the_template_is_told(images, tmp_path, stop_before_the_fit):
+    atoms, _ = hinge()
+    # Its last residues: water, a nucleotide, and an amino acid without its C-alpha atom.
+    names = atoms.residue_name.astype("U3")
+    names[-4:], names[-8:-4] = "HOH", "  A"
+    kept = np.arange(len(names)) != len(names) - 11
+    changed = {**vars(atoms), "residue_name": np.strings.strip(names)}
+    write_atoms(tmp_path / "parts.cif", AtomTable(**{name: a[kept] for name, a in changed.items()}))
+    config = settings(images, template=str(tmp_path / "parts.cif"), truth=None)
+    with pytest.raises(KeyboardInterrupt):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    (told,) = json.loads((tmp_path / "job/manifest.json").read_text())["warnings"][:1]
+    for part in (
+        "1 nucleotides",
+        "1 amino acids without a C-alpha atom",
+        "1 ligands, ions or water molecules",
+    ):
+        assert part in told
+
+
+def test_water_in_the_template_is_no_warning(images, tmp_path, stop_before_the_fit):
+    atoms, _ = hinge()
+    names = atoms.residue_name.astype("U3")
+    names[-4:] = "HOH"
+    write_atoms(tmp_path / "water.cif", AtomTable(**{**vars(atoms), "residue_name": names}))
+    config = settings(images, template=str(tmp_path / "water.cif"), truth=None)
+    with pytest.raises(KeyboardInterrupt):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert "left out" in (tmp_path / "job/run.log").read_text()
+    manifest = json.loads((tmp_path / "job/manifest.json").read_text())
+    assert not any("left out" in warning for warning in manifest["warnings"])
+
+
 def test_images_in_another_unit_give_the_same_motion(solved, images, tmp_path):
     particles = with_images(images, tmp_path, lambda x: 1000 * x)
     job = flex(

@@ -1,5 +1,6 @@
 """Particles and template for ``flex``, checked before anything is computed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from cryojax_graph.training.recipes.backbone_graph import Views
 
 FEWEST_RESIDUES = 8
 FEWEST_IMAGES = 32
+SMALL_MOLECULES = "ligands, ions or water molecules"
 _ELECTRONS = {"C": 6.0, "N": 7.0, "O": 8.0, "P": 15.0, "S": 16.0, "SE": 34.0}
 _C_ALPHA = 1
 
@@ -35,12 +37,14 @@ class TemplateModel(NamedTuple):
         atoms: heavy atoms of its protein residues, for writing conformations.
         residue: residue of each atom.
         residues: the protein residues that have a C-alpha atom.
+        left_out: what else the file holds, by name, with its number.
     """
 
     arrays: TemplateAtoms
     atoms: AtomTable
     residue: Int[np.ndarray, " atoms"]
     residues: ResidueTable
+    left_out: Mapping[str, int]
 
 
 class Particles(NamedTuple):
@@ -146,6 +150,7 @@ def read_template(path: str | Path) -> TemplateModel:
             "give a model with coordinates",
         )
     _refuse_unit(c_alpha, path)
+    left_out = _left_out(residues, usable)
     owner = np.repeat(np.arange(len(residues)), residues.atom_count)
     atoms = select_atoms(atoms, usable[owner])
     residues = find_residues(atoms)
@@ -162,7 +167,16 @@ def read_template(path: str | Path) -> TemplateModel:
         atom_residue=owner,
         atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
     )
-    return TemplateModel(arrays, atoms, owner, residues)
+    return TemplateModel(arrays, atoms, owner, residues, left_out)
+
+
+def _left_out(residues: ResidueTable, usable: Bool[np.ndarray, " n"]) -> dict[str, int]:
+    counts = {
+        "nucleotides": residues.kind == "nucleotide",
+        "amino acids without a C-alpha atom": (residues.kind == "protein") & ~usable,
+        SMALL_MOLECULES: (residues.kind == "other") | (residues.kind == "water"),
+    }
+    return {name: int(those.sum()) for name, those in counts.items() if those.any()}
 
 
 def _refuse_unit(c_alpha: Float[np.ndarray, "n 3"], path: str | Path) -> None:

@@ -12,6 +12,7 @@ from cryojax_graph.io.mrc import Map, write_map
 from cryojax_graph.io.npz import Parts, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
+from cryojax_graph.jobs.flex.completeness import check_completeness
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.poses import fitted_poses, with_fitted_poses, write_fitted_poses
 from cryojax_graph.jobs.flex.problem import Problem
@@ -74,6 +75,7 @@ def write_outputs(
     fitting = problem.config.fitting
     _measure_evidence(found, fitting.epochs_for(len(problem.fitted))[1], job)
     _check_windows(problem, params, motion, job)
+    check_completeness(problem, params, job)
     errors = None
     if problem.truth is not None:
         recovered = _all_conformations(problem, found)

@@ -174,7 +174,7 @@ def _agreement(
     quick = replace(settings, decoder=replace(settings.decoder, kind="mlp"), beads="residue")
     template = build_template(model.arrays, quick, pixel_size=particles.pixel_size)
     return shell_agreement(
-        template.c_alpha,
+        template.c_alpha[None],
         images,
         template=template,
         pixel_size=particles.pixel_size,

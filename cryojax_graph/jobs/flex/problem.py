@@ -17,6 +17,7 @@ from cryojax_graph.jobs.flex.config import (
 )
 from cryojax_graph.jobs.flex.inputs import (
     FEWEST_IMAGES,
+    SMALL_MOLECULES,
     Particles,
     TemplateModel,
     moved,
@@ -147,6 +148,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         f"{count:,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"template of {residues:,} residues"
     )
+    _tell_left_out(template_model, config.template, job)
     for text in optics_warnings(particles.table):
         job.warn(f"{particles.table.source}: {text}: check its unit")
     image = particles.table.image_of_row()
@@ -217,6 +219,18 @@ def reader_of(particles: Particles, model: BackboneGraphConfig) -> SpectrumReade
         pixel_size=particles.pixel_size,
         standardise=model.objective.kind == "squared_error",
     )
+
+
+def _tell_left_out(model: TemplateModel, path: str, job: Job) -> None:
+    """Say what of the file is not in the template: a warning where it is part of the polymers."""
+    if not model.left_out:
+        return
+    listed = ", ".join(f"{count:,} {name}" for name, count in model.left_out.items())
+    text = f"{path}: left out of the template: {listed}"
+    if model.left_out.keys() <= {SMALL_MOLECULES}:
+        job.log(text)
+    else:
+        job.warn(f"{text}. If they are in the particles, the fit has to do without them.")
 
 
 def _refuse_other_kind(path: str, wanted: FileKind, remedy: str) -> None:

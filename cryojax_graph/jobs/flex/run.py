@@ -22,9 +22,9 @@ from cryojax_graph.jobs.flex.fitting import (
 )
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
-from cryojax_graph.jobs.flex.problem import Problem, place_problem, read_inputs
+from cryojax_graph.jobs.flex.problem import Inputs, Problem, place_problem, read_inputs
 from cryojax_graph.jobs.flex.results import LARGEST_SAMPLE, Found, motion_of
-from cryojax_graph.jobs.flex.saved import saved_path
+from cryojax_graph.jobs.flex.saved import MODEL_FILE, saved_path
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
@@ -58,7 +58,8 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
     key = jax.random.key(options.seed)
     for_split, for_fit, for_embedding, for_draws, for_halves = jax.random.split(key, 5)
     files = read_inputs(config)
-    with open_job(config, verb="flex", options=options, inputs=inputs) as job:
+    outputs = _outputs(config, files)
+    with open_job(config, verb="flex", options=options, inputs=inputs, outputs=outputs) as job:
         problem = place_problem(files, config, for_split, job)
         if config.poses == "search":
             problem = _with_poses(problem, config, jax.random.fold_in(for_fit, 1), job)
@@ -146,18 +147,23 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
             *(["fit two halves of the images and compare"] if config.half_sets else []),
             "decode every image, write path, maps and subsets",
         ),
-        outputs=(
-            "conformations.npz",
-            "latents.npz",
-            "motion.cif",
-            "maps/",
-            "subsets/",
-            *(["particles.star"] if config.poses != "known" else []),
-            "report.html",
-        ),
+        outputs=_outputs(config, files),
         seconds=seconds,
         memory_bytes=int(1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation),
         disk_bytes=int(images * conformation + 9 * 4 * box**3 + 5e6),
+    )
+
+
+def _outputs(config: FlexConfig, files: Inputs) -> tuple[str, ...]:
+    return (
+        "conformations.npz",
+        "latents.npz",
+        "motion.cif",
+        "maps/",
+        "subsets/",
+        *([f"particles.{files.particles.table.kind}"] if config.poses != "known" else []),
+        MODEL_FILE,
+        "report.html",
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
@@ -22,6 +23,7 @@ from cryojax_graph.metrics import (
 )
 
 _DEFAULT = QualitySettings()
+_sharpen = jax.jit(sharpen)
 
 
 class Quality(NamedTuple):
@@ -31,7 +33,7 @@ class Quality(NamedTuple):
         curves: Fourier shell correlation.
         cones: the same in cones around axes, of the masked maps.
         guinier: fall-off of the amplitudes of the density; None unless the maps are half-maps.
-        density: mean of two half-maps; the first map where they are none.
+        density: of all images, or the mean of two half-maps; the first map where they are none.
         mask: factors from 0 to 1; None where none was used.
         voxel_size: Å.
         threshold: that ``resolution`` was read at.
@@ -97,6 +99,7 @@ def assess(
     first: Float[np.ndarray, "box box box"],
     second: Float[np.ndarray, "box box box"],
     mask: Float[np.ndarray, "box box box"] | None,
+    whole: Float[np.ndarray, "box box box"] | None = None,
     *,
     voxel_size: float,
     threshold: float = 0.143,
@@ -110,6 +113,7 @@ def assess(
         first: map.
         second: the other map.
         mask: factors from 0 to 1; None for none.
+        whole: map of all images; the mean of half-maps when not given.
         voxel_size: Å.
         threshold: of the corrected curve, where resolution is read.
         half_maps: whether the maps are halves of one set; else the first is held against the
@@ -127,7 +131,9 @@ def assess(
         axes=settings.cone_axes,
         half_angle_degrees=settings.cone_half_angle,
     )
-    density = 0.5 * (first + second) if half_maps else first
+    density = whole
+    if density is None:
+        density = 0.5 * (first + second) if half_maps else first
     box_angstrom = len(density) * voxel_size
     reached = resolution_of(curves.corrected, threshold, box_angstrom)
     guinier = None
@@ -161,7 +167,7 @@ def resolution_of(
 def sharpened_map(
     quality: Quality, *, b_factor: float | None = None
 ) -> Float[np.ndarray, "box box box"]:
-    """The mean of the half-maps, weighted by their correlation, sharpened, low-passed.
+    """The density, weighted by the correlation of the half-maps, sharpened, low-passed.
 
     Args:
         quality: of the half-maps.
@@ -172,7 +178,7 @@ def sharpened_map(
     """
     fitted = quality.b_factor or 0.0
     return np.asarray(
-        sharpen(
+        _sharpen(
             jnp.asarray(quality.density),
             jnp.asarray(shell_weights(quality.curves.corrected), jnp.float32),
             b_factor=fitted if b_factor is None else b_factor,

@@ -21,7 +21,7 @@ class Judged(NamedTuple):
     Attributes:
         quality: curves, mask, fall-off of amplitudes, directions.
         local: resolution from place to place; None where it cannot be told.
-        sharpened: the mean of the maps, weighted by their correlation and sharpened.
+        sharpened: map of all images, weighted by the correlation of the halves and sharpened.
     """
 
     quality: Quality
@@ -36,6 +36,7 @@ class Judged(NamedTuple):
 def judge(
     first: Float[np.ndarray, "box box box"],
     second: Float[np.ndarray, "box box box"],
+    whole: Float[np.ndarray, "box box box"],
     *,
     voxel_size: float,
     job: Job,
@@ -45,6 +46,7 @@ def judge(
     Args:
         first: half-map, protein positive.
         second: the other one.
+        whole: map of all images, not filtered.
         voxel_size: Å.
         job: whose maps they are; without a mask where none can be found, which it is warned of.
 
@@ -53,7 +55,7 @@ def judge(
     """
     of_phases, of_spheres = jax.random.split(jax.random.key(job.seed))
     mask = _mask(first, second, voxel_size, job)
-    quality = assess(of_phases, first, second, mask, voxel_size=voxel_size)
+    quality = assess(of_phases, first, second, mask, whole, voxel_size=voxel_size)
     local = measure_local(of_spheres, first, second, quality, job)
     for doubt in doubts(first, second, quality, confined=True):
         job.warn(doubt)

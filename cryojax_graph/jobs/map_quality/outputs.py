@@ -35,7 +35,7 @@ def write_quality(
     job.write_text("fsc.csv", _curves(quality), "Fourier shell correlation")
     maps = {
         "mask.mrc": (quality.mask, "mask of the curves"),
-        "map.mrc": (sharpened, "mean of the half-maps, weighted by FSC, sharpened, low-passed"),
+        "map.mrc": (sharpened, "all images, weighted by the FSC of the halves, sharpened, low-passed"),
         "local_resolution.mrc": (local and local.values, "local resolution, Å"),
     }
     for name, (values, description) in maps.items():

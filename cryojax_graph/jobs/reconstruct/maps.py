@@ -19,7 +19,7 @@ from cryojax_graph.forward.reconstruct import (
     spectrum_shells,
     symmetrize_sums,
 )
-from cryojax_graph.metrics.fsc import fourier_shell_correlation
+from cryojax_graph.metrics import half_spectrum, shell_sums
 
 # What RELION takes for the least and the most that two halves may agree.
 _LEAST, _MOST = 1e-3, 0.999
@@ -34,12 +34,15 @@ class HalfMaps(NamedTuple):
     Attributes:
         first: map of the first half, not filtered.
         second: of the second.
+        whole: of all images, not filtered; where few images share a coefficient it is better than
+            the mean of the halves.
         combined: of all images, by a Wiener filter from the agreement of the halves.
         fsc: Fourier shell correlation of the halves within the box's sphere.
     """
 
     first: Float[np.ndarray, "box box box"]
     second: Float[np.ndarray, "box box box"]
+    whole: Float[np.ndarray, "box box box"]
     combined: Float[np.ndarray, "box box box"]
     fsc: Float[np.ndarray, " shells"]
 
@@ -59,27 +62,23 @@ def solve_halves(
     Returns:
         the maps.
     """
-    solved = _solved(first, second, box=box, shared=shared, radius=radius)
-    return HalfMaps(*(np.asarray(values) for values in solved))
-
-
-@partial(jax.jit, static_argnames=("box", "shared"))
-def _solved(
-    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int, radius: Scalar
-) -> tuple[Array, ...]:
-    both = added(first, second)
+    both = _added(first, second)
     # Noise in the corners of the box would be taken for structure by no one, but counted by all.
-    ball = soft_sphere(box, radius=radius, edge=EDGE)
+    ball = _ball(box, radius=radius, edge=EDGE)
+
+    def solve(sums: SpectrumSums, precision: Float[Array, " shells"]) -> np.ndarray:
+        return np.asarray(_solve(sums, precision, ball, box=box))
+
+    nothing = jnp.zeros(box // 2 + 1)
     halves = [
-        solve_map(with_shared_shells(half, both, shared, box=box), box=box) * ball
+        solve(_with_shared(half, both, shared, box=box) if shared else half, nothing)
         for half in (first, second)
     ]
-    fsc = fourier_shell_correlation(*halves)
-    precision = precision_of(shell_weights(both, box=box), fsc, images=2)
-    return *halves, solve_map(both, precision, box=box) * ball, fsc
+    fsc = shell_sums(*map(half_spectrum, halves)).correlation().astype(np.float32)
+    filtered = solve(both, _precision(both, jnp.asarray(fsc), box=box))
+    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc)
 
 
-@partial(jax.jit, static_argnames="box")
 def confined_map(
     sums: SpectrumSums,
     precision: Float[Array, " shells"] | None = None,
@@ -98,7 +97,9 @@ def confined_map(
     Returns:
         the map.
     """
-    return solve_map(sums, precision, box=box) * soft_sphere(box, radius=radius, edge=EDGE)
+    ball = _ball(box, radius=radius, edge=EDGE)
+    filtered = jnp.zeros(box // 2 + 1) if precision is None else precision
+    return _solve(sums, filtered, ball, box=box)
 
 
 def added(*sums: SpectrumSums) -> SpectrumSums:
@@ -169,3 +170,26 @@ def precision_of(
     falls = (fsc < _THRESHOLD) & (jnp.arange(len(fsc)) > 0)
     agreement = jnp.clip(jnp.where(jnp.cumsum(falls) == 0, fsc, 0.0), _LEAST, _MOST)
     return weights * (1 - agreement) / (images * agreement)
+
+
+@partial(jax.jit, static_argnames="box")
+def _solve(
+    sums: SpectrumSums,
+    precision: Float[Array, " shells"],
+    ball: Float[Array, "n n n"],
+    *,
+    box: int,
+) -> Float[Array, "n n n"]:
+    return solve_map(sums, precision, box=box) * ball
+
+
+@partial(jax.jit, static_argnames="box")
+def _precision(
+    both: SpectrumSums, fsc: Float[Array, " shells"], *, box: int
+) -> Float[Array, " shells"]:
+    return precision_of(shell_weights(both, box=box), fsc, images=2)
+
+
+_added = jax.jit(added)
+_ball = jax.jit(soft_sphere, static_argnums=0)
+_with_shared = jax.jit(with_shared_shells, static_argnames=("shared", "box"))

@@ -75,7 +75,10 @@ def rct_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     classes, left = _usable(pairs, half)
     assert config.tilt_pairs is not None
     files = {"particles": config.particles, "untilted": config.tilt_pairs}
-    with open_job(config, verb="reconstruct", options=options, inputs=files) as job:
+    outputs = _outputs(config, pairs, classes)
+    with open_job(
+        config, verb="reconstruct", options=options, inputs=files, outputs=outputs
+    ) as job:
         job.log(_described(config, pairs))
         job.require_unchanged("images", particles.images.fingerprint())
         if left:
@@ -113,23 +116,29 @@ def plan_rct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     classes, _ = _usable(pairs, _halves(pairs, options.seed))
     box, images = pairs.particles.box, len(pairs.tilt)
     voxels, parts = (config.padding * box) ** 3 / 2, config.bootstrap or 0
-    maps = (*MAPS, *([FILE] if parts else []))
+    outputs = _outputs(config, pairs, classes)
+    maps = sum(name.endswith(".mrc") for name in outputs)
     return Plan(
         actions=(
             _described(config, pairs),
             f"make a map of each of {len(classes)} classes, and compare its halves",
         ),
-        outputs=(
-            *(f"class{number}/{name}" for number in classes for name in maps),
-            f"particles.{pairs.particles.table.kind}",
-            "fsc.csv",
-            "report.html",
-        ),
+        outputs=outputs,
         seconds=8
         + 6e-8 * images * box**2 * (2 if parts else 1)
         + 3e-7 * voxels * (3 + parts) * len(classes),
         memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
-        disk_bytes=int(5e6 + 4 * len(maps) * len(classes) * box**3 + 300 * images),
+        disk_bytes=int(5e6 + 4 * maps * box**3 + 300 * images),
+    )
+
+
+def _outputs(config: ReconstructConfig, pairs: TiltPairs, classes: list[int]) -> tuple[str, ...]:
+    maps = (*MAPS, *([FILE] if config.bootstrap else []))
+    return (
+        *(f"class{number}/{name}" for number in classes for name in maps),
+        f"particles.{pairs.particles.table.kind}",
+        "fsc.csv",
+        "report.html",
     )
 
 

@@ -79,7 +79,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
         measure(views, halves, particles, job)
-        judged = judge(maps.first, maps.second, voxel_size=voxel, job=job)
+        judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
         shown = []
         if artefacts is not None:
             write_deviation(artefacts, voxel_size=voxel, job=job)
@@ -183,7 +183,7 @@ def _contrasted(
     job.metric("inverted", int(dark), "1")
     if not dark:
         return maps
-    return maps._replace(first=-maps.first, second=-maps.second, combined=-maps.combined)
+    return HalfMaps(*(-values for values in maps[:-1]), fsc=maps.fsc)
 
 
 def _described(config: ReconstructConfig, inputs: Inputs) -> str:

@@ -32,12 +32,14 @@ class HalfSolution(NamedTuple):
     Attributes:
         halves: not filtered.
         references: for each fold of each half, the Wiener-filtered map of the half's other folds.
+        whole: of all images, not filtered.
         combined: of all images, filtered.
         fsc: of the halves.
     """
 
     halves: Float[np.ndarray, "2 box box box"]
     references: Float[np.ndarray, "2 folds box box box"]
+    whole: Float[np.ndarray, "box box box"]
     combined: Float[np.ndarray, "box box box"]
     fsc: Float[np.ndarray, " shells"]
 
@@ -73,7 +75,7 @@ def solve_apart(
         for total, half in zip(totals, folds, strict=True)
     ]
     halves = np.stack([maps.first, maps.second])
-    return HalfSolution(halves, np.asarray(references), maps.combined, maps.fsc)
+    return HalfSolution(halves, np.asarray(references), maps.whole, maps.combined, maps.fsc)
 
 
 @partial(jax.jit, static_argnames=("box", "shared"))

@@ -89,7 +89,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
         write_poses(last.found, plan, halves, job)
         measure(rounds, job)
-        judged = judge(first, second, voxel_size=voxel, job=job)
+        judged = judge(first, second, last.maps.whole, voxel_size=voxel, job=job)
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
     return job.folder
 

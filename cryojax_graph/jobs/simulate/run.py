@@ -25,6 +25,7 @@ from cryojax_graph.jobs.simulate.report import simulate_report
 # Measured on one core: a Gaussian on its pixels, and a pixel of CTF and noise.
 _SECONDS_PER_GAUSSIAN, _SECONDS_PER_PIXEL = 4e-7, 6e-8
 _MEMORY = 450e6
+_OUTPUTS = ("particles.star", "particles.mrcs", "truth.npz", "reference.cif", "report.html")
 
 
 def simulate(config: SimulateConfig, *, options: JobOptions) -> Path:
@@ -51,7 +52,7 @@ def simulate(config: SimulateConfig, *, options: JobOptions) -> Path:
     # would have to overwrite.
     molecule = _molecule(config)
     weights = _weights(config, molecule)
-    with open_job(config, verb="simulate", options=options, inputs=inputs) as job:
+    with open_job(config, verb="simulate", options=options, inputs=inputs, outputs=_OUTPUTS) as job:
         job.log(_described(molecule, config))
         for note in molecule.notes:
             job.warn(f"{config.input}: {note}")
@@ -92,7 +93,7 @@ def plan_simulate(config: SimulateConfig, *, options: JobOptions) -> Plan:
             "draw noise-free images and keep them until the noise is added",
             f"add {config.noise} noise" if config.noise != "none" else "scale the images",
         ),
-        outputs=("particles.star", "particles.mrcs", "truth.npz", "reference.cif", "report.html"),
+        outputs=_OUTPUTS,
         seconds=5.0 + drawing + drawn_pixels * _SECONDS_PER_PIXEL,
         memory_bytes=int(_MEMORY + 6 * 4 * images_per_part(config.box) * config.box**2),
         disk_bytes=int(2 * 4 * pixels + 300 * config.images + 3e6),

@@ -1,4 +1,4 @@
-"""How far a conformation agrees with images, shell by shell."""
+"""How far conformations agree with images, shell by shell."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ _CHANCE = 3.0
 
 
 class ShellAgreement(NamedTuple):
-    """Projections of one conformation beside images, summed over images in resolution shells.
+    """Projections of conformations beside images, summed over images in resolution shells.
 
     Attributes:
         frequency: of each shell, 1/Å, from 0.
@@ -94,22 +94,22 @@ class ShellAgreement(NamedTuple):
 
 
 def shell_agreement(
-    c_alpha: Float[Array, "n 3"],
+    c_alpha: Float[Array, "#images n 3"],
     images: dict[str, Any],
     *,
     template: Template,
     pixel_size: float,
     extra_variance: float,
 ) -> ShellAgreement:
-    """Hold one conformation against images.
+    """Hold conformations against images.
 
     A molecule of another kind in the same outline correlates with the images at low resolution, and
     stops to between 7 and 16 Å in our trials; so does a mirror image.
 
     Args:
-        c_alpha: of the conformation, Å.
+        c_alpha: of one conformation for all images, or of that of each, Å.
         images: ``spectrum``, ``transfer``, ``rotation`` and ``shift``; they should not have been
-            used to find the conformation.
+            used to find the model.
         template: the molecule.
         pixel_size: Å.
         extra_variance: of every bead, Å².
@@ -123,7 +123,7 @@ def shell_agreement(
 
     def of_image(image: dict[str, Array]) -> Float[Array, "3 shells"]:
         predicted = predicted_spectrum(
-            c_alpha,
+            image["c_alpha"],
             image["rotation"],
             image["shift"],
             image["transfer"],
@@ -138,6 +138,8 @@ def shell_agreement(
         return jax.vmap(sums)((multiplicity * values).reshape(3, -1))
 
     fields = {name: images[name] for name in ("spectrum", "transfer", "rotation", "shift")}
+    shape = (len(images["spectrum"]), *c_alpha.shape[1:])
+    fields["c_alpha"] = jnp.broadcast_to(c_alpha, shape)
     parts = np.asarray(jax.jit(partial(map_images, of_image))(fields), float)
     overlap, predicted, observed = parts.sum(0)
     numbers = np.bincount(

@@ -55,7 +55,7 @@ def scene(make_chain):
 def agreement_of(c_alpha, scene):
     template, images = scene
     return shell_agreement(
-        jnp.asarray(c_alpha, jnp.float32),
+        jnp.asarray(c_alpha, jnp.float32).reshape(-1, *c_alpha.shape[-2:]),
         images,
         template=template,
         pixel_size=PIXEL_SIZE,
@@ -117,3 +117,16 @@ def test_one_shell_may_fail_two_may_not():
     assert holed.limit() == pytest.approx(1 / 0.16)
     ended = flat._replace(overlap=np.where(np.arange(9) >= 4, 0.0, 1.0))
     assert ended.limit() == pytest.approx(1 / 0.06)
+
+
+def test_every_image_may_have_a_conformation_of_its_own(scene):
+    template, images = scene
+    own = np.asarray(template.c_alpha) + np.arange(IMAGES)[:, None, None] / IMAGES
+    together = agreement_of(own, scene).overlap
+    one_by_one = [
+        agreement_of(c_alpha, (template, jax.tree.map(lambda a, i=i: a[i : i + 1], images))).overlap
+        for i, c_alpha in enumerate(own[:3])
+    ]
+    first = agreement_of(own[:3], (template, jax.tree.map(lambda a: a[:3], images))).overlap
+    np.testing.assert_allclose(first, np.sum(one_by_one, axis=0), rtol=1e-4)
+    assert np.abs(together - agreement_of(template.c_alpha, scene).overlap).max() > 0

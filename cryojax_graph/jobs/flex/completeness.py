@@ -1,0 +1,50 @@
+"""Whether fitted conformations account for all that the images show."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from cryojax_graph.jobs.flex.placement import noise_of
+from cryojax_graph.jobs.flex.problem import Problem
+from cryojax_graph.jobs.flex.results import conformations
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.agreement import shell_agreement
+from cryojax_graph.models.backbone_graph.imaging import extra_variance
+
+_IMAGES = 512
+_COMPLETE = 0.75
+
+
+def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> None:
+    """Warn where even the fitted conformations leave much of the images unexplained.
+
+    Before the fit a template of which a part is missing looks like one whose conformation is
+    another; after it, what is still unexplained was never in the template.
+
+    Args:
+        problem: what was fitted, with the poses that came of it.
+        params: of the fitted system.
+        job: for the figure and the warning.
+    """
+    # Images that the decoder has not seen, where there are any.
+    from_these = problem.held if len(problem.held) else problem.fitted
+    last = len(from_these) - 1
+    some = from_these[np.unique(np.linspace(0, last, min(_IMAGES, last + 1)).astype(int))]
+    parts = conformations(params, some, config=problem.config, template=problem.template)
+    images = problem.reader.spectra(some)
+    agreement = shell_agreement(
+        jax.numpy.asarray(np.concatenate(list(parts))),
+        images,
+        template=problem.template,
+        pixel_size=problem.particles.pixel_size,
+        extra_variance=float(extra_variance(params["imaging"])),
+    )
+    explained = agreement.explained(noise_of(images))
+    job.metric("conformations_explain_percent", 100 * explained)
+    if explained < _COMPLETE:
+        job.warn(
+            f"The conformations found explain {100 * explained:.0f} % of the images' signal "
+            "coarser than 15 Å: parts of the molecule seem to be missing from the template, poses "
+            "to be wrong, or the motion to be more than the fit could follow."
+        )
