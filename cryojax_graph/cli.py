@@ -62,7 +62,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "reconstruct": Verb(
         "cryojax_graph.jobs.reconstruct",
-        "make maps of particles whose poses are known, of two halves and of all",
+        "make maps of particles whose poses are known, or of the states of a motion",
     ),
     "refine": Verb(
         "cryojax_graph.jobs.refine",

@@ -12,11 +12,12 @@ How the parts go together:
   ``CTF`` does (``electron_wavelength``). ``slice_at`` and ``transfer_at`` are both at any
   frequencies; ``cells_of`` and ``interpolate_spectrum`` are what a slice is made of.
 - Back from images to a map: ``insert_slices`` adds images to ``SliceSums`` (``no_slices`` at
-  first), ``complete_sums`` makes ``SpectrumSums`` of them, ``symmetrize_sums`` turns those, and
-  ``solve_map`` divides data by weights; ``shell_weights`` and ``spectrum_shells`` tell what a
-  Wiener filter needs. ``back_project`` is the plain adjoint of the slice. ``cone_bootstrap`` tells
-  the deviation of every voxel; ``deal_into_parts``, ``without_part``, and ``Replicates``
-  (``no_replicates``, ``add_replicate``, ``jackknife_variance``) are what it is made of.
+  first), also of several maps at once (``sums_of_map`` takes one out), ``complete_sums`` makes
+  ``SpectrumSums`` of them, ``symmetrize_sums`` turns those, and ``solve_map`` divides data by
+  weights; ``shell_weights`` and ``spectrum_shells`` tell what a Wiener filter needs.
+  ``back_project`` is the plain adjoint of the slice. ``cone_bootstrap`` tells the deviation of
+  every voxel; ``deal_into_parts``, ``without_part``, and ``Replicates`` (``no_replicates``,
+  ``add_replicate``, ``jackknife_variance``) are what it is made of.
 - Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
@@ -102,6 +103,7 @@ from cryojax_graph.forward.reconstruct import (
     shell_weights,
     solve_map,
     spectrum_shells,
+    sums_of_map,
     symmetrize_sums,
 )
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
@@ -178,6 +180,7 @@ __all__ = [
     "spectrum_multiplicity",
     "spectrum_shells",
     "sum_images",
+    "sums_of_map",
     "symmetrize_sums",
     "to_image",
     "to_spectrum",

@@ -31,10 +31,11 @@ class SliceSums(NamedTuple):
     """Sums over inserted slices, in the layout of ``slices.VolumeSpectrum``.
 
     Attributes:
-        values: real and imaginary part of the data, and the weights; one address serves all three.
+        values: real and imaginary part of the data, and the weights; one address serves all three,
+            and those of the other maps to which the same slices belong in other shares.
     """
 
-    values: Float[Array, "z y x 3"]
+    values: Float[Array, "z y x 3*maps"]
 
 
 class SpectrumSums(NamedTuple):
@@ -51,18 +52,32 @@ class SpectrumSums(NamedTuple):
     smoothed: Float[Array, ""]
 
 
-def no_slices(box: int, *, padding: int = 2) -> SliceSums:
+def no_slices(box: int, *, padding: int = 2, maps: int = 1) -> SliceSums:
     """Sums before any slice was inserted.
 
     Args:
         box: edge of the images in pixels.
         padding: how many times finer than the images' own the spectrum is sampled.
+        maps: that the slices belong to.
 
     Returns:
         zeros.
     """
     size = padding * box
-    return SliceSums(jnp.zeros((size + 1, size + 1, size // 2 + 2, 3)))
+    return SliceSums(jnp.zeros((size + 1, size + 1, size // 2 + 2, 3 * maps)))
+
+
+def sums_of_map(sums: SliceSums, number: int) -> SliceSums:
+    """Sums of one of the maps that slices were inserted into together.
+
+    Args:
+        sums: of all of them.
+        number: of the map, from 0.
+
+    Returns:
+        its own.
+    """
+    return SliceSums(sums.values[..., 3 * number : 3 * number + 3])
 
 
 def insert_slices(
@@ -70,6 +85,7 @@ def insert_slices(
     data: Complex[Array, "images box half"],
     weights: Float[Array, "images box half"],
     rotations: Float[Array, "images 3 3"],
+    shares: Float[Array, "images maps"] | None = None,
 ) -> SliceSums:
     """Add slices of the spectrum of a map, one image after the other.
 
@@ -78,12 +94,16 @@ def insert_slices(
         data: half spectra, phase origin at pixel ``box // 2``, times their transfer.
         weights: squares of the transfer.
         rotations: of the images, object to image coordinates.
+        shares: of each image in each of several maps, by which its data and weights are multiplied;
+            one map, and 1, when not given.
 
     Returns:
         the sums with these slices; nothing beyond the Nyquist frequency enters.
     """
-    *shape, _ = sums.values.shape
+    *shape, width = sums.values.shape
     box = data.shape[1]
+    if shares is None:
+        shares = jnp.ones((len(data), 1), data.real.dtype)
     row, column = _within_nyquist(box)
     padding = (shape[0] - 1) // box
     kx, ky = (
@@ -92,16 +112,18 @@ def insert_slices(
     # The first column holds each of its coefficients twice, the second time mirrored.
     share = jnp.where(column == 0, 0.5, 1.0)
 
-    def insert(flat: Array, image: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        datum, weight, rotation = image
+    def insert(flat: Array, image: tuple[Array, ...]) -> tuple[Array, None]:
+        datum, weight, rotation, of_maps = image
         x, y, z = (kx * rotation[0, i] + ky * rotation[1, i] for i in range(3))
         sign = jnp.where(x < 0, -1.0, 1.0)
         datum = datum[row, column]
         terms = jnp.stack([datum.real, sign * datum.imag, weight[row, column]], axis=1)
         corner, fractions = cells_of(sign * x, sign * y, sign * z, shape=tuple(shape))
-        return _share_out(flat, corner, fractions, share[:, None] * terms, shape), None
+        terms = (share[:, None, None] * terms[:, None] * of_maps[:, None]).reshape(-1, width)
+        return _share_out(flat, corner, fractions, terms, shape), None
 
-    flat, _ = jax.lax.scan(insert, sums.values.reshape(-1, 3), (data, weights, rotations))
+    images = data, weights, rotations, shares
+    flat, _ = jax.lax.scan(insert, sums.values.reshape(-1, width), images)
     return SliceSums(flat.reshape(sums.values.shape))
 
 
@@ -269,12 +291,12 @@ def _within_nyquist(box: int) -> tuple[Int[np.ndarray, " points"], Int[np.ndarra
 
 
 def _share_out(
-    flat: Float[Array, "voxels 3"],
+    flat: Float[Array, "voxels terms"],
     corner: Int[Array, " points"],
     fractions: tuple[Float[Array, " points"], ...],
-    terms: Float[Array, "points 3"],
+    terms: Float[Array, "points terms"],
     shape: list[int],
-) -> Float[Array, "voxels 3"]:
+) -> Float[Array, "voxels terms"]:
     """Add every term to the eight voxels around it."""
     _, size_y, size_x = shape
     for number in range(8):
@@ -316,7 +338,7 @@ def _sampling_density(weight: Float[Array, "z y x"], padding: float) -> Float[Ar
 
 
 def _smooth(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
-    """Weights averaged with their neighbours along each axis, as by a raised cosine over the map."""
+    """Weights averaged with their neighbours along each axis, as by a raised cosine of the map."""
     aside = 0.5 * (1.0 - _WINDOW_AT_EDGE) / (1.0 - np.cos(np.pi / padding))
     size = weight.shape[0]
     mirror = (2 * (size // 2) - np.arange(size)) % size

@@ -31,6 +31,7 @@ from cryojax_graph.metrics.guinier import (
     mean_amplitudes,
     shell_weights,
 )
+from cryojax_graph.metrics.handedness import Handedness, handedness
 from cryojax_graph.metrics.latents import (
     bootstrap_interval,
     distance_correlation,
@@ -60,6 +61,7 @@ __all__ = [
     "ConicalFsc",
     "FscCurves",
     "GuinierFit",
+    "Handedness",
     "PoseErrors",
     "ShellSums",
     "area_ratio",
@@ -79,6 +81,7 @@ __all__ = [
     "fourier_shell_correlation",
     "fsc_curves",
     "half_spectrum",
+    "handedness",
     "lddt_ca",
     "leading_direction",
     "local_correlation",

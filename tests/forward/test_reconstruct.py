@@ -19,6 +19,7 @@ from cryojax_graph.forward.reconstruct import (
     no_slices,
     shell_weights,
     solve_map,
+    sums_of_map,
     symmetrize_sums,
 )
 from cryojax_graph.forward.slices import slice_spectrum, volume_spectrum
@@ -211,3 +212,18 @@ def test_the_wiener_filter_divides_by_one_and_the_inverse_signal_to_noise_ratio(
 def test_where_nothing_was_inserted_the_map_is_zero():
     found = solve(complete(no_slices(12)), box=12)
     assert float(jnp.abs(found).max()) == 0
+
+
+def test_maps_made_in_one_pass_are_those_made_apart():
+    box, count = 12, 5
+    rng = np.random.default_rng(8)
+    data = spectra(jnp.asarray(rng.normal(size=(count, box, box)), jnp.float32))
+    weights = jnp.asarray(rng.uniform(size=data.shape), jnp.float32)
+    shares = jnp.asarray(rng.uniform(size=(count, 3)), jnp.float32)
+    rotation = rotations(count)
+    together = insert(no_slices(box, maps=3), data, weights, rotation, shares)
+    for number in range(3):
+        share = shares[:, number, None, None]
+        apart = insert(no_slices(box), share * data, share * weights, rotation).values
+        own = sums_of_map(together, number).values
+        np.testing.assert_allclose(own, apart, atol=1e-5 * float(jnp.abs(apart).max()))

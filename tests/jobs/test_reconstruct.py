@@ -207,11 +207,11 @@ def test_interrupted_insertion_goes_on(case, solved, tmp_path, monkeypatch):
 
     read, seen = insertion._read, []
 
-    def stop_at_third(source, views, start, block):
+    def stop_at_third(source, views, start, *rest):
         seen.append(start)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return read(source, views, start, block)
+        return read(source, views, start, *rest)
 
     config = ReconstructConfig(str(case.particles))
     options = JobOptions(output=str(tmp_path / "job"), pipeline=PipelineOptions(save_seconds=0.0))

@@ -313,6 +313,16 @@ def test_what_cannot_be_used_is_refused_before_a_folder_is_made(
     assert not (tmp_path / "job").exists()
 
 
+@pytest.mark.parametrize("option", ["bootstrap", "tilt_pairs"])
+def test_the_folder_of_a_motion_takes_neither(tmp_path, option):
+    given = {"bootstrap": 6} if option == "bootstrap" else {"tilt_pairs": "untilted.star"}
+    with pytest.raises(InputError, match="the folder of a flex job is named"):
+        reconstruct(
+            ReconstructConfig(str(tmp_path), **given),
+            options=JobOptions(output=str(tmp_path / "job")),
+        )
+
+
 def test_tables_of_cryosparc_and_particles_that_were_never_classified_will_do(case, tmp_path):
     given = rewritten(case, tmp_path / "in", "untilted", lambda table: table)
     write_particles(to_cryosparc(read_particles(given.tilted)), tmp_path / "in/tilted.cs")

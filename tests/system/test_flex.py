@@ -26,6 +26,7 @@ from cryojax_graph.io.particles import read_particles, with_columns, write_parti
 from cryojax_graph.io.trajectories import read_trajectory
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
 from cryojax_graph.metrics import spearman
 from cryojax_graph.models.backbone_graph.config import default
 
@@ -88,6 +89,21 @@ def test_subsets_share_out_all_particles_and_lose_no_column(solved, images):
     assert set(whole.columns) <= set(parts[0].columns)
     leading = [part.columns["cryojaxLatent1"].astype(float) for part in parts]
     assert leading[0].max() <= leading[1].min() <= leading[1].max() <= leading[2].min()
+
+
+def test_states_along_the_motion_have_maps_of_their_own(solved, tmp_path):
+    arrays = read_npz(solved / "latents.npz")
+    assert arrays["latent_deviation"].shape == arrays["latents"].shape
+    assert (arrays["latent_deviation"] > 0).all()
+    job = reconstruct(
+        ReconstructConfig(str(solved), states=3), options=JobOptions(output=str(tmp_path / "job"))
+    )
+    movie = read_trajectory(solved / "motion.cif")
+    alpha = movie.positions[:, movie.atoms.name == "CA"]
+    first, last = (read_map(job / f"state_{k}/map_unsharpened.mrc") for k in (1, 3))
+    # A density holds its own end of the motion better than the other.
+    assert mean_density(first, alpha[0]) > mean_density(first, alpha[-1])
+    assert mean_density(last, alpha[-1]) > mean_density(last, alpha[0])
 
 
 def test_arrays_agree_with_each_other(solved):

@@ -105,6 +105,9 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             "centre": motion.centre.astype(np.float32),
         }
         if motion.deviation is not None:
+            log_deviation = np.asarray(found.params["latents"]["log_deviation"], float)
+            along_axes = np.sqrt(np.exp(2.0 * log_deviation) @ motion.axes**2)
+            arrays["latent_deviation"] = along_axes.astype(np.float32)
             arrays["position_deviation_angstrom"] = motion.deviation.astype(np.float32)
         write_npz(file, arrays)
     with job.output(MODEL_FILE, "the fitted model, for finding conformations of more images") as f:

@@ -13,17 +13,21 @@ from cryojax_graph.metrics import (
     ConicalFsc,
     FscCurves,
     GuinierFit,
+    Handedness,
     conical_correlation,
     first_crossing,
     fit_b_factor,
     fsc_curves,
     half_spectrum,
+    handedness,
     mean_amplitudes,
     shell_weights,
 )
 
 _DEFAULT = QualitySettings()
 _sharpen = jax.jit(sharpen)
+# At worse resolution, Å, helices do not show their turns.
+_HAND_FROM = 8.0
 
 
 class Quality(NamedTuple):
@@ -38,6 +42,7 @@ class Quality(NamedTuple):
         voxel_size: Å.
         threshold: that ``resolution`` was read at.
         resolution: Å, of the corrected curve.
+        hand: what helices say of the hand; None where resolution does not show their turns.
         settings: that all this was measured with.
     """
 
@@ -49,6 +54,7 @@ class Quality(NamedTuple):
     voxel_size: float
     threshold: float
     resolution: float
+    hand: Handedness | None
     settings: QualitySettings
 
     @property
@@ -145,7 +151,13 @@ def assess(
             lowest=settings.guinier_from,
             highest=reached,
         )
-    return Quality(curves, cones, guinier, density, mask, voxel_size, threshold, reached, settings)
+    hand = None
+    if reached <= _HAND_FROM:
+        smooth = _weighted(density, curves.corrected, 0.0, reached, voxel_size)
+        hand = handedness(smooth * factor, voxel_size=voxel_size)
+    return Quality(
+        curves, cones, guinier, density, mask, voxel_size, threshold, reached, hand, settings
+    )
 
 
 def resolution_of(
@@ -177,12 +189,28 @@ def sharpened_map(
         density.
     """
     fitted = quality.b_factor or 0.0
-    return np.asarray(
-        _sharpen(
-            jnp.asarray(quality.density),
-            jnp.asarray(shell_weights(quality.curves.corrected), jnp.float32),
-            b_factor=fitted if b_factor is None else b_factor,
-            resolution=quality.resolution,
-            voxel_size=quality.voxel_size,
-        )
+    return _weighted(
+        quality.density,
+        quality.curves.corrected,
+        fitted if b_factor is None else b_factor,
+        quality.resolution,
+        quality.voxel_size,
     )
+
+
+def _weighted(
+    density: Float[np.ndarray, "n n n"],
+    correlation: Float[np.ndarray, " shells"],
+    b_factor: float,
+    resolution: float,
+    voxel_size: float,
+) -> Float[np.ndarray, "n n n"]:
+    weights = jnp.asarray(shell_weights(correlation), jnp.float32)
+    sharpened = _sharpen(
+        jnp.asarray(density),
+        weights,
+        b_factor=b_factor,
+        resolution=resolution,
+        voxel_size=voxel_size,
+    )
+    return np.asarray(sharpened)

@@ -54,6 +54,11 @@ def doubts(
             f"cFAR is {ratio:.2f}, below {_PREFERRED:g}: resolution depends on the direction, as "
             "where the particles prefer some orientations"
         )
+    if (hand := quality.hand) and hand.told and hand.excess < 0:
+        found.append(
+            f"Helices turn to the left (excess {hand.excess:.2f} ± {hand.error:.2f}): the map is "
+            "the mirror image of a protein. 'cryojax-graph convert --flip-hand' turns it over"
+        )
     if half_maps and quality.b_factor is None:
         found.append(
             "No B-factor was fitted: too few shells lie between "

@@ -32,10 +32,13 @@ def write_quality(
         origin: of voxel [0, 0, 0], (x, y, z) in Å.
         sharpened: map to keep; None for none.
     """
-    job.write_text("fsc.csv", _curves(quality), "Fourier shell correlation")
+    job.write_text("fsc.csv", curves_table(quality), "Fourier shell correlation")
     maps = {
         "mask.mrc": (quality.mask, "mask of the curves"),
-        "map.mrc": (sharpened, "all images, weighted by the FSC of the halves, sharpened, low-passed"),
+        "map.mrc": (
+            sharpened,
+            "the whole, weighted by the FSC of the halves, sharpened, low-passed",
+        ),
         "local_resolution.mrc": (local and local.values, "local resolution, Å"),
     }
     for name, (values, description) in maps.items():
@@ -76,6 +79,12 @@ def _figures(quality: Quality, local: LocalResolution | None) -> dict[str, float
         figures["randomised_from_angstrom"] = box / curves.randomised_from
     if quality.b_factor is not None:
         figures["b_factor_angstrom2"] = quality.b_factor
+    if quality.hand is not None and quality.hand.rods > 1:
+        figures |= {
+            "hand_excess": quality.hand.excess,
+            "hand_excess_error": quality.hand.error,
+            "hand_rods": quality.hand.rods,
+        }
     if local is not None:
         figures["local_resolution_spheres"] = len(local.spheres)
         for name, share in {"p05": 5, "median": 50, "p95": 95}.items():
@@ -97,7 +106,15 @@ def directional_resolution(quality: Quality) -> Float[np.ndarray, " axes"]:
     return quality.box_angstrom / crossing
 
 
-def _curves(quality: Quality) -> str:
+def curves_table(quality: Quality) -> str:
+    """Curves of two maps as text, comma-separated.
+
+    Args:
+        quality: of the maps.
+
+    Returns:
+        a line of names, and one for each shell.
+    """
     curves = quality.curves
     frequency = np.arange(len(curves.unmasked)) / quality.box_angstrom
     columns = {

@@ -134,11 +134,23 @@ def _crossings(quality: Quality) -> str:
 def _slices(quality: Quality, sharpened: np.ndarray | None) -> list[str]:
     outline = None if quality.mask is None else quality.mask > 0.5
     blocks = []
-    shown = "the first map" if quality.guinier is None else "the mean of the half-maps"
+    shown = "the first map" if quality.guinier is None else "the map before it is weighted"
     for title, values in {shown: quality.density, "map.mrc": sharpened}.items():
         if values is not None:
             blocks.append(_grid(values, title, outline))
-    return blocks
+    return [*blocks, paragraph(_hand(quality))]
+
+
+def _hand(quality: Quality) -> str:
+    hand = quality.hand
+    if hand is None or hand.rods < 2:
+        return "Hand: not told; no turns of helices are seen at this resolution."
+    seen = f"excess {hand.excess:.2f} ± {hand.error:.2f} over {hand.rods} rods of density"
+    if not hand.told:
+        return f"Hand: not told by helices ({seen})."
+    if hand.excess > 0:
+        return f"Hand: helices turn to the right, as those of proteins do ({seen})."
+    return f"Hand: helices turn to the left: this is the mirror image of a protein ({seen})."
 
 
 def _grid(values: np.ndarray, title: str, inside: np.ndarray | None) -> str:
@@ -169,7 +181,7 @@ def _guinier(quality: Quality, fit: GuinierFit) -> str:
         Curve("weighted by FSC", x[shown], fit.weighted[shown]),
     ]
     caption = (
-        "Logarithm of the mean amplitude of each shell of the mean map. Too few shells lie "
+        "Logarithm of the mean amplitude of each shell of the map. Too few shells lie "
         f"between {quality.settings.guinier_from:g} Å and the resolution for a line."
     )
     if fit.b_factor is not None:
@@ -177,7 +189,7 @@ def _guinier(quality: Quality, fit: GuinierFit) -> str:
         line = fit.intercept - fit.b_factor / 4 * ends
         drawn.append(Curve(f"B = {fit.b_factor:.0f} Å²", ends, line, dashed=True))
         caption = (
-            "Logarithm of the mean amplitude of each shell of the mean map; the line gives the "
+            "Logarithm of the mean amplitude of each shell of the map; the line gives the "
             f"B-factor by which amplitudes fall, from {quality.settings.guinier_from:g} Å to the "
             "resolution. RELION and cryoSPARC write it with a minus, as what sharpens."
         )

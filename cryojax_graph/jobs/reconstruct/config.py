@@ -1,6 +1,7 @@
 """Settings of ``reconstruct``."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -15,7 +16,9 @@ class ReconstructConfig:
 
     Args:
         particles: Particle images with poses and CTF: STAR of RELION or .cs of cryoSPARC. Rows that
-            show the same image in different poses are taken as such.
+            show the same image in different poses are taken as such. Or the folder of a finished
+            flex job: one map for each of some states along the motion that it found.
+        states: With the folder of a flex job, how many states; 5 when not given.
         symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
         weights: Column of the table with the weight of each row: the probability of its pose or a
             figure of merit. All rows weigh the same when not given.
@@ -39,6 +42,7 @@ class ReconstructConfig:
     """
 
     particles: tyro.conf.Positional[str]
+    states: int | None = None
     symmetry: str = "C1"
     weights: str | None = None
     contrast: Literal["auto", "white", "dark"] = "auto"
@@ -70,6 +74,15 @@ def check_config(config: ReconstructConfig) -> None:
             "untilted-axis": (config.untilted_axis, -360, 360),
         }
     )
+    if Path(config.particles).is_dir():
+        for name in ("bootstrap", "tilt_pairs"):
+            if getattr(config, name) is not None:
+                cause = "it is for a table of particles, and the folder of a flex job is named"
+                remedy = "leave it, or name one of the tables of a state"
+                raise InputError("command line", f"--{name.replace('_', '-')}", cause, remedy)
+    elif config.states is not None:
+        cause = "states are those of a motion, and the particles are a table"
+        raise InputError("command line", "--states", cause, "name the folder of a flex job")
     if config.tilt_pairs is None:
         for name in ("pair_by", "tilt_angle", "tilt_axis", "untilted_axis"):
             if getattr(config, name) is not None:

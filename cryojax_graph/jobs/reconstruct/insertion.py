@@ -69,12 +69,14 @@ class _Block(NamedTuple):
     shift: Float[Array, "rows 2"]
     weight: Float[Array, " rows"]
     precision: Float[Array, "rows shells"]
+    share: Float[Array, "rows maps"]
 
 
 def insert_views(
     source: Source,
     views: Views,
     *,
+    shares: Float[np.ndarray, "views maps"] | None = None,
     job: Job,
     name: str | None = None,
     advance: Callable[[int], None] = lambda done: None,
@@ -87,6 +89,8 @@ def insert_views(
     Args:
         source: of the images.
         views: to insert.
+        shares: of each view in each of several maps, whose sums are then made in one pass; one map
+            when not given.
         job: in whose folder the sums are kept from time to time, so that interrupted work goes on.
         name: of what is kept; nothing is when not given.
         advance: told how many views are in.
@@ -99,14 +103,17 @@ def insert_views(
     """
     mesh = data_mesh()
     kept = job.working(f"{name}.npz") if name else None
-    first, before = _resume(kept, source)
-    sums = _nothing(source, mesh)
+    if shares is None:
+        shares = np.ones((len(views.image), 1))
+    maps = shares.shape[1]
+    first, before = _resume(kept, source, maps)
+    sums = _nothing(source, mesh, maps)
     block = _BLOCK * mesh.size
     saved = time.monotonic()
     for start in range(first, len(views.image), block):
         job.check_abort()
         # Read while the devices are still busy with the block before.
-        read = _read(source, views, start, block)
+        read = _read(source, views, start, block, shares)
         sums.block_until_ready()
         sums = _insert(
             sums,
@@ -119,32 +126,40 @@ def insert_views(
         done = min(start + block, len(views.image))
         advance(done)
         if kept and time.monotonic() - saved > job.save_seconds:
-            before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh)
+            before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh, maps)
             write_npz(kept, {"sums": before, "done": np.array(done)})
             saved = time.monotonic()
     return SliceSums(before + _joined(sums))
 
 
-def _resume(kept: Path | None, source: Source) -> tuple[int, Float[np.ndarray, "z y x 3"]]:
+def _resume(
+    kept: Path | None, source: Source, maps: int
+) -> tuple[int, Float[np.ndarray, "z y x terms"]]:
     """How many views an interrupted run inserted, and their sums."""
     if kept and kept.exists():
         found = read_npz(kept)
         return int(found["done"]), found["sums"]
-    return 0, np.zeros(_shape(source), np.float32)
+    return 0, np.zeros(_shape(source, maps), np.float32)
 
 
-def _shape(source: Source) -> tuple[int, ...]:
-    empty = partial(no_slices, source.particles.box, padding=source.padding)
+def _shape(source: Source, maps: int) -> tuple[int, ...]:
+    empty = partial(no_slices, source.particles.box, padding=source.padding, maps=maps)
     return jax.eval_shape(empty).values.shape
 
 
-def _nothing(source: Source, mesh: Mesh) -> Float[Array, "devices z y x 3"]:
+def _nothing(source: Source, mesh: Mesh, maps: int) -> Float[Array, "devices z y x terms"]:
     """Empty sums, one on each device."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jnp.zeros((mesh.size, *_shape(source)), jnp.float32, device=sharding)
+    return jnp.zeros((mesh.size, *_shape(source, maps)), jnp.float32, device=sharding)
 
 
-def _read(source: Source, views: Views, start: int, block: int) -> _Block:
+def _read(
+    source: Source,
+    views: Views,
+    start: int,
+    block: int,
+    shares: Float[np.ndarray, "views maps"],
+) -> _Block:
     rows = np.arange(start, min(start + block, len(views.image)))
     padded = np.resize(rows, block)
     images = views.image[padded]
@@ -158,6 +173,7 @@ def _read(source: Source, views: Views, start: int, block: int) -> _Block:
         shift=_float32(views.shift[padded]),
         weight=_float32(weight),
         precision=_float32(precision),
+        share=_float32(shares[padded]),
     )
 
 
@@ -167,19 +183,19 @@ def _float32(values: Float[np.ndarray, "..."]) -> Float[Array, "..."]:
 
 @partial(jax.jit, static_argnames=("box", "pixel_size", "state", "mesh"), donate_argnames=("sums",))
 def _insert(
-    sums: Float[Array, "devices z y x 3"],
+    sums: Float[Array, "devices z y x terms"],
     block: _Block,
     *,
     box: int,
     pixel_size: float,
     state: CtfState,
     mesh: Mesh,
-) -> Float[Array, "devices z y x 3"]:
+) -> Float[Array, "devices z y x terms"]:
     weigh = partial(_weighed, box=box, pixel_size=pixel_size, state=state)
 
     def chunk(sums: SliceSums, part: _Block) -> tuple[SliceSums, None]:
         data, weights = jax.vmap(weigh)(part)
-        return insert_slices(sums, data, weights, part.rotation), None
+        return insert_slices(sums, data, weights, part.rotation, part.share), None
 
     def of_device(sums: Array, block: _Block) -> Array:
         parts = jax.tree.map(lambda a: a.reshape(-1, _CHUNK, *a.shape[1:]), block)
@@ -212,5 +228,5 @@ def _shells(box: int) -> Int[Array, "box half"]:
 
 
 @jax.jit
-def _joined(sums: Float[Array, "devices z y x 3"]) -> Float[Array, "z y x 3"]:
+def _joined(sums: Float[Array, "devices z y x terms"]) -> Float[Array, "z y x terms"]:
     return jnp.sum(sums, axis=0)

@@ -37,6 +37,7 @@ from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, 
 from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
+from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
 
 
 class Inputs(NamedTuple):
@@ -62,6 +63,8 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     check_config(config)
     if config.tilt_pairs is not None:
         return rct_reconstruct(config, options=options)
+    if Path(config.particles).is_dir():
+        return reconstruct_states(config, options=options)
     inputs = _read(config)
     particles, views = inputs
     halves = divide(particles, options.seed)
@@ -105,6 +108,8 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     check_config(config)
     if config.tilt_pairs is not None:
         return plan_rct(config, options=options)
+    if Path(config.particles).is_dir():
+        return plan_states(config, options=options)
     inputs = _read(config)
     box, images = inputs.particles.box, len(inputs.views.image)
     voxels = (config.padding * box) ** 3 / 2
