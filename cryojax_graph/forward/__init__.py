@@ -15,7 +15,9 @@ How the parts go together:
   first), also of several maps at once (``sums_of_map`` takes one out), ``complete_sums`` makes
   ``SpectrumSums`` of them, ``symmetrize_sums`` turns those, and ``solve_map`` divides data by
   weights; ``shell_weights`` and ``spectrum_shells`` tell what a Wiener filter needs.
-  ``back_project`` is the plain adjoint of the slice.
+  ``back_project`` is the plain adjoint of the slice. ``cone_bootstrap`` tells the deviation of
+  every voxel; ``deal_into_parts``, ``without_part``, and ``Replicates`` (``no_replicates``,
+  ``add_replicate``, ``jackknife_variance``) are what it is made of.
 - Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
@@ -43,6 +45,15 @@ An image with white noise of variance 0.1, and how likely it is:
 
 from cryojax_graph.forward.automatic_mask import automatic_mask, blur_map, soften
 from cryojax_graph.forward.batched import map_images, sum_images
+from cryojax_graph.forward.bootstrap import (
+    Replicates,
+    add_replicate,
+    cone_bootstrap,
+    deal_into_parts,
+    jackknife_variance,
+    no_replicates,
+    without_part,
+)
 from cryojax_graph.forward.ctf import CTF, contrast_transfer, electron_wavelength, transfer_at
 from cryojax_graph.forward.density import density_of_atoms, density_of_gaussians
 from cryojax_graph.forward.fourier import (
@@ -110,17 +121,21 @@ from cryojax_graph.forward.windows import lost_mass, project_groups
 __all__ = [
     "CTF",
     "GroupPlan",
+    "Replicates",
     "SliceSums",
     "SpectrumSums",
     "VolumeSpectrum",
+    "add_replicate",
     "atom_gaussians",
     "automatic_mask",
     "back_project",
     "blur_map",
     "cells_of",
     "complete_sums",
+    "cone_bootstrap",
     "contrast_transfer",
     "crop_spectrum",
+    "deal_into_parts",
     "density_of_atoms",
     "density_of_gaussians",
     "electron_wavelength",
@@ -132,12 +147,14 @@ __all__ = [
     "inner_product",
     "insert_slices",
     "interpolate_spectrum",
+    "jackknife_variance",
     "log_likelihood",
     "lost_mass",
     "low_pass",
     "map_image",
     "map_images",
     "map_spectrum",
+    "no_replicates",
     "no_slices",
     "noise_power",
     "optimal_scale",
@@ -171,4 +188,5 @@ __all__ = [
     "view",
     "volume_spectrum",
     "whitening_filter",
+    "without_part",
 ]

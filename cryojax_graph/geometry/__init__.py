@@ -1,5 +1,6 @@
 """Rotations, rigid frames, torsions, superposition, orientation grids and point groups."""
 
+from cryojax_graph.geometry.conical_tilt import conical_tilt_angles
 from cryojax_graph.geometry.frames import (
     Frames,
     apply,
@@ -14,6 +15,7 @@ from cryojax_graph.geometry.orientations import (
     orientation_spacing_degrees,
     orientations_at,
     spiral_rotations,
+    view_cells,
 )
 from cryojax_graph.geometry.rotations import (
     chordal_mean,
@@ -46,6 +48,7 @@ __all__ = [
     "build_chain",
     "chordal_mean",
     "compose",
+    "conical_tilt_angles",
     "dihedral",
     "euler_degrees_from_matrix",
     "exp_map",

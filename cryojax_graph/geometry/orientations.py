@@ -8,6 +8,7 @@ into exactly eight cells of the next order. Host code in float64.
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 
 _BASE_PIXELS = 12
 _BASE_TURNS = 6
@@ -84,6 +85,25 @@ def orientation_children(index: Int[np.ndarray, " n"], order: int) -> Int[np.nda
     pixels = 4 * (index // turns)[:, None] + np.arange(4)
     psis = 2 * (index % turns)[:, None] + np.arange(2)
     return (2 * turns * pixels[:, :, None] + psis[:, None, :]).reshape(len(index), 8)
+
+
+def view_cells(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.ndarray, " n"]:
+    """The HEALPix cell in which each viewing direction lies, opposite ones in one cell.
+
+    Images seen from v and from -v show the same plane of a map's spectrum.
+
+    Args:
+        directions: view axes in the frame of the object, third rows of rotations; unit vectors.
+        order: HEALPix order, ≥ 0.
+
+    Returns:
+        number of the pixel with the nearest centre, of v or of -v, whichever is smaller.
+    """
+    rot, tilt = _pixel_centres(np.arange(_BASE_PIXELS * 4**order), order)
+    sine = np.sin(tilt)
+    tree = KDTree(np.stack([sine * np.cos(rot), sine * np.sin(rot), np.cos(tilt)], axis=1))
+    here, opposite = (np.asarray(tree.query(v)[1]) for v in (directions, -directions))
+    return np.minimum(here, opposite)
 
 
 def spiral_rotations(count: int) -> Float[np.ndarray, "count 3 3"]:

@@ -4,6 +4,7 @@ from cryojax_graph.metrics.conical_fsc import (
     ConicalFsc,
     area_ratio,
     conical_correlation,
+    conical_share,
     even_axes,
     sphericity,
 )
@@ -45,6 +46,7 @@ from cryojax_graph.metrics.local_resolution import (
     sphere_window,
     spread_resolution,
 )
+from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
 from cryojax_graph.metrics.shells import (
     ShellSums,
@@ -67,6 +69,7 @@ __all__ = [
     "bootstrap_interval",
     "clash_count",
     "conical_correlation",
+    "conical_share",
     "constant_distortion",
     "correct_correlation",
     "cut_out",
@@ -83,7 +86,9 @@ __all__ = [
     "leading_direction",
     "local_correlation",
     "mean_amplitudes",
+    "measured_correlation",
     "neighbourhood_hit",
+    "outside_cone",
     "pose_errors",
     "principal_floor",
     "randomisation_shell",

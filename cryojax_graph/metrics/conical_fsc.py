@@ -50,6 +50,35 @@ def conical_correlation(
     return ConicalFsc(around, np.where(np.isnan(curves), np.nan_to_num(whole), curves))
 
 
+def conical_share(
+    variance: Float[np.ndarray, "box box columns"],
+    power: Float[np.ndarray, "box box columns"],
+    *,
+    shells: int,
+    axes: int = 256,
+    half_angle_degrees: float = 20.0,
+) -> tuple[Float[np.ndarray, "axes 3"], Float[np.ndarray, " axes"]]:
+    """Deviation of a map's coefficients over their amplitude, inside cones around axes.
+
+    Args:
+        variance: of every coefficient of a half spectrum.
+        power: squared amplitude of every coefficient.
+        shells: last shell that counts; the first is 1.
+        axes: number of cones.
+        half_angle_degrees: between the axis of a cone and its edge.
+
+    Returns:
+        axes, and for each √(Σ variance / Σ power); 0 where there is no power.
+    """
+    roots = (np.sqrt(values).astype(np.complex64) for values in (variance, power))
+    sums, centres = _direction_sums(*roots)
+    around = even_axes(axes)
+    inside = np.abs(around @ centres.T) >= np.cos(np.radians(half_angle_degrees))
+    above, below = inside.astype(np.float64) @ sums[1:, :, 1 : shells + 1].sum(axis=2)[..., None]
+    share = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return around, np.sqrt(share[:, 0])
+
+
 def area_ratio(curves: Float[np.ndarray, "axes shells"]) -> float:
     """Smallest over largest area under conical curves, cFAR of cryoSPARC.
 

@@ -9,6 +9,7 @@ from cryojax_graph.geometry.orientations import (
     orientation_grid,
     orientation_spacing_degrees,
     orientations_at,
+    view_cells,
 )
 
 
@@ -103,3 +104,16 @@ def test_every_rotation_is_near_the_grid(order, furthest, mean):
 def test_some_of_a_fine_grid_without_all_of_it():
     index = np.array([0, 17, 72 * 8**5 - 1])
     assert orientations_at(index, 5).shape == (3, 3)
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_a_direction_is_in_the_cell_of_the_nearest_centre_or_its_opposite(order):
+    turns = 6 * 2**order
+    centres = directions(orientation_grid(order)[::turns])
+    points = np.random.default_rng(order).normal(size=(300, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    cells = view_cells(points, order)
+    expected = np.minimum((points @ centres.T).argmax(1), (-points @ centres.T).argmax(1))
+    np.testing.assert_array_equal(cells, expected)
+    np.testing.assert_array_equal(cells, view_cells(-points, order))
+    assert len(np.unique(cells)) <= 12 * 4**order // 2 + 4 * 2**order

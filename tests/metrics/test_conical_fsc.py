@@ -6,6 +6,7 @@ import pytest
 from cryojax_graph.metrics import (
     area_ratio,
     conical_correlation,
+    conical_share,
     even_axes,
     half_spectrum,
     shell_sums,
@@ -110,3 +111,19 @@ def test_sphericity_of_an_ellipsoid_is_that_of_the_formula(ratio):
     surface = 2 * np.pi * np.mean(np.sin(angle) * arc) * np.pi
     expected = 4 * np.pi * ratio ** (2 / 3) / surface
     assert sphericity(axes, reach) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_share_of_deviations_is_told_along_the_axis_that_has_them():
+    box = 24
+    point = frequencies(box)
+    radius = np.linalg.norm(point, axis=-1)
+    power = np.random.default_rng(0).random(radius.shape) + 0.5
+    along_z = np.abs(point[..., 2]) >= np.cos(np.radians(45.0)) * radius
+    variance = np.where(along_z, 0.25, 0.01) * power
+    # Beyond the last shell that counts.
+    variance = np.where(np.rint(radius) > 8, 100.0, variance)
+    axes, share = conical_share(variance, power, shells=8)
+    tilt = np.degrees(np.arccos(np.abs(axes[:, 2])))
+    np.testing.assert_allclose(share[tilt < 20], 0.5, atol=1e-3)
+    np.testing.assert_allclose(share[tilt > 70], 0.1, atol=1e-3)
+    assert (conical_share(0 * variance, 0 * power, shells=8)[1] == 0).all()

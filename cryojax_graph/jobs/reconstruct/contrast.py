@@ -7,6 +7,11 @@ from cryojax_graph.forward import blur_map
 
 # Coarser than any detail, so that it is the particle as a whole that is looked at, Å.
 _COARSE = 25.0
+DARK = (
+    "The particles are darker than what is around them: the maps were inverted. Give --contrast "
+    "white if that is wrong, or dark if it is known."
+)
+"""Warning of a job that inverts its maps."""
 
 
 def are_dark(volume: Float[np.ndarray, "box box box"], voxel_size: float) -> bool:

@@ -79,6 +79,29 @@ def solve_halves(
     return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc)
 
 
+def confined_map(
+    sums: SpectrumSums,
+    precision: Float[Array, " shells"] | None = None,
+    *,
+    box: int,
+    radius: Scalar,
+) -> Float[Array, "box box box"]:
+    """The map of some sums within the sphere of the box.
+
+    Args:
+        sums: complete.
+        precision: of the Wiener filter; none when not given.
+        box: edge of the images in pixels.
+        radius: of the sphere outside which the map is 0, voxels.
+
+    Returns:
+        the map.
+    """
+    ball = _ball(box, radius=radius, edge=EDGE)
+    filtered = jnp.zeros(box // 2 + 1) if precision is None else precision
+    return _solve(sums, filtered, ball, box=box)
+
+
 def added(*sums: SpectrumSums) -> SpectrumSums:
     """Sums over the views of several sets.
 

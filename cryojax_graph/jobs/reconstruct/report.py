@@ -1,5 +1,7 @@
 """The page of a reconstruction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -18,7 +20,9 @@ CITATIONS = (
 )
 
 
-def reconstruct_report(judged: Judged, views: Views, halves: Halves, job: Job) -> str:
+def reconstruct_report(
+    judged: Judged, views: Views, halves: Halves, job: Job, *, artefacts: Sequence[Section] = ()
+) -> str:
     """The page.
 
     Args:
@@ -26,6 +30,7 @@ def reconstruct_report(judged: Judged, views: Views, halves: Halves, job: Job) -
         views: of all images.
         halves: of every row.
         job: whose page it is.
+        artefacts: section of the cone bootstrap, if it was done.
 
     Returns:
         HTML.
@@ -38,6 +43,7 @@ def reconstruct_report(judged: Judged, views: Views, halves: Halves, job: Job) -
         summary=f"Two independent halves of {len(views.image):,} views, and the map of all.",
         sections=[
             *judged.sections(),
+            *artefacts,
             Section(
                 "Views",
                 (

@@ -3,30 +3,41 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from cryojax_graph.forward.reconstruct import SpectrumSums, shell_weights
 from cryojax_graph.geometry import symmetry_rotations
-from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
 from cryojax_graph.jobs.plan import Plan
-from cryojax_graph.jobs.ranges import check_symmetry
-from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
-from cryojax_graph.jobs.reconstruct.contrast import are_dark
+from cryojax_graph.jobs.reconstruct.artefacts import (
+    FILE,
+    Artefacts,
+    check_enough,
+    find_artefacts,
+    write_deviation,
+)
+from cryojax_graph.jobs.reconstruct.artefacts_report import judge_artefacts
+from cryojax_graph.jobs.reconstruct.config import ReconstructConfig, check_config
+from cryojax_graph.jobs.reconstruct.contrast import DARK, are_dark
 from cryojax_graph.jobs.reconstruct.insertion import Views, insert_views
-from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve_halves
+from cryojax_graph.jobs.reconstruct.maps import (
+    EDGE,
+    HalfMaps,
+    added,
+    completed,
+    precision_of,
+    solve_halves,
+)
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, write_maps
+from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
 from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
-
-_DARK = (
-    "The particles are darker than what is around them: the maps were inverted. Give --contrast "
-    "white if that is wrong, or dark if it is known."
-)
 
 
 class Inputs(NamedTuple):
@@ -49,6 +60,9 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     Raises:
         InputError: an input cannot be used.
     """
+    check_config(config)
+    if config.tilt_pairs is not None:
+        return rct_reconstruct(config, options=options)
     if Path(config.particles).is_dir():
         return reconstruct_states(config, options=options)
     inputs = _read(config)
@@ -59,13 +73,21 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
-        maps = _contrasted(_maps(config, inputs, halves, job), config, particles, job)
+        sums = _sums(config, inputs, halves, job)
+        box = particles.box
+        solved = solve_halves(*sums, box=box, radius=box / 2 - EDGE)
+        artefacts = _artefacts(config, inputs, sums, solved, job)
+        maps = _contrasted(solved, config, particles, job)
         voxel = particles.pixel_size
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
         measure(views, halves, particles, job)
         judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
-        page = reconstruct_report(judged, views, halves, job)
+        shown = []
+        if artefacts is not None:
+            write_deviation(artefacts, voxel_size=voxel, job=job)
+            shown = [judge_artefacts(artefacts, maps.combined, judged.quality, job)]
+        page = reconstruct_report(judged, views, halves, job, artefacts=shown)
         job.write_text("report.html", page, "this page")
     return job.folder
 
@@ -83,29 +105,37 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     Raises:
         InputError: an input cannot be used.
     """
+    check_config(config)
+    if config.tilt_pairs is not None:
+        return plan_rct(config, options=options)
     if Path(config.particles).is_dir():
         return plan_states(config, options=options)
     inputs = _read(config)
     box, images = inputs.particles.box, len(inputs.views.image)
     voxels = (config.padding * box) ** 3 / 2
+    parts = config.bootstrap or 0
+    actions = (_described(config, inputs), "compare the halves, and filter the map of both")
+    if parts:
+        actions += (f"solve the map without each of {parts} parts of the images",)
     return Plan(
-        actions=(_described(config, inputs), "compare the halves, and filter the map of both"),
-        outputs=(*MAPS, "fsc.csv", "report.html"),
-        seconds=8 + 6e-8 * images * box**2 + 3e-7 * voxels,
-        memory_bytes=int(5e8 + 60 * voxels),
-        disk_bytes=int(5e6 + 12 * box**3 + 300 * images),
+        actions=actions,
+        outputs=(*MAPS, *([FILE] if parts else []), "fsc.csv", "report.html"),
+        seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
+        memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
+        disk_bytes=int(5e6 + (16 if parts else 12) * box**3 + 300 * images),
     )
 
 
 def _read(config: ReconstructConfig) -> Inputs:
-    check_symmetry(config.symmetry)
-    if config.states is not None:
-        cause = "states are those of a motion, and the particles are a table"
-        raise InputError("command line", "--states", cause, "name the folder of a flex job")
-    return Inputs(*read_source(config))
+    inputs = Inputs(*read_source(config))
+    check_enough(inputs.particles, config.bootstrap)
+    return inputs
 
 
-def _maps(config: ReconstructConfig, inputs: Inputs, halves: Halves, job: Job) -> HalfMaps:
+def _sums(
+    config: ReconstructConfig, inputs: Inputs, halves: Halves, job: Job
+) -> tuple[SpectrumSums, SpectrumSums]:
+    """Complete and symmetric sums of either half."""
     source = source_of(inputs.particles, config.padding)
     sums, before = [], 0
     with job.progress("Inserting images", len(inputs.views.image)) as advance:
@@ -121,9 +151,30 @@ def _maps(config: ReconstructConfig, inputs: Inputs, halves: Halves, job: Job) -
                 )
             )
             before += len(views.image)
-    operators, box = symmetry_rotations(config.symmetry), inputs.particles.box
-    first, second = (completed(half, operators) for half in sums)
-    return solve_halves(first, second, box=box, radius=box / 2 - EDGE)
+    operators = symmetry_rotations(config.symmetry)
+    return completed(sums[0], operators), completed(sums[1], operators)
+
+
+def _artefacts(
+    config: ReconstructConfig,
+    inputs: Inputs,
+    sums: tuple[SpectrumSums, SpectrumSums],
+    maps: HalfMaps,
+    job: Job,
+) -> Artefacts | None:
+    if config.bootstrap is None:
+        return None
+    box, both = inputs.particles.box, added(*sums)
+    return find_artefacts(
+        source_of(inputs.particles, config.padding),
+        inputs.views,
+        both,
+        precision_of(shell_weights(both, box=box), jnp.asarray(maps.fsc), images=2),
+        symmetry_rotations(config.symmetry),
+        parts=config.bootstrap,
+        radius=box / 2 - EDGE,
+        job=job,
+    )
 
 
 def _contrasted(
@@ -132,7 +183,7 @@ def _contrasted(
     """The maps with a particle that is brighter than what is around it."""
     dark = config.contrast == "dark"
     if config.contrast == "auto" and are_dark(maps.combined, particles.pixel_size):
-        job.warn(_DARK)
+        job.warn(DARK)
         dark = True
     job.metric("inverted", int(dark), "1")
     if not dark:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from cryojax_graph.io.cif_text import to_numbers
 from cryojax_graph.io.describe_particles import ctf_state
 from cryojax_graph.io.errors import InputError, row_place
+from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.noise import noise_outside
 from cryojax_graph.jobs.particles import ParticleSet, read_particle_set
@@ -52,7 +53,7 @@ def read_source(config: ReconstructConfig) -> tuple[ParticleSet, Views]:
     assert euler is not None
     assert shift is not None
     rows = np.arange(len(particles.table))
-    weights = _weights(particles, config.weights)
+    weights = row_weights(particles.table, config.weights)
     return particles, Views(rows, rotation_from_euler(euler), shift, weights)
 
 
@@ -105,22 +106,24 @@ def _noise(particles: ParticleSet, members: Int[np.ndarray, " n"]) -> Float[np.n
     return np.maximum(noise_outside(particles, members[some]), np.finfo(np.float32).tiny)
 
 
-def _weights(particles: ParticleSet, column: str | None) -> Float[np.ndarray, " n"]:
-    table = particles.table
+def row_weights(table: ParticleTable, column: str | None) -> Float[np.ndarray, " n"]:
+    """Weight of each row.
+
+    Args:
+        table: of the particles.
+        column: that holds the weights; all weigh the same when not given.
+
+    Returns:
+        weights, not all 0.
+
+    Raises:
+        InputError: the column is missing, or its values are no weights.
+    """
     if column is None:
         return np.ones(len(table))
-    if column not in table.columns:
-        cause = f"there is no column {column}"
-        raise InputError(table.source, "--weights", cause, "name one of its columns, or leave it")
-    values = np.asarray(table.columns[column])
-    numbers, bad = (values, None) if values.dtype.kind in "fiu" else to_numbers(values)
-    if values.ndim != 1 or bad is not None:
-        cause = f"the column {column} does not hold numbers"
-        raise InputError(table.source, "--weights", cause, "name a column of numbers")
-    weights = np.asarray(numbers, np.float64)
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    weights = number_column(table, column, option="--weights")
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
         place = row_place(row, table=table.table_name, column=column)
         raise InputError(
             table.source, place, f"it is {weights[row]:g}", "weights must not be negative"
@@ -128,3 +131,33 @@ def _weights(particles: ParticleSet, column: str | None) -> Float[np.ndarray, " 
     if not weights.any():
         raise InputError(table.source, column, "all weights are 0", "name another column")
     return weights
+
+
+def number_column(table: ParticleTable, column: str, *, option: str) -> Float[np.ndarray, " n"]:
+    """A column that an option names.
+
+    Args:
+        table: of the particles.
+        column: its name.
+        option: for messages.
+
+    Returns:
+        finite numbers.
+
+    Raises:
+        InputError: there is no such column, or it does not hold numbers.
+    """
+    if column not in table.columns:
+        cause = f"there is no column {column}"
+        raise InputError(table.source, option, cause, "name one of its columns, or leave it")
+    values = np.asarray(table.columns[column])
+    numbers, bad = (values, None) if values.dtype.kind in "fiu" else to_numbers(values)
+    if values.ndim != 1 or bad is not None:
+        cause = f"the column {column} does not hold numbers"
+        raise InputError(table.source, option, cause, "name a column of numbers")
+    numbers = np.asarray(numbers, np.float64)
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        place = row_place(row, table=table.table_name, column=column)
+        raise InputError(table.source, place, f"it is {numbers[row]:g}", "give a finite number")
+    return numbers
