@@ -1,5 +1,7 @@
 """Noise of particle images, from what surrounds the particles."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,42 @@ from cryojax_graph.jobs.particles import ParticleSet
 _PARTICLE_RADIUS = 0.46
 # Share of an image's power below which its corners hold none.
 _EMPTY_CORNERS = 1e-4
+# Images of a group from which the power of its noise is told.
+_SAMPLE = 256
+
+
+class GroupNoise(NamedTuple):
+    """Noise of the optics groups of a set.
+
+    Attributes:
+        group: of each image, from 0.
+        ratio: power of each group beside that of the set, in shells 0 … box // 2.
+    """
+
+    group: Int[np.ndarray, " images"]
+    ratio: Float[np.ndarray, "groups shells"]
+
+
+def noise_of_groups(particles: ParticleSet) -> GroupNoise:
+    """How the noise of optics groups differs, from the corners of some images of each.
+
+    Args:
+        particles: all of them.
+
+    Returns:
+        ratios whose geometric mean over the groups is 1 in every shell.
+    """
+    group = particles.table.optics_group
+    number = np.zeros(len(particles.table), int) if group is None else np.asarray(group)
+    names, index = np.unique(number, return_inverse=True)
+    noise = np.stack([_noise(particles, np.flatnonzero(index == i)) for i in range(len(names))])
+    usual = np.exp(np.log(noise).mean(axis=0))
+    return GroupNoise(index.ravel(), noise / usual)
+
+
+def _noise(particles: ParticleSet, members: Int[np.ndarray, " n"]) -> Float[np.ndarray, " shells"]:
+    some = np.unique(np.linspace(0, len(members) - 1, min(_SAMPLE, len(members))).astype(int))
+    return np.maximum(noise_outside(particles, members[some]), np.finfo(np.float32).tiny)
 
 
 def noise_outside(

@@ -7,6 +7,7 @@ import numpy as np
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.noise import noise_of_groups
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
 from cryojax_graph.jobs.plan import Plan
@@ -51,7 +52,7 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
         job.log(_described(inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
-        searcher = Searcher(particles, settings)
+        searcher = Searcher(particles, settings, noise=noise_of_groups(particles))
         known = survey(searcher, given.reference, particles, job)
         search = searcher.prepare(known.reference, known.noise)
         every = np.arange(len(particles.table))

@@ -13,6 +13,7 @@ from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.poses import rotation_from_euler
+from cryojax_graph.jobs.noise import GroupNoise
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.settings import REFINED, How, Settings
 from cryojax_graph.poses.band import fourier_band, observe
@@ -38,10 +39,11 @@ _COPIES, _SCORE_BYTES = 8, 2**27
 
 
 class _Read(NamedTuple):
-    """Images as they are stored, and what the table says of them."""
+    """Images at the contrast of the set, and what is known of them."""
 
     image: Float[Array, "*images box box"]
     ctf: CTF
+    noise: Float[Array, "*images shells"]
     start: Pose | None
 
 
@@ -117,6 +119,8 @@ class Searcher:
         settings: Settings,
         start: Start | None = None,
         *,
+        noise: GroupNoise | None = None,
+        contrast: Float[np.ndarray, " images"] | None = None,
         block: int = _BLOCK,
     ) -> None:
         """Take images and grids.
@@ -126,10 +130,13 @@ class Searcher:
             settings: grids and priors.
             start: poses around which to search, where the settings say so; those of the table when
                 not given.
+            noise: of the groups beside that of the set; equal when not given.
+            contrast: of the group of each image beside that of the set; 1 when not given.
             block: images of one call at most; fewer where calls are to be for few images.
         """
         self._block = min(block, len(particles.table))
         self._particles, self._settings, self._start = particles, settings, start
+        self._noise, self._contrast = noise, contrast
         self._mesh = data_mesh()
 
     @property
@@ -243,7 +250,15 @@ class Searcher:
             given = self._start or _start_of(table)
             rotation, shift = (jnp.asarray(values[images], jnp.float32) for values in given)
             start = Pose(rotation, shift, jnp.ones(len(images)))
-        return _Read(jnp.asarray(self._particles.images.read(images)), CTF(*fields), start)
+        values = self._particles.images.read(images)
+        noise = np.ones((len(images), self._particles.box // 2 + 1))
+        if self._noise is not None:
+            noise = self._noise.ratio[self._noise.group[images]]
+        if self._contrast is not None:
+            values = values / self._contrast[images][:, None, None]
+            noise = noise / self._contrast[images][:, None] ** 2
+        values, noise = (jnp.asarray(a, jnp.float32) for a in (values, noise))
+        return _Read(values, CTF(*fields), noise, start)
 
     def _chunk(self) -> int:
         """Images whose scores fit together into what they may take."""
@@ -283,7 +298,7 @@ def _find(
 ) -> DefocusEstimate:
     common = {"pixel_size": pixel_size, "prior": prior}
 
-    def pose_of(read: _Read) -> PoseEstimate:
+    def pose_of(read: _Read, search: Search) -> PoseEstimate:
         if how.method != "grid":
             return reduce_grid(read.image, read.ctf, search, config, **common, reducer=how.method)
         if around is None or read.start is None:
@@ -291,12 +306,13 @@ def _find(
         return search_pose_near(read.image, read.ctf, read.start, around, search, config, **common)
 
     def one(read: _Read) -> DefocusEstimate:
-        found = pose_of(read)
+        of_its_noise = search._replace(noise=search.noise * read.noise)
+        found = pose_of(read, of_its_noise)
         if how.defocus_deviation is None:
             return DefocusEstimate(found, jnp.zeros(()), jnp.zeros(()))
         deviation = how.defocus_deviation
         return refine_defocus(
-            read.image, read.ctf, found, search, config, **common, deviation=deviation
+            read.image, read.ctf, found, of_its_noise, config, **common, deviation=deviation
         )
 
     return map_images(one, read, chunk=chunk, mesh=mesh)
@@ -313,7 +329,10 @@ def _sums(
 
     def one(read: _Read, pose: Pose) -> ShellSums:
         observed = observe(read.image, read.ctf, search.noise, band, pixel_size=pixel_size)
-        return shell_sums(onto_band, observed, pose, band, box=box, field=box * pixel_size)
+        sums = shell_sums(onto_band, observed, pose, band, box=box, field=box * pixel_size)
+        # Each image counts by its noise beside that of the set, which is what they sum up to.
+        overlap, predicted, power = (values / read.noise for values in sums[:-1])
+        return ShellSums(overlap, predicted, power, sums.numbers)
 
     return map_images(one, read, poses)
 

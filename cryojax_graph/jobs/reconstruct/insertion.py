@@ -49,6 +49,7 @@ class Source(NamedTuple):
         particles: images and CTF.
         group: of each image, from 0.
         precision: inverse variance of the noise of each group in shells, beside that of the set.
+        contrast: of each image beside that of the set.
         state: what was done to the images with their CTF.
         padding: of the spectrum.
     """
@@ -56,6 +57,7 @@ class Source(NamedTuple):
     particles: ParticleSet
     group: Int[np.ndarray, " images"]
     precision: Float[np.ndarray, "groups shells"]
+    contrast: Float[np.ndarray, " images"]
     state: CtfState
     padding: int
 
@@ -165,9 +167,12 @@ def _read(
     images = views.image[padded]
     read = source.particles.images.read(views.image[rows])
     weight = np.where(np.arange(block) < len(rows), views.weight[padded], 0.0)
-    precision = source.precision[source.group[images]]
+    # An image of more contrast says more: data grow with it, weights with its square.
+    contrast = source.contrast[images][:, None]
+    precision = source.precision[source.group[images]] * contrast**2
+    shown = np.resize(read, (block, *read.shape[1:])) / contrast[..., None]
     return _Block(
-        image=jnp.asarray(np.resize(read, (block, *read.shape[1:]))),
+        image=_float32(shown),
         ctf=CTF(*(_float32(np.asarray(values)[images]) for values in source.particles.ctf)),
         rotation=_float32(views.rotation[padded]),
         shift=_float32(views.shift[padded]),

@@ -11,14 +11,11 @@ from cryojax_graph.io.describe_particles import ctf_state
 from cryojax_graph.io.errors import InputError, row_place
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.poses import rotation_from_euler
-from cryojax_graph.jobs.noise import noise_outside
+from cryojax_graph.jobs.noise import noise_of_groups
 from cryojax_graph.jobs.particles import ParticleSet, read_particle_set
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views
 from cryojax_graph.training.splits import half_sets
-
-# Images of a group from which the power of its noise is told.
-_SAMPLE = 256
 
 
 class Halves(NamedTuple):
@@ -92,18 +89,10 @@ def source_of(particles: ParticleSet, padding: int) -> Source:
     Returns:
         the source.
     """
-    group = particles.table.optics_group
-    number = np.zeros(len(particles.table), int) if group is None else np.asarray(group)
-    names, index = np.unique(number, return_inverse=True)
-    noise = np.stack([_noise(particles, np.flatnonzero(index == i)) for i in range(len(names))])
-    usual = np.exp(np.log(noise).mean(axis=0))
+    noise = noise_of_groups(particles)
+    even = np.ones(len(particles.table))
     state = ctf_state(particles.table)
-    return Source(particles, index.ravel(), usual / noise, state, padding)
-
-
-def _noise(particles: ParticleSet, members: Int[np.ndarray, " n"]) -> Float[np.ndarray, " shells"]:
-    some = np.unique(np.linspace(0, len(members) - 1, min(_SAMPLE, len(members))).astype(int))
-    return np.maximum(noise_outside(particles, members[some]), np.finfo(np.float32).tiny)
+    return Source(particles, noise.group, 1 / noise.ratio, even, state, padding)
 
 
 def row_weights(table: ParticleTable, column: str | None) -> Float[np.ndarray, " n"]:

@@ -13,11 +13,13 @@ from jaxtyping import Float, Int
 from cryojax_graph.forward.reconstruct import SliceSums
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.noise import GroupNoise
 from cryojax_graph.jobs.pose.searcher import Found, Searcher, Start
 from cryojax_graph.jobs.pose.searching import search_all
 from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
+from cryojax_graph.jobs.refine.contrast import group_contrast
 from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
 from cryojax_graph.metrics.fsc import resolution_angstrom
 from cryojax_graph.poses.reference import Reference, reference_of
@@ -35,8 +37,10 @@ class RefinePlan(NamedTuple):
     """What the rounds share.
 
     Attributes:
-        searcher: of all images, everywhere.
+        everywhere: settings for a search of all poses.
         near: settings for a search around a pose.
+        noise: of the optics groups beside that of the set.
+        groups: images of one contrast, for each image from 0.
         block: images that are searched by one call.
         source: of all images, for reconstruction.
         folds: images of each fold of either half. An image is compared with a map to which its own
@@ -46,8 +50,10 @@ class RefinePlan(NamedTuple):
         radius: of the sphere that holds the particle, voxels.
     """
 
-    searcher: Searcher
+    everywhere: Settings
     near: Settings
+    noise: GroupNoise
+    groups: Int[np.ndarray, " images"]
     block: int
     source: Source
     folds: tuple[list[Int[np.ndarray, " n"]], list[Int[np.ndarray, " n"]]]
@@ -63,7 +69,8 @@ class Round(NamedTuple):
         found: poses, in the order of the folds.
         maps: of the halves.
         noise: power in shells of either half, variance per pixel.
-        contrast_precision: of the prior of the contrast.
+        contrast: of the group of each image beside that of the set.
+        contrast_precision: of the prior of the contrast of an image.
         resolution: Å, where the halves stop to agree.
         turned: median angle to the rotations of the round before, radians; NaN in the first.
     """
@@ -71,6 +78,7 @@ class Round(NamedTuple):
     found: Found
     maps: HalfSolution
     noise: Float[np.ndarray, "halves shells"]
+    contrast: Float[np.ndarray, " images"]
     contrast_precision: float
     resolution: float
     turned: float
@@ -123,18 +131,20 @@ class _Start(NamedTuple):
 
     references: list[list[Reference]]
     noise: Float[np.ndarray, "halves shells"]
+    contrast: Float[np.ndarray, " images"]
     contrast_precision: float
     found: Found | None
 
 
 def _first(known: Survey, plan: RefinePlan) -> _Start:
     references = [[known.reference for _ in half] for half in plan.folds]
-    return _Start(references, np.stack([known.noise] * 2), known.contrast_precision, None)
+    noise, contrast = np.stack([known.noise] * 2), np.ones(len(plan.groups))
+    return _Start(references, noise, contrast, known.contrast_precision, None)
 
 
 def _after(last: Round, plan: RefinePlan) -> _Start:
     references = [[_reference(plan, map_) for map_ in half] for half in last.maps.references]
-    return _Start(references, last.noise, last.contrast_precision, last.found)
+    return _Start(references, last.noise, last.contrast, last.contrast_precision, last.found)
 
 
 def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
@@ -152,6 +162,12 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         *sums, box=box, operators=plan.operators, shared=plan.shared, radius=plan.radius
     )
     joined = Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
+    contrast = group_contrast(
+        start.contrast,
+        in_table_order(joined, plan),
+        plan.groups,
+        precision=start.contrast_precision,
+    )
     field = box * plan.source.particles.pixel_size
     resolution = resolution_angstrom(jnp.asarray(maps.fsc), threshold=0.143, box_angstrom=field)
     turned = np.nan if start.found is None else _turned(joined, start.found, plan.operators)
@@ -160,6 +176,7 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         joined,
         maps,
         np.stack(noise),
+        contrast,
         float(1.0 / max(spread, 0.05**2)),
         float(resolution),
         turned,
@@ -188,27 +205,55 @@ def _fold(
         searched.append(chosen)
     order = np.argsort(np.concatenate(searched))
     poses = Found(*(np.concatenate(values)[order] for values in zip(*parts, strict=True)))
-    search = plan.searcher.prepare(reference, noise)
+    searcher = _searcher(plan, start, plan.everywhere)
+    search = searcher.prepare(reference, noise)
     some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
     sample = Found(*(values[some] for values in poses))
-    noise = plan.searcher.calibration(search, images[some], sample).noise
-    return poses, noise, insert_views(plan.source, _views(poses, images), job=job)
+    noise = searcher.calibration(search, images[some], sample).noise
+    source = plan.source._replace(contrast=start.contrast)
+    return poses, noise, insert_views(source, _views(poses, images), job=job)
 
 
 def _searches(
     plan: RefinePlan, start: _Start, images: Int[np.ndarray, " n"]
 ) -> list[tuple[str, Searcher, Int[np.ndarray, " some"]]]:
     """Images that are sure of their pose are searched around it, the others everywhere."""
+    everywhere = _searcher(plan, start, plan.everywhere)
     if start.found is None:
-        return [("everywhere", plan.searcher, images)]
-    order = np.argsort(np.concatenate([*plan.folds[0], *plan.folds[1]]))
-    found = Found(*(values[order] for values in start.found))
+        return [("everywhere", everywhere, images)]
+    found = in_table_order(start.found, plan)
     sure = found.rotation_deviation[images] < _SURE
-    around = Start(found.rotation, found.shift)
-    particles, block = plan.source.particles, plan.block
-    near = Searcher(particles, plan.near, around, block=block)
-    kinds = (("near", near, images[sure]), ("everywhere", plan.searcher, images[~sure]))
+    near = _searcher(plan, start, plan.near, Start(found.rotation, found.shift))
+    kinds = (("near", near, images[sure]), ("everywhere", everywhere, images[~sure]))
     return [kind for kind in kinds if len(kind[2])]
+
+
+def in_table_order(found: Found, plan: RefinePlan) -> Found:
+    """Poses in the order of the table.
+
+    Args:
+        found: in the order of the folds.
+        plan: of the folds.
+
+    Returns:
+        the same.
+    """
+    order = np.argsort(np.concatenate([*plan.folds[0], *plan.folds[1]]))
+    return Found(*(values[order] for values in found))
+
+
+def _searcher(
+    plan: RefinePlan, start: _Start, settings: Settings, around: Start | None = None
+) -> Searcher:
+    particles = plan.source.particles
+    return Searcher(
+        particles,
+        settings,
+        around,
+        noise=plan.noise,
+        contrast=start.contrast,
+        block=plan.block,
+    )
 
 
 def _reference(plan: RefinePlan, volume: Float[np.ndarray, "n n n"]) -> Reference:
@@ -250,5 +295,5 @@ def _load(path: Path) -> Round:
     values = read_npz(path)
     found = Found(**{name: values[f"found.{name}"] for name in Found._fields})
     maps = HalfSolution(**{name: values[f"maps.{name}"] for name in HalfSolution._fields})
-    rest = (float(values[name]) for name in Round._fields[3:])
-    return Round(found, maps, values["noise"], *rest)
+    rest = (float(values[name]) for name in Round._fields[4:])
+    return Round(found, maps, values["noise"], values["contrast"], *rest)

@@ -13,6 +13,7 @@ from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
+from cryojax_graph.jobs.noise import noise_of_groups
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
 from cryojax_graph.jobs.plan import Plan
@@ -24,6 +25,7 @@ from cryojax_graph.jobs.reconstruct.maps import EDGE
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, source_of
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
+from cryojax_graph.jobs.refine.contrast import contrast_groups
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
 from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
@@ -71,11 +73,14 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
         block = min(_BLOCK, -(-len(particles.table) // (2 * _FOLDS)))
-        searcher = Searcher(particles, settings, block=block)
+        noise = noise_of_groups(particles)
+        searcher = Searcher(particles, settings, noise=noise, block=block)
         begin = partial(survey, searcher, given.reference, particles, job)
         plan = RefinePlan(
-            searcher,
+            settings,
             _near(config, inputs),
+            noise,
+            contrast_groups(particles.table),
             block,
             source_of(particles, _PADDING),
             (folds[0], folds[1]),
@@ -87,7 +92,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         last, voxel = rounds[-1], particles.pixel_size
         first, second = last.maps.halves
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
-        write_poses(last.found, plan, halves, job)
+        write_poses(last, plan, halves, job)
         measure(rounds, job)
         judged = judge(first, second, last.maps.whole, voxel_size=voxel, job=job)
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
