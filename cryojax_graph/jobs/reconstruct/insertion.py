@@ -129,7 +129,7 @@ def insert_views(
         advance(done)
         if kept and time.monotonic() - saved > job.save_seconds:
             before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh, maps)
-            write_npz(kept, {"sums": before, "done": np.array(done)})
+            write_npz(kept, {"sums": before, "done": np.array(done)}, compress=False)
             saved = time.monotonic()
     return SliceSums(before + _joined(sums))
 

@@ -145,10 +145,10 @@ def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> Spectru
     Returns:
         the sums from which a map is solved.
     """
-    whole = jax.jit(complete_sums)(sums)
+    whole = _complete(sums)
     if len(operators) == 1:
         return whole
-    return jax.jit(partial(symmetrize_sums, operators=operators))(whole)
+    return _symmetrize(whole, tuple(operators.ravel().tolist()))
 
 
 def precision_of(
@@ -190,6 +190,13 @@ def _precision(
     return precision_of(shell_weights(both, box=box), fsc, images=2)
 
 
+@partial(jax.jit, static_argnums=1)
+def _symmetrize(sums: SpectrumSums, operators: tuple[float, ...]) -> SpectrumSums:
+    # Static, as a tuple: one compilation serves all sums of a point group.
+    return symmetrize_sums(sums, np.array(operators).reshape(-1, 3, 3))
+
+
 _added = jax.jit(added)
+_complete = jax.jit(complete_sums)
 _ball = jax.jit(soft_sphere, static_argnums=0)
 _with_shared = jax.jit(with_shared_shells, static_argnames=("shared", "box"))

@@ -1,7 +1,8 @@
 """Maps of two halves that share nothing but their coarsest shells."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ from cryojax_graph.jobs.reconstruct.maps import (
     with_shared_shells,
 )
 
+LoadSums: TypeAlias = Callable[[], SliceSums]
+
 
 class HalfSolution(NamedTuple):
     """Maps of both halves of one round.
@@ -45,8 +48,8 @@ class HalfSolution(NamedTuple):
 
 
 def solve_apart(
-    first: list[SliceSums],
-    second: list[SliceSums],
+    first: Sequence[LoadSums],
+    second: Sequence[LoadSums],
     *,
     box: int,
     operators: Float[np.ndarray, "operators 3 3"],
@@ -56,35 +59,43 @@ def solve_apart(
     """Solve for the maps of two halves.
 
     Args:
-        first: sums over the views of each fold of the first half.
+        first: for each fold of the first half, what loads the sums over its views: those of one
+            fold and of both halves are in memory at a time.
         second: of the second.
         box: edge of the images in pixels.
         operators: of the point group.
-        shared: shells below this have one map in both halves.
-        radius: of the sphere outside which there is no particle, voxels.
+        shared: shells up to which the halves have one map.
+        radius: of the sphere that holds the particle, voxels.
 
     Returns:
         the maps.
     """
-    folds = [[completed(sums, operators) for sums in half] for half in (first, second)]
-    totals = [jax.jit(added)(*half) for half in folds]
+    totals = [completed(_sum_of(half), operators) for half in (first, second)]
     maps = solve_halves(*totals, box=box, shared=shared, radius=radius)
     both, fsc = jax.jit(added)(*totals), jnp.asarray(maps.fsc)
+    solve = partial(_reference, both=both, fsc=fsc, box=box, shared=shared, radius=radius)
     references = [
-        [_reference(total, both, fold, fsc, box=box, shared=shared, radius=radius) for fold in half]
-        for total, half in zip(totals, folds, strict=True)
+        [np.asarray(solve(total, fold=completed(load(), operators))) for load in half]
+        for total, half in zip(totals, (first, second), strict=True)
     ]
     halves = np.stack([maps.first, maps.second])
-    return HalfSolution(halves, np.asarray(references), maps.whole, maps.combined, maps.fsc)
+    return HalfSolution(halves, np.stack(references), maps.whole, maps.combined, maps.fsc)
+
+
+def _sum_of(half: Sequence[LoadSums]) -> SliceSums:
+    total = half[0]()
+    for load in half[1:]:
+        total = SliceSums(total.values + load().values)
+    return total
 
 
 @partial(jax.jit, static_argnames=("box", "shared"))
 def _reference(
     half: SpectrumSums,
-    both: SpectrumSums,
-    fold: SpectrumSums,
-    fsc: Float[Array, " shells"],
     *,
+    fold: SpectrumSums,
+    both: SpectrumSums,
+    fsc: Float[Array, " shells"],
     box: int,
     shared: int,
     radius: Scalar,

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.reconstruct import SliceSums
+from cryojax_graph.forward.slices import VolumeSpectrum
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import GroupNoise
@@ -20,7 +21,7 @@ from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
 from cryojax_graph.jobs.refine.contrast import group_contrast
-from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
+from cryojax_graph.jobs.refine.half_maps import HalfSolution, LoadSums, solve_apart
 from cryojax_graph.metrics.fsc import resolution_angstrom
 from cryojax_graph.poses.reference import Reference, reference_of
 
@@ -156,7 +157,7 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         )
         found += poses
         noise.append(np.mean(calibrated, axis=0))
-        sums.append(list(inserted))
+        sums.append(inserted)
     box = plan.source.particles.box
     maps = solve_apart(
         *sums, box=box, operators=plan.operators, shared=plan.shared, radius=plan.radius
@@ -185,8 +186,8 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
 
 def _fold(
     plan: RefinePlan, start: _Start, number: int, half: int, fold: int, job: Job
-) -> tuple[Found, Float[np.ndarray, " shells"], SliceSums]:
-    """Poses of one fold, the noise around them, and the sums over its views."""
+) -> tuple[Found, Float[np.ndarray, " shells"], LoadSums]:
+    """Poses of one fold, the noise around them, and what loads the sums over its views."""
     images, count = plan.folds[half][fold], len(plan.folds[half])
     reference, noise = start.references[half][fold], start.noise[half]
     parts, searched = [], []
@@ -211,7 +212,11 @@ def _fold(
     sample = Found(*(values[some] for values in poses))
     noise = searcher.calibration(search, images[some], sample).noise
     source = plan.source._replace(contrast=start.contrast)
-    return poses, noise, insert_views(source, _views(poses, images), job=job)
+    sums = insert_views(source, _views(poses, images), job=job)
+    # The sums of eight parts of large boxes would not fit into memory.
+    kept = job.working("rounds") / f"sums_{half + 1}_{fold + 1}.npz"
+    write_npz(kept, {"sums": np.asarray(sums.values)}, compress=False)
+    return poses, noise, lambda: SliceSums(jnp.asarray(read_npz(kept)["sums"]))
 
 
 def _searches(
@@ -257,13 +262,16 @@ def _searcher(
 
 
 def _reference(plan: RefinePlan, volume: Float[np.ndarray, "n n n"]) -> Reference:
-    particles = plan.source.particles
-    pixel = particles.pixel_size
+    pixel = plan.source.particles.pixel_size
     # Reconstructed maps project to images by sums of voxels; the reference counts in Å.
-    make = partial(reference_of, voxel_size=pixel, field=particles.box * pixel, pixel_size=pixel)
-    volume_of = jax.jit(lambda values: make(values).volume)
-    samples = 2.0
-    return Reference(volume_of(jnp.asarray(volume / pixel)), samples)
+    density = jnp.asarray(volume / pixel)
+    return Reference(_spectrum(density, field=len(volume) * pixel, pixel_size=pixel), 2.0)
+
+
+@partial(jax.jit, static_argnames=("field", "pixel_size"))
+def _spectrum(density: Float[Array, "n n n"], *, field: float, pixel_size: float) -> VolumeSpectrum:
+    made = reference_of(density, voxel_size=pixel_size, field=field, pixel_size=pixel_size)
+    return made.volume
 
 
 def _turned(after: Found, before: Found, operators: Float[np.ndarray, "n 3 3"]) -> float:
