@@ -101,6 +101,13 @@ def fit_images(
         mesh=data_mesh(),
         images=images,
     )
+    objective = problem.config.objective
+    if objective.kind == "likelihood" and objective.sharpening_share > 0:
+        job.log(
+            f"{label} begins at {objective.coarsest:g} Å and takes in finer detail for the first "
+            f"{100 * objective.sharpening_share:.0f} % of {run.steps:,} steps, in which the loss "
+            "rises"
+        )
     return fit_resumably(run, problem.config, job, name, label)
 
 
