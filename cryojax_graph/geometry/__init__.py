@@ -9,6 +9,7 @@ from cryojax_graph.geometry.frames import (
     invert,
 )
 from cryojax_graph.geometry.orientations import (
+    cell_directions,
     orientation_children,
     orientation_count,
     orientation_grid,
@@ -16,6 +17,7 @@ from cryojax_graph.geometry.orientations import (
     orientations_at,
     spiral_rotations,
     view_cells,
+    views_per_cell,
 )
 from cryojax_graph.geometry.rotations import (
     chordal_mean,
@@ -46,6 +48,7 @@ __all__ = [
     "asymmetric_unit",
     "bond_angle",
     "build_chain",
+    "cell_directions",
     "chordal_mean",
     "compose",
     "conical_tilt_angles",

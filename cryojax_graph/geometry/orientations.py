@@ -87,6 +87,35 @@ def orientation_children(index: Int[np.ndarray, " n"], order: int) -> Int[np.nda
     return (2 * turns * pixels[:, :, None] + psis[:, None, :]).reshape(len(index), 8)
 
 
+def cell_directions(order: int) -> Float[np.ndarray, "cells 3"]:
+    """Centres of the HEALPix cells of the sphere.
+
+    Args:
+        order: HEALPix order, ≥ 0.
+
+    Returns:
+        unit vectors, 12 · 4^order of them.
+    """
+    rot, tilt = _pixel_centres(np.arange(_BASE_PIXELS * 4**order), order)
+    sine = np.sin(tilt)
+    return np.stack([sine * np.cos(rot), sine * np.sin(rot), np.cos(tilt)], axis=1)
+
+
+def views_per_cell(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.ndarray, " cells"]:
+    """How many views look along each HEALPix direction.
+
+    Args:
+        directions: view axes in the frame of the object, third rows of rotations; unit vectors.
+        order: HEALPix order, ≥ 0.
+
+    Returns:
+        counts, in the order of ``cell_directions``.
+    """
+    centres = cell_directions(order)
+    nearest = np.asarray(KDTree(centres).query(directions)[1])
+    return np.bincount(nearest, minlength=len(centres))
+
+
 def view_cells(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.ndarray, " n"]:
     """The HEALPix cell in which each viewing direction lies, opposite ones in one cell.
 
@@ -99,9 +128,7 @@ def view_cells(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.ndarr
     Returns:
         number of the pixel with the nearest centre, of v or of -v, whichever is smaller.
     """
-    rot, tilt = _pixel_centres(np.arange(_BASE_PIXELS * 4**order), order)
-    sine = np.sin(tilt)
-    tree = KDTree(np.stack([sine * np.cos(rot), sine * np.sin(rot), np.cos(tilt)], axis=1))
+    tree = KDTree(cell_directions(order))
     here, opposite = (np.asarray(tree.query(v)[1]) for v in (directions, -directions))
     return np.minimum(here, opposite)
 

@@ -3,7 +3,12 @@
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atomic import atomic_file, write_atomically
 from cryojax_graph.io.atoms import read_atoms, write_atoms
-from cryojax_graph.io.chimerax import write_bild, write_cxc, write_defattr
+from cryojax_graph.io.chimerax import (
+    write_bild,
+    write_cxc,
+    write_defattr,
+    write_views_bild,
+)
 from cryojax_graph.io.crossing import lost_in_cryosparc, to_cryosparc, to_relion
 from cryojax_graph.io.cs import read_cs, write_cs
 from cryojax_graph.io.describe import Facts, FileKind, describe, file_kind
@@ -113,4 +118,5 @@ __all__ = [
     "write_stack_in_parts",
     "write_star",
     "write_trajectory",
+    "write_views_bild",
 ]

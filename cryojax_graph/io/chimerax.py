@@ -116,6 +116,39 @@ def write_bild(
     write_atomically(path, ("\n".join(lines) + "\n").encode("ascii"))
 
 
+def write_views_bild(
+    path: str | Path,
+    directions: Float[np.ndarray, "n 3"],
+    counts: Int[np.ndarray, " n"],
+    *,
+    centre: Float[np.ndarray, "3"],
+    radius: float,
+) -> None:
+    """Write how often a particle was seen from each direction, as rods around it.
+
+    Args:
+        path: file to write, ``.bild``.
+        directions: unit vectors in the frame of the map.
+        counts: views along each; none of where there are none.
+        centre: of the particle, x, y, z in Å.
+        radius: of the sphere on which the rods stand, Å; the longest are a third of it.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    most = max(int(counts.max(initial=0)), 1)
+    width = radius * np.sqrt(np.pi / max(len(directions), 1))
+    lines = []
+    for direction, count in zip(directions, counts.tolist(), strict=True):
+        if count:
+            share = count / most
+            foot, top = (centre + direction * radius * r for r in (1.0, 1.0 + share / 3))
+            # From blue, seldom, to red, often.
+            lines.append(f".color {_color((share, 0.0, 1.0 - share))}")
+            lines.append(f".cylinder {_point(foot)} {_point(top)} {0.7 * width:.3f}")
+    write_atomically(path, ("\n".join(lines) + "\n").encode("ascii"))
+
+
 def _color(color: Color) -> str:
     return " ".join(f"{channel:g}" for channel in color)
 

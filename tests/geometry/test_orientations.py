@@ -4,12 +4,14 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from cryojax_graph.geometry.orientations import (
+    cell_directions,
     orientation_children,
     orientation_count,
     orientation_grid,
     orientation_spacing_degrees,
     orientations_at,
     view_cells,
+    views_per_cell,
 )
 
 
@@ -117,3 +119,13 @@ def test_a_direction_is_in_the_cell_of_the_nearest_centre_or_its_opposite(order)
     np.testing.assert_array_equal(cells, expected)
     np.testing.assert_array_equal(cells, view_cells(-points, order))
     assert len(np.unique(cells)) <= 12 * 4**order // 2 + 4 * 2**order
+
+
+def test_views_are_counted_at_the_nearest_direction():
+    centres = cell_directions(2)
+    counts = np.arange(len(centres)) % 4
+    seen = np.repeat(centres, counts, axis=0)
+    aside = seen + 0.02 * np.random.default_rng(0).standard_normal(seen.shape)
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    np.testing.assert_array_equal(views_per_cell(aside, 2), counts)
+    assert views_per_cell(np.zeros((0, 3)), 1).shape == (48,)

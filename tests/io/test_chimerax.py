@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from cryojax_graph.io import InputError, write_bild, write_cxc, write_defattr
+from cryojax_graph.io import (
+    InputError,
+    write_bild,
+    write_cxc,
+    write_defattr,
+    write_views_bild,
+)
 
 
 def test_a_script_opens_models_and_maps_with_their_levels(tmp_path):
@@ -67,3 +73,17 @@ def test_a_graph_is_spheres_and_cylinders_coloured_by_kind(tmp_path):
 def test_a_graph_without_edges(tmp_path):
     write_bild(tmp_path / "a.bild", np.zeros((1, 3)), np.zeros((0, 2), int))
     assert (tmp_path / "a.bild").read_text().count("\n") == 2
+
+
+def test_views_are_rods_around_the_particle_as_long_as_they_are_many(tmp_path):
+    path = tmp_path / "views.bild"
+    directions = np.array([[0, 0, 1.0], [1.0, 0, 0], [0, -1.0, 0]])
+    centre = np.full(3, 50.0)
+    write_views_bild(path, directions, np.array([30, 10, 0]), centre=centre, radius=30.0)
+    lines = path.read_text().splitlines()
+    assert lines[0::2] == [".color 1 0 0", ".color 0.333333 0 0.666667"]
+    rods = np.array([line.split()[1:] for line in lines[1::2]], float)
+    np.testing.assert_allclose(rods[0, :6], [50, 50, 80, 50, 50, 90])
+    np.testing.assert_allclose(rods[1, :6], [80, 50, 50, 83.333, 50, 50], atol=1e-3)
+    write_views_bild(path, directions, np.zeros(3, int), centre=centre, radius=30.0)
+    assert path.read_text().strip() == ""

@@ -38,6 +38,7 @@ from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
 from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
+from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
 
 
 class Inputs(NamedTuple):
@@ -81,6 +82,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         voxel = particles.pixel_size
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
+        write_views(views.rotation, box=box, voxel_size=voxel, job=job)
         measure(views, halves, particles, job)
         judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
         shown = []
@@ -119,7 +121,7 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions += (f"solve the map without each of {parts} parts of the images",)
     return Plan(
         actions=actions,
-        outputs=(*MAPS, *([FILE] if parts else []), "fsc.csv", "report.html"),
+        outputs=(*MAPS, *([FILE] if parts else []), VIEWS_FILE, "fsc.csv", "report.html"),
         seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
         memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
         disk_bytes=int(5e6 + (16 if parts else 12) * box**3 + 300 * images),

@@ -29,6 +29,7 @@ from cryojax_graph.jobs.refine.contrast import contrast_groups
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
 from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
+from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
 from cryojax_graph.poses.reference import amplify
 from cryojax_graph.poses.search import plan_search
 
@@ -93,6 +94,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         first, second = last.maps.halves
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
         write_poses(last, plan, halves, job)
+        write_views(last.found.rotation, box=particles.box, voxel_size=voxel, job=job)
         measure(rounds, job)
         judged = judge(first, second, last.maps.whole, voxel_size=voxel, job=job)
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
@@ -117,7 +119,13 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     voxels = (_PADDING * box) ** 3 / 2
     return Plan(
         actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
-        outputs=(*MAPS, "fsc.csv", f"particles.{inputs.particles.table.kind}", "report.html"),
+        outputs=(
+            *MAPS,
+            VIEWS_FILE,
+            "fsc.csv",
+            f"particles.{inputs.particles.table.kind}",
+            "report.html",
+        ),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
         memory_bytes=int(1.3e9 + 80 * voxels),
         disk_bytes=int(5e6 + 300 * box**3 + 3000 * images),
