@@ -1,10 +1,5 @@
 """Half-maps of known structures: density, a B-factor, and white noise of its own in each half."""
 
-import gzip
-import tarfile
-from csv import DictReader
-from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -13,7 +8,6 @@ from jaxtyping import Float
 
 from cryojax_graph.forward import sharpen
 from cryojax_graph.io.atom_table import AtomTable
-from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.jobs.pose.reference import density_of_model
 
 
@@ -32,21 +26,6 @@ CASES = {
     "tetramer, 1.2 Å voxels": Case("1n7g", 128, 1.2, 60.0, 6.0),
     "lysozyme, 1.0 Å voxels": Case("154l", 96, 1.0, 120.0, 1.0),
 }
-
-
-def read_entry(data: Path, entry: str, folder: Path) -> AtomTable:
-    """Atoms of an entry of the structures, their centroid at the origin."""
-    with (data / "structures/index.csv").open() as file:
-        row = next(row for row in DictReader(file) if row["id"] == entry)
-    path = folder / f"{entry}.pdb"
-    if not path.exists():
-        with tarfile.open(data / "structures" / row["shard"]) as archive:
-            packed = archive.extractfile(row["file"])
-            assert packed is not None
-            path.write_bytes(gzip.decompress(packed.read()))
-    atoms = read_atoms(path)
-    centred = atoms.positions - atoms.positions.mean(axis=0)
-    return replace(atoms, positions=centred.astype(np.float32))
 
 
 def true_map(atoms: AtomTable, case: Case) -> Float[np.ndarray, "box box box"]:

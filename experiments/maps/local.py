@@ -13,11 +13,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from half_maps import CASES, Case, half_maps, read_entry, true_map
+from half_maps import CASES, Case, half_maps, true_map
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "poses"))
 
-from molecules import record
+from molecules import read_entry, record
 
 from cryojax_graph.io import Map, read_map, write_map
 from cryojax_graph.jobs.map_quality import find_mask, local_resolution

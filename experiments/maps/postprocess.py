@@ -9,13 +9,18 @@ run with several and their means are compared; the spread of one seed is told be
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from gemmi import cif
-from half_maps import CASES, Case, half_maps, read_entry, true_map
+from half_maps import CASES, Case, half_maps, true_map
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "poses"))
+
+from molecules import read_entry
 
 from cryojax_graph.forward import automatic_mask
 from cryojax_graph.io import Map, read_map, write_map
