@@ -3,8 +3,8 @@
 Particles by ``relion_project`` (Debian's RELION 3.1.3): CTF with astigmatism, shifts, white noise.
 Programs run in turns as whole processes; times are medians. ``relion_reconstruct --ctf`` makes one
 map; ours makes two halves, compares them and filters the map of both, which is done inside the time
-given. Compared are RELION's map and our ``map.mrc``: filters that depend on the shell alone change no
-curve.
+given. Compared are RELION's map and our ``map.mrc``: filters that depend on the shell alone change
+no curve.
 
     python experiments/maps/reconstruct.py --data DATA --work WORK --results RESULTS
 """
