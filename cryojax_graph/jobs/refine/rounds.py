@@ -21,7 +21,7 @@ from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
 from cryojax_graph.jobs.refine.contrast import group_contrast
-from cryojax_graph.jobs.refine.half_maps import HalfSolution, LoadSums, solve_apart
+from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
 from cryojax_graph.metrics.fsc import resolution_angstrom
 from cryojax_graph.poses.reference import Reference, reference_of
 
@@ -160,8 +160,14 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         sums.append(inserted)
     box = plan.source.particles.box
     maps = solve_apart(
-        *sums, box=box, operators=plan.operators, shared=plan.shared, radius=plan.radius
+        *([partial(_load_sums, path) for path in half] for half in sums),
+        box=box,
+        operators=plan.operators,
+        shared=plan.shared,
+        radius=plan.radius,
     )
+    for path in (path for half in sums for path in half):
+        path.unlink()
     joined = Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
     contrast = group_contrast(
         start.contrast,
@@ -186,8 +192,8 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
 
 def _fold(
     plan: RefinePlan, start: _Start, number: int, half: int, fold: int, job: Job
-) -> tuple[Found, Float[np.ndarray, " shells"], LoadSums]:
-    """Poses of one fold, the noise around them, and what loads the sums over its views."""
+) -> tuple[Found, Float[np.ndarray, " shells"], Path]:
+    """Poses of one fold, the noise around them, and the file of the sums over its views."""
     images, count = plan.folds[half][fold], len(plan.folds[half])
     reference, noise = start.references[half][fold], start.noise[half]
     parts, searched = [], []
@@ -216,7 +222,11 @@ def _fold(
     # The sums of eight parts of large boxes would not fit into memory.
     kept = job.working("rounds") / f"sums_{half + 1}_{fold + 1}.npz"
     write_npz(kept, {"sums": np.asarray(sums.values)}, compress=False)
-    return poses, noise, lambda: SliceSums(jnp.asarray(read_npz(kept)["sums"]))
+    return poses, noise, kept
+
+
+def _load_sums(path: Path) -> SliceSums:
+    return SliceSums(jnp.asarray(read_npz(path)["sums"]))
 
 
 def _searches(

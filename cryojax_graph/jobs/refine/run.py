@@ -128,7 +128,8 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
         ),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
         memory_bytes=int(1.3e9 + 80 * voxels),
-        disk_bytes=int(5e6 + 300 * box**3 + 3000 * images),
+        # The sums of all parts wait on disk for each other.
+        disk_bytes=int(5e6 + 300 * box**3 + 2 * _FOLDS * 12 * voxels + 3000 * images),
     )
 
 
