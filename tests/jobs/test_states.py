@@ -279,6 +279,14 @@ FOLDERS = {
         lambda f: changed_manifest(f, lambda m: m["request"].update(verb="pose")),
         "the folder is of a pose job",
     ),
+    "manifest without fingerprints": (
+        lambda f: changed_manifest(f, lambda m: m.pop("fingerprints")),
+        "fields are missing",
+    ),
+    "manifest with a list for the request": (
+        lambda f: changed_manifest(f, lambda m: m.update(request=[])),
+        "fields are missing",
+    ),
     "unfinished": (
         lambda f: changed_manifest(f, lambda m: m.update(status="aborted")),
         "the flex job is aborted, not done",
