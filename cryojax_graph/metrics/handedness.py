@@ -23,6 +23,10 @@ _APART, _MOST = 5.0, 400
 _RADIUS, _REACH = 2.3, 9.0
 _PITCHES = np.linspace(5.0, 5.8, 5)
 _ANGLES, _STEP = 24, 0.5
+# By less than this, copies by symmetry may seem to differ: in their distance from the middle, in
+# voxels, and in the logarithm of their power.
+_SAME_DISTANCE, _SAME_POWER = 4.0, 1.0
+_TINY = np.finfo(np.float64).tiny
 # Standard errors beyond which a hand is told.
 _TOLD = 4.0
 
@@ -66,10 +70,31 @@ def handedness(volume: Float[np.ndarray, "z y x"], *, voxel_size: float) -> Hand
     right, left = _turns(volume, places, axes, voxel_size)
     total = right + left
     excess = float((right - left).sum() / total.sum())
-    # Of a ratio of sums over independent rods.
     residual = (right - left) - excess * total
-    error = float(np.sqrt((residual**2).sum()) / total.sum())
-    return Handedness(excess, error, len(places))
+    distance = np.linalg.norm(places - np.array(volume.shape) // 2, axis=1)
+    error = _deviation_of_sum(residual, distance, total) / total.sum()
+    return Handedness(excess, float(error), len(places))
+
+
+def _deviation_of_sum(
+    residual: Float[np.ndarray, " rods"],
+    distance: Float[np.ndarray, " rods"],
+    power: Float[np.ndarray, " rods"],
+) -> float:
+    """Of a sum over rods, some of which may be copies of each other by symmetry.
+
+    Copies lie at one distance from the middle and have one power, so rods that are nearly alike in
+    both are counted together (Newey & West 1987, Econometrica 55:703).
+    """
+    alike = np.ones((len(residual),) * 2)
+    for values, width in (
+        (distance, _SAME_DISTANCE),
+        (np.log(np.maximum(power, _TINY)), _SAME_POWER),
+    ):
+        alike *= np.maximum(1.0 - np.abs(values[:, None] - values) / width, 0.0)
+    together = residual @ alike @ residual
+    # Where all are alike this is nothing: residuals add up to 0.
+    return np.sqrt(max(together, (residual**2).sum()))
 
 
 def _rods(

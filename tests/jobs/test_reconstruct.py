@@ -312,12 +312,31 @@ def test_particles_of_one_half_are_refused(case, tmp_path):
         run(particles, tmp_path / "job")
 
 
+def test_a_half_without_any_weight_is_refused(case, tmp_path):
+    half = 1 + np.arange(IMAGES) % 2
+    columns = {"half_set": half, "rlnWeight": half - 1.0}
+    particles = changed(case, tmp_path / "images", columns)
+    with pytest.raises(InputError, match="all weights of half 1 are 0"):
+        run(particles, tmp_path / "job", weights="rlnWeight")
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize("name", ["views.bild", "half1.mrc", "particles.star"])
+def test_a_file_in_the_way_is_refused_before_the_work(case, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="a file of this name is there already"):
+        run(case.particles, tmp_path)
+    assert (
+        not (tmp_path / "run.log").exists() or "Inserting" not in (tmp_path / "run.log").read_text()
+    )
+
+
 def test_the_plan_says_what_is_made(case):
     plan = plan_reconstruct(
         ReconstructConfig(str(case.particles)), options=JobOptions(output="map")
     )
     assert f"{IMAGES} images of {BOX} px" in plan.actions[0]
-    assert "map.mrc" in plan.outputs
+    assert {"map.mrc", "particles.star"} <= set(plan.outputs)
     assert plan.memory_bytes > 1e8
     assert "artefact_deviation.mrc" not in plan.outputs
     plan = plan_reconstruct(

@@ -190,7 +190,15 @@ def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, 
     assert not (tmp_path / "job").exists()
 
 
+def test_a_file_in_the_way_is_refused_before_the_work(case, tmp_path):
+    (tmp_path / "particles.star").write_text("mine")
+    with pytest.raises(InputError, match="a file of this name is there already"):
+        refine(settings(case), options=JobOptions(output=str(tmp_path)))
+
+
 def test_the_plan_names_the_rounds_products(case):
     plan = plan_refine(settings(case), options=JobOptions(output="refined"))
     assert "low-passed to 20 Å" in plan.actions[0]
     assert "particles.star" in plan.outputs
+    # The sums of eight parts, three floats for each voxel of a padded half spectrum.
+    assert plan.disk_bytes > 8 * 12 * (2 * BOX) ** 3 / 2

@@ -217,10 +217,39 @@ def refused(folder: Path, output: Path, **changes) -> InputError:
 
 @pytest.mark.parametrize(
     ("changes", "place"),
-    [({"states": 1}, "--states"), ({"contrast": "dark"}, "--contrast")],
+    [
+        ({"states": 1}, "--states"),
+        ({"states": 10**9}, "--states"),
+        ({"contrast": "dark"}, "--contrast"),
+    ],
 )
 def test_options_that_mean_nothing_are_refused(case, tmp_path, changes, place):
     assert refused(case.folder, tmp_path / "job", **changes).place == place
+
+
+def test_more_states_than_places_are_refused(case, tmp_path):
+    latents = np.zeros((IMAGES, 2), np.float32)
+    latents[IMAGES // 2 :] = 1.0
+    arrays = {"latents": latents, "latent_deviation": np.zeros_like(latents)}
+    particles = case.folder.parent / "images/particles.star"
+    folder = make_flex_folder(particles, tmp_path / "flex", arrays)
+    error = refused(folder, tmp_path / "job", states=5)
+    assert error.place == "--states"
+    assert "2 of 5 states would be without any image" in str(error)
+
+
+def test_a_state_that_one_half_lacks_is_told_of(case, tmp_path):
+    half = np.where(np.arange(IMAGES) < IMAGES // 2, 1, 2)
+    latents = np.repeat(half[:, None], 2, axis=1).astype(np.float32)
+    arrays = {"latents": latents, "latent_deviation": np.zeros_like(latents)}
+    images = case.folder.parent / "images"
+    table = with_columns(read_particles(images / "particles.star"), {"half_set": half})
+    write_particles(table, images / "halved.star")
+    folder = make_flex_folder(images / "halved.star", tmp_path / "flex", arrays)
+    _, _, manifest = run(folder, tmp_path / "job", states=2, padding=1)
+    for state, lacking in ((1, 2), (2, 1)):
+        text = f"State {state}: half {lacking} has no image"
+        assert any(warning.startswith(text) for warning in manifest["warnings"])
 
 
 def test_a_table_has_no_states(case, tmp_path):
@@ -249,6 +278,14 @@ FOLDERS = {
     "another verb": (
         lambda f: changed_manifest(f, lambda m: m["request"].update(verb="pose")),
         "the folder is of a pose job",
+    ),
+    "manifest without fingerprints": (
+        lambda f: changed_manifest(f, lambda m: m.pop("fingerprints")),
+        "fields are missing",
+    ),
+    "manifest with a list for the request": (
+        lambda f: changed_manifest(f, lambda m: m.update(request=[])),
+        "fields are missing",
     ),
     "unfinished": (
         lambda f: changed_manifest(f, lambda m: m.update(status="aborted")),

@@ -349,6 +349,26 @@ def test_classes_of_one_image_are_left_out_with_a_warning(case, tmp_path):
     assert not (folder / "class9").exists()
 
 
+def test_a_class_of_fewer_images_than_parts_has_no_deviation(case, tmp_path):
+    # Eight rows of class 9 show four images.
+    number, rows = np.ones(PAIRS, int), np.arange(PAIRS)
+    number[:8], rows[1:8:2] = 9, rows[0:8:2]
+    given = rewritten(case, tmp_path / "a", "untilted", changed({"class_number": number}))
+    given = rewritten(given, tmp_path / "b", "tilted", lambda table: subset(table, rows))
+    folder, _, manifest = run(given, tmp_path / "job", contrast="white", bootstrap=6)
+    assert any(text.startswith("Class 9 has fewer images") for text in manifest["warnings"])
+    assert not (folder / "class9/artefact_deviation.mrc").exists()
+    assert (folder / "class1/artefact_deviation.mrc").exists()
+
+
+def test_classes_may_have_negative_numbers(case, tmp_path):
+    number = np.where(np.arange(PAIRS) % 2, -1, 2)
+    given = rewritten(case, tmp_path / "in", "untilted", changed({"class_number": number}))
+    config = ReconstructConfig(str(given.tilted), tilt_pairs=str(given.untilted), **ANGLES)
+    plan = plan_reconstruct(config, options=JobOptions(output="map"))
+    assert {"class-1/map.mrc", "class2/map.mrc"} <= set(plan.outputs)
+
+
 def test_the_plan_says_what_is_made(case):
     config = ReconstructConfig(
         str(case.tilted), tilt_pairs=str(case.untilted), bootstrap=8, **ANGLES

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from cryojax_graph.metrics import handedness
 
@@ -84,6 +85,22 @@ def test_straight_rods_and_noise_tell_nothing():
     straight = density(np.concatenate(rods))
     for volume in (noise, straight + 0.3 * straight.max() * noise):
         assert not handedness(volume, voxel_size=VOXEL).told
+
+
+def test_copies_by_symmetry_do_not_make_chance_sure():
+    # Of eight maps of noise, five were told when each copy counted as a rod of its own.
+    size = 63
+    along = np.arange(size) - size // 2
+    ball = along[:, None, None] ** 2 + along[:, None] ** 2 + along**2 < 28**2
+    for seed in range(4):
+        noise = np.random.default_rng(seed).standard_normal((size,) * 3)
+        total = gaussian_filter(noise, 1.2)
+        for axes in ((0, 1), (1, 2)):
+            total = sum(np.rot90(total, quarter, axes) for quarter in range(4))
+        total = sum(np.transpose(total, np.roll(range(3), shift)) for shift in range(3))
+        found = handedness((total * ball).astype(np.float32), voxel_size=1.6)
+        assert found.rods > 50
+        assert not found.told
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def read_flex_folder(path: str | Path) -> FlexFolder:
     manifest = read_manifest(path)
     if manifest is None:
         raise InputError(path, MANIFEST, "there is no such file in the folder", _REMEDY)
+    try:
+        return _described_by(manifest, path)
+    except (KeyError, TypeError, AttributeError):
+        cause = "fields are missing, or are not what a flex job writes"
+        raise InputError(path / MANIFEST, "manifest", cause, _AGAIN) from None
+
+
+def _described_by(manifest: dict[str, Any], path: Path) -> FlexFolder:
     verb, status = manifest["request"].get("verb"), manifest["status"]
     if verb != "flex":
         raise InputError(path / MANIFEST, "verb", f"the folder is of a {verb} job", _REMEDY)

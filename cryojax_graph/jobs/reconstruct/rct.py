@@ -160,7 +160,8 @@ def _halves(pairs: TiltPairs, seed: int) -> Int[np.ndarray, " n"]:
     image, number = table.image_of_row(), pairs.number
     half = np.full(len(table), 2)
     for name in np.unique(number):
-        key = jax.random.fold_in(jax.random.key(seed), int(name))
+        # Tables may mark images without a class by a negative number.
+        key = jax.random.fold_in(jax.random.key(seed), int(name) % 2**32)
         first, _ = half_sets(key, np.flatnonzero(number == name), group=image)
         half[first] = 1
     return half
@@ -279,7 +280,7 @@ def _deviation(
     """Root mean square of the deviation beside that of the map; None without a bootstrap."""
     if config.bootstrap is None:
         return None
-    if len(views.image) < config.bootstrap:
+    if len(np.unique(source.particles.table.image_of_row()[views.image])) < config.bootstrap:
         job.warn(f"Class {number} has fewer images than --bootstrap parts: no {FILE}")
         return None
     box = source.particles.box

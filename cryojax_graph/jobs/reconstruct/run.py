@@ -68,9 +68,12 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         return reconstruct_states(config, options=options)
     inputs = _read(config)
     particles, views = inputs
-    halves = divide(particles, options.seed)
+    halves = divide(particles, options.seed, views.weight)
     files = {"particles": config.particles}
-    with open_job(config, verb="reconstruct", options=options, inputs=files) as job:
+    outputs = _outputs(config, particles)
+    with open_job(
+        config, verb="reconstruct", options=options, inputs=files, outputs=outputs
+    ) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
@@ -121,10 +124,22 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions += (f"solve the map without each of {parts} parts of the images",)
     return Plan(
         actions=actions,
-        outputs=(*MAPS, *([FILE] if parts else []), VIEWS_FILE, "fsc.csv", "report.html"),
+        outputs=_outputs(config, inputs.particles),
         seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
         memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
         disk_bytes=int(5e6 + (16 if parts else 12) * box**3 + 300 * images),
+    )
+
+
+def _outputs(config: ReconstructConfig, particles: ParticleSet) -> tuple[str, ...]:
+    table = particles.table
+    return (
+        *MAPS,
+        *([FILE] if config.bootstrap else []),
+        *([f"particles.{table.kind}"] if table.half_set is None else []),
+        VIEWS_FILE,
+        "fsc.csv",
+        "report.html",
     )
 
 

@@ -54,18 +54,21 @@ def read_source(config: ReconstructConfig) -> tuple[ParticleSet, Views]:
     return particles, Views(rows, rotation_from_euler(euler), shift, weights)
 
 
-def divide(particles: ParticleSet, seed: int) -> Halves:
+def divide(
+    particles: ParticleSet, seed: int, weight: Float[np.ndarray, " n"] | None = None
+) -> Halves:
     """The halves that the table names, or two random ones.
 
     Args:
         particles: all of them.
         seed: of the draw.
+        weight: of each row; none is 0 when not given.
 
     Returns:
         the half of each row; rows that show one image are in one half.
 
     Raises:
-        InputError: one of the halves has no image.
+        InputError: one of the halves has no image, or none that weighs anything.
     """
     table = particles.table
     number, given = table.half_set, table.half_set is not None
@@ -76,6 +79,10 @@ def divide(particles: ParticleSet, seed: int) -> Halves:
     if set(np.unique(number).tolist()) != {1, 2}:
         cause = "all particles are in one half"
         raise InputError(table.source, "half-sets", cause, "remove the column to draw new halves")
+    for half in (1, 2):
+        if weight is not None and not weight[number == half].any():
+            cause = f"all weights of half {half} are 0"
+            raise InputError(table.source, "--weights", cause, "name another column, or leave it")
     return Halves(number, given)
 
 

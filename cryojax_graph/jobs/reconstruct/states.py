@@ -18,7 +18,7 @@ from cryojax_graph.jobs.map_quality import assess, doubts, find_mask, sharpened_
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
 from cryojax_graph.jobs.plan import Plan
-from cryojax_graph.jobs.ranges import check_symmetry
+from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.flex_folder import (
     FlexFolder,
@@ -48,7 +48,7 @@ from cryojax_graph.models.backbone_graph.states import (
     states_told_apart,
 )
 
-_STATES, _FEWEST = 5, 2
+_STATES, _FEWEST, _MOST = 5, 2, 1000
 # Bytes of one voxel of the sums, and of the sums of one half that are made in one pass.
 _VOXEL, _AT_ONCE = 12, 2**30
 _HARDLY = 1.5
@@ -78,7 +78,7 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
     """
     inputs = _read(config)
     folder, particles, views, states = inputs
-    halves = divide(particles, options.seed)
+    halves = divide(particles, options.seed, views.weight)
     files = {"particles": str(folder.particles), "latents": str(folder.latents)}
     with open_job(
         config,
@@ -99,6 +99,9 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
             )
         weights = views.weight[:, None] * states.probability
         effective = effective_images(weights)
+        for half in (1, 2):
+            for number in np.flatnonzero(weights[halves.number == half].sum(axis=0) == 0):
+                job.warn(f"State {number + 1}: half {half} has no image: halves do not compare")
         shown = []
         for number, maps in enumerate(_solved(config, inputs, halves, job), start=1):
             own = weights[:, number - 1]
@@ -143,8 +146,7 @@ def plan_states(config: ReconstructConfig, *, options: JobOptions) -> Plan:
 def _read(config: ReconstructConfig) -> Inputs:
     check_symmetry(config.symmetry)
     count = _STATES if config.states is None else config.states
-    if count < _FEWEST:
-        raise InputError("command line", "--states", f"{count}", f"give at least {_FEWEST}")
+    check_ranges({"states": (count, _FEWEST, _MOST)})
     if config.contrast == "dark":
         cause = "flex takes bright particles only, and these are"
         raise InputError("command line", "--contrast", cause, "leave it out")
@@ -156,7 +158,11 @@ def _read(config: ReconstructConfig) -> Inputs:
     )
     particles, views = read_source(table)
     require_its_particles(particles, folder)
-    return Inputs(folder, particles, views, _states(folder, count))
+    states = _states(folder, count)
+    if empty := int(np.sum(~np.isfinite(states.place))):
+        cause = f"{empty} of {count} states would be without any image"
+        raise InputError("command line", "--states", cause, "give fewer states")
+    return Inputs(folder, particles, views, states)
 
 
 def _outputs(states: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from cryojax_graph.forward.bootstrap import without_part
 from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.reconstruct import (
@@ -101,10 +102,7 @@ def _reference(
     radius: Scalar,
 ) -> Float[Array, "box box box"]:
     """What the images of a fold are compared with: nothing that they have contributed to."""
-    left, left_of_both = (
-        SpectrumSums(sums.data - fold.data, sums.weight - fold.weight, sums.smoothed)
-        for sums in (half, both)
-    )
+    left, left_of_both = (without_part(sums, fold) for sums in (half, both))
     sums = with_shared_shells(left, left_of_both, shared, box=box)
     # The signal is that of the whole half: its precision does not depend on what was left out.
     precision = precision_of(shell_weights(half, box=box), fsc, images=1)

@@ -69,7 +69,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
     halves = divide(particles, options.seed)
     folds = [_folds(particles, halves, number, options.seed) for number in (1, 2)]
     files = {"particles": config.particles, "reference": config.reference}
-    with open_job(config, verb="refine", options=options, inputs=files) as job:
+    outputs = _outputs(particles)
+    with open_job(config, verb="refine", options=options, inputs=files, outputs=outputs) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
@@ -119,18 +120,16 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     voxels = (_PADDING * box) ** 3 / 2
     return Plan(
         actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
-        outputs=(
-            *MAPS,
-            VIEWS_FILE,
-            "fsc.csv",
-            f"particles.{inputs.particles.table.kind}",
-            "report.html",
-        ),
+        outputs=_outputs(inputs.particles),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
         memory_bytes=int(1.3e9 + 80 * voxels),
-        # The sums of all parts wait on disk for each other.
-        disk_bytes=int(5e6 + 300 * box**3 + 2 * _FOLDS * 12 * voxels + 3000 * images),
+        # Sums of all parts, and twelve maps of every round.
+        disk_bytes=int(5e6 + (400 + 48 * config.most_rounds) * box**3 + 3000 * images),
     )
+
+
+def _outputs(particles: ParticleSet) -> tuple[str, ...]:
+    return (*MAPS, VIEWS_FILE, "fsc.csv", f"particles.{particles.table.kind}", "report.html")
 
 
 def _read(config: RefineConfig) -> Inputs:
