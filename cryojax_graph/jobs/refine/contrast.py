@@ -54,7 +54,7 @@ def group_contrast(
         precision: of the prior that the search had for the contrast of an image about 1.
 
     Returns:
-        contrasts whose geometric mean over the images is 1.
+        contrasts whose geometric mean over the images is 1, unless one reaches a bound of 4.
     """
     certainty = 1.0 / np.maximum(found.scale_variance.astype(float), 1e-12)
     pull = np.bincount(group, certainty * (found.scale - 1.0))
