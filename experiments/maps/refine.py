@@ -4,7 +4,8 @@ Maps of a heterodimer and of a tetramer made exactly D2 are projected by ``relio
 (Debian's RELION 3.1.3) with CTF, astigmatism, shifts and white noise. Both programs get the
 particles without poses, the true map low-passed to 40 Å and a sphere of the same diameter. Errors
 are those after one global alignment; maps are compared with the truth as they are. Wall times are
-those of whole processes. What is done is not done again.
+those of whole processes. What is done is not done again. ``--null`` refines images of white noise
+from the same reference instead, by ours alone: halves that agree beyond 40 Å would be a fault.
 
     python experiments/maps/refine.py --data DATA --work WORK --results expected_refine.json
 """
@@ -28,6 +29,7 @@ from relion import MOLECULES, project
 
 from cryojax_graph.io import read_map, read_particles
 from cryojax_graph.io.particles import with_columns, write_particles
+from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.validate import ValidatePosesConfig, validate_poses
 from cryojax_graph.metrics.fsc import fourier_shell_correlation, resolution_angstrom
@@ -65,6 +67,26 @@ def without_poses(particles: Path) -> Path:
     }
     write_particles(with_columns(table, nothing), path)
     return path
+
+
+def null(particles: Path, truth: Path, symmetry: str) -> dict[str, Any]:
+    """How far the halves of noise agree."""
+    folder = particles.parent / "null"
+    folder.mkdir(exist_ok=True)
+    table = read_particles(particles)
+    shape = open_stack(particles.with_name("particles.mrcs")).read(np.arange(1)).shape[1:]
+    noise = np.random.default_rng(0).standard_normal((len(table), *shape), np.float32)
+    write_stack(folder / "particles.mrcs", noise, pixel_size=float(table.pixel_size[0]))
+    copied = folder / particles.name
+    write_particles(table, copied)
+    found, _ = by_us(copied, truth, symmetry, 0)
+    figures = json.loads((found / "metrics.json").read_text())
+    names = ("resolution_angstrom", "resolution_unmasked_fsc0143_angstrom")
+    curve = np.loadtxt(found / "fsc.csv", delimiter=",", skiprows=1, usecols=(2, 3))
+    beyond = curve[curve[:, 0] < 38.0, 1]
+    return {name: figures.get(name) for name in names} | {
+        "largest_unmasked_fsc_beyond_38_angstrom": round(float(beyond.max()), 3)
+    }
 
 
 def by_us(particles: Path, reference: Path, symmetry: str, seed: int) -> tuple[Path, float]:
@@ -140,9 +162,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--programs", nargs="*", default=["ours", "relion"])
+    parser.add_argument("--null", action="store_true")
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
-    rows, pixel = [], FIELD / arguments.box
+    rows, nulls, pixel = [], [], FIELD / arguments.box
     for entry in arguments.molecules:
         symmetry = MOLECULES[entry]
         work = arguments.work.resolve() / f"{entry}_{arguments.box}"
@@ -155,6 +178,10 @@ def main() -> None:
         for snr in arguments.snr:
             particles = project(work, arguments.images, snr, box=arguments.box, pixel=pixel)
             start = without_poses(particles)
+            if arguments.null:
+                about = {"reference": entry, "images": arguments.images}
+                nulls.append(about | null(start, truth, symmetry))
+                continue
             for seed in range(arguments.seeds):
                 for program in arguments.programs:
                     if program == "ours":
@@ -172,7 +199,8 @@ def main() -> None:
                     score = figures(table, halves, whole, truth, particles, symmetry)
                     rows.append({**about, "program": program, "wall_seconds": seconds, **score})
                     print(json.dumps(rows[-1]), flush=True)
-    record(arguments.results, "refine", rows)
+    name, found = ("null", nulls) if arguments.null else ("refine", rows)
+    record(arguments.results, name, found)
 
 
 if __name__ == "__main__":
