@@ -51,7 +51,7 @@ from cryojax_graph.io import (
 from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.pose import PoseConfig, pose
-from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
+from cryojax_graph.jobs.reconstruct import PairingConfig, ReconstructConfig, reconstruct
 from cryojax_graph.metrics import half_spectrum, outside_cone, spectral_radius
 
 FIELD, ENTRY, AXIS, BEFORE = 192.0, "1a9x", 25.0, -40.0
@@ -181,7 +181,7 @@ def reconstructed(folder: Path, table: Path, tilt: float, name: str) -> Path:
         tilt_pairs=str(folder / "untilted.star"),
         tilt_angle=tilt,
         tilt_axis=AXIS,
-        untilted_axis=BEFORE,
+        pairs=PairingConfig(untilted_axis=BEFORE),
         image_root=str(folder),
     )
     return reconstruct(config, options=JobOptions(output=str(folder / name), overwrite=True))

@@ -27,7 +27,12 @@ from cryojax_graph.io.particle_table import ParticleTable, subset
 from cryojax_graph.io.stacks import write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
+from cryojax_graph.jobs.reconstruct import (
+    PairingConfig,
+    ReconstructConfig,
+    plan_reconstruct,
+    reconstruct,
+)
 from cryojax_graph.metrics import half_spectrum, outside_cone
 
 PAIRS, BOX, PIXEL, TILT, AXIS, BEFORE = 240, 32, 4.0, 50.0, 20.0, -65.0
@@ -127,9 +132,14 @@ def case(tmp_path_factory) -> Case:
 ANGLES = {"tilt_angle": TILT, "tilt_axis": AXIS, "untilted_axis": BEFORE}
 
 
+def settings(case: Case, **changes) -> ReconstructConfig:
+    given = {"tilt_pairs": str(case.untilted), **ANGLES, **changes}
+    told = {"by": given.pop("pair_by", None), "untilted_axis": given.pop("untilted_axis")}
+    return ReconstructConfig(str(case.tilted), pairs=PairingConfig(**told), **given)
+
+
 def run(case: Case, folder: Path, **changes) -> tuple[Path, dict, dict]:
-    given = {"tilt_pairs": str(case.untilted), "padding": 1, **ANGLES, **changes}
-    config = ReconstructConfig(str(case.tilted), **given)
+    config = settings(case, **({"padding": 1} | changes))
     job = reconstruct(config, options=JobOptions(output=str(folder)))
     read = (json.loads((job / f"{name}.json").read_text()) for name in ("metrics", "manifest"))
     return job, *read
@@ -293,7 +303,7 @@ SLIPPED = np.r_[np.arange(59), np.arange(60, PAIRS), 59]
             "row 1 .* the untilted image is seen at a tilt of 50",
         ),
         ("", None, {"symmetry": "D2"}, "no axis of D2 but that along z"),
-        ("", None, {"tilt_pairs": None}, "--pair-by|--tilt-angle: it says something of tilt"),
+        ("", None, {"tilt_pairs": None}, "--pairs.by|--tilt-angle: it says something of tilt"),
         ("", None, {"bootstrap": 2}, "--bootstrap: it is 2"),
         ("", None, {"bootstrap": 500}, "240 images cannot be dealt into 500 parts"),
         (
@@ -364,15 +374,11 @@ def test_a_class_of_fewer_images_than_parts_has_no_deviation(case, tmp_path):
 def test_classes_may_have_negative_numbers(case, tmp_path):
     number = np.where(np.arange(PAIRS) % 2, -1, 2)
     given = rewritten(case, tmp_path / "in", "untilted", changed({"class_number": number}))
-    config = ReconstructConfig(str(given.tilted), tilt_pairs=str(given.untilted), **ANGLES)
-    plan = plan_reconstruct(config, options=JobOptions(output="map"))
+    plan = plan_reconstruct(settings(given), options=JobOptions(output="map"))
     assert {"class-1/map.mrc", "class2/map.mrc"} <= set(plan.outputs)
 
 
 def test_the_plan_says_what_is_made(case):
-    config = ReconstructConfig(
-        str(case.tilted), tilt_pairs=str(case.untilted), bootstrap=8, **ANGLES
-    )
-    plan = plan_reconstruct(config, options=JobOptions(output="map"))
+    plan = plan_reconstruct(settings(case, bootstrap=8), options=JobOptions(output="map"))
     assert "240 tilt pairs" in plan.actions[0]
     assert {"class1/half1.mrc", "class3/artefact_deviation.mrc"} <= set(plan.outputs)

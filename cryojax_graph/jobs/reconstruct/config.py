@@ -1,6 +1,6 @@
 """Settings of ``reconstruct``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +8,21 @@ import tyro
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
+
+
+@dataclass(frozen=True)
+class PairingConfig:
+    """How tilt pairs are told, where their tables do not.
+
+    Args:
+        by: Column of both tables that names the pairs, where they are not in one order.
+        untilted_axis: Axis of the tilt in the untilted images, degrees from +y towards +x;
+            rlnMicrographTiltAxisDirection of their table, or the angle in the tilted images, when
+            not given.
+    """
+
+    by: str | None = None
+    untilted_axis: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,13 +46,11 @@ class ReconstructConfig:
         tilt_pairs: Random conical tilt: table of the untilted images, with in-plane angles and
             classes; the particles are their tilted partners, in the same order, and need no poses.
             Each class gives a map.
-        pair_by: Column of both tables that names the pairs, where they are not in one order.
         tilt_angle: By which the support was tilted, degrees; rlnMicrographTiltAngle of the
             particles when not given. Its sign decides the hand of the maps.
         tilt_axis: From +y of a tilted image towards +x to the axis of the tilt, degrees;
             rlnMicrographTiltAxisDirection of the particles when not given.
-        untilted_axis: The same in the untilted images; the same column of their table, or the
-            angle in the tilted images, when not given.
+        pairs: How pairs are told, where their tables do not.
         image_root: Folder that image names of the table are relative to.
     """
 
@@ -49,10 +62,9 @@ class ReconstructConfig:
     padding: Literal[1, 2, 3] = 2
     bootstrap: int | None = None
     tilt_pairs: str | None = None
-    pair_by: str | None = None
     tilt_angle: float | None = None
     tilt_axis: float | None = None
-    untilted_axis: float | None = None
+    pairs: PairingConfig = field(default_factory=PairingConfig)
     image_root: str | None = None
 
 
@@ -71,7 +83,7 @@ def check_config(config: ReconstructConfig) -> None:
             "bootstrap": (config.bootstrap, 5, 1000),
             "tilt-angle": (config.tilt_angle, -89, 89),
             "tilt-axis": (config.tilt_axis, -360, 360),
-            "untilted-axis": (config.untilted_axis, -360, 360),
+            "pairs.untilted-axis": (config.pairs.untilted_axis, -360, 360),
         }
     )
     if Path(config.particles).is_dir():
@@ -84,9 +96,14 @@ def check_config(config: ReconstructConfig) -> None:
         cause = "states are those of a motion, and the particles are a table"
         raise InputError("command line", "--states", cause, "name the folder of a flex job")
     if config.tilt_pairs is None:
-        for name in ("pair_by", "tilt_angle", "tilt_axis", "untilted_axis"):
-            if getattr(config, name) is not None:
-                option = f"--{name.replace('_', '-')}"
+        told = {
+            "--pairs.by": config.pairs.by,
+            "--tilt-angle": config.tilt_angle,
+            "--tilt-axis": config.tilt_axis,
+            "--pairs.untilted-axis": config.pairs.untilted_axis,
+        }
+        for option, value in told.items():
+            if value is not None:
                 cause = "it says something of tilt pairs, and none are given"
                 raise InputError("command line", option, cause, "give --tilt-pairs, or leave it")
     elif not config.symmetry.upper().startswith("C"):

@@ -58,13 +58,13 @@ def read_pairs(config: ReconstructConfig) -> TiltPairs:
     tilted = particles.table
     ctf_state(tilted)
     untilted = read_with_passthrough(config.tilt_pairs, "poses")
-    partner = _partners(tilted, untilted, config.pair_by)
+    partner = _partners(tilted, untilted, config.pairs.by)
     tilt = _tilt(tilted, config.tilt_angle)
     axis = _angle(tilted, config.tilt_axis, AXIS)
     if axis is None:
         cause = f"neither it nor a column {AXIS} states where the axis of the tilt lies"
         raise InputError(tilted.source, "--tilt-axis", cause, "give it in degrees from +y to +x")
-    before = _angle(untilted, config.untilted_axis, AXIS)
+    before = _angle(untilted, config.pairs.untilted_axis, AXIS)
     before = axis if before is None else before[partner]
     euler = conical_tilt_angles(_in_plane(untilted)[partner], tilt, axis, before)
     classes, shift = untilted.class_number, tilted.shift_angstrom
@@ -90,7 +90,7 @@ def _partners(
         return _partners_by_name(tilted, untilted, column)
     if len(tilted) != len(untilted):
         cause = f"it has {len(untilted):,} rows, and {tilted.source} {len(tilted):,}"
-        remedy = "give a row for each pair in both, in one order, or --pair-by a common column"
+        remedy = "give a row for each pair in both, in one order, or --pairs.by a common column"
         raise InputError(untilted.source, "table", cause, remedy)
     _check_micrographs(tilted, untilted)
     return np.arange(len(tilted))
@@ -104,7 +104,7 @@ def _partners_by_name(
         if column not in table.columns:
             cause = f"there is no column {column}"
             remedy = "name a column that both tables have, or leave it if they are in one order"
-            raise InputError(table.source, "--pair-by", cause, remedy)
+            raise InputError(table.source, "--pairs.by", cause, remedy)
         names = _text(table.columns[column])
         found = {name: row for row, name in enumerate(names)}
         if len(found) < len(names):
@@ -135,7 +135,7 @@ def _check_micrographs(tilted: ParticleTable, untilted: ParticleTable) -> None:
                     f"micrograph {quote(key)} is paired with {quote(value)} here and with "
                     f"{quote(other)} in row {first + 1}"
                 )
-                remedy = f"bring it into the order of {untilted.source}, or --pair-by a column"
+                remedy = f"bring it into the order of {untilted.source}, or --pairs.by a column"
                 place = row_place(row, table=tilted.table_name)
                 raise InputError(tilted.source, place, cause, remedy)
 
