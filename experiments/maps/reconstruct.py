@@ -85,8 +85,8 @@ def main() -> None:
                 "correlation_weighted": round(float((weight * between).sum() / weight.sum()), 4),
                 "fsc_truth_least_difference": round(float(difference.min()), 4),
                 "fsc_truth_mean_difference": round(float(difference.mean()), 4),
-                "fsc_truth_ours": curves["ours"].round(3).tolist(),
-                "fsc_truth_relion": curves["relion"].round(3).tolist(),
+                "fsc_truth_ours": curves["ours"].astype(float).round(3).tolist(),
+                "fsc_truth_relion": curves["relion"].astype(float).round(3).tolist(),
             }
         )
         print(json.dumps(rows[-1]), flush=True)
