@@ -45,6 +45,7 @@ def test_the_motion_is_found(solved):
     assert found > metrics["pca_rank8_rmsd_superposed_mean_angstrom"]
     assert metrics["held_out_motion_gain_mean_nats"] > 0
     assert 40 < metrics["template_explains_percent"] < 101
+    assert 75 < metrics["conformations_explain_percent"] < 110
     assert metrics["c_alpha_step_deviation_rms_angstrom"] < 0.3
 
 

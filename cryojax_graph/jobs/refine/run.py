@@ -13,7 +13,7 @@ from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
-from cryojax_graph.jobs.noise import noise_of_groups
+from cryojax_graph.jobs.noise import GroupNoise
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
 from cryojax_graph.jobs.plan import Plan
@@ -75,7 +75,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
         block = min(_BLOCK, -(-len(particles.table) // (2 * _FOLDS)))
-        noise = noise_of_groups(particles)
+        source = source_of(particles, _PADDING)
+        noise = GroupNoise(source.group, 1 / source.precision)
         searcher = Searcher(particles, settings, noise=noise, block=block)
         begin = partial(survey, searcher, given.reference, particles, job)
         plan = RefinePlan(
@@ -84,7 +85,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             noise,
             contrast_groups(particles.table),
             block,
-            source_of(particles, _PADDING),
+            source,
             (folds[0], folds[1]),
             symmetry_rotations(config.symmetry),
             int(particles.box * particles.pixel_size / config.low_pass),

@@ -1,0 +1,61 @@
+"""A warning where fitted conformations leave much unexplained."""
+
+import inspect
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cryojax_graph.jobs.flex import completeness
+from cryojax_graph.models.backbone_graph.agreement import ShellAgreement
+
+SHELLS = 17
+
+
+class Told:
+    def __init__(self):
+        self.metrics, self.warnings = {}, []
+
+    def metric(self, name, value, unit=None):
+        self.metrics[name] = value
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "warns"), [(0.95, False), (0.8, False), (0.7, True), (0.3, True)]
+)
+@pytest.mark.parametrize("held", [0, 5])
+def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
+    """Predictions that hold a share of the signal and nothing else."""
+    asked = []
+
+    def agreement(c_alpha, images, **more):
+        even = np.ones(SHELLS)
+        frequency = np.arange(SHELLS) / (2 * (SHELLS - 1) * 4.0)
+        return ShellAgreement(frequency, share * even, share * even, even, 0 * even)
+
+    monkeypatch.setattr(completeness, "shell_agreement", agreement)
+    monkeypatch.setattr(completeness, "noise_of", lambda images: np.zeros(SHELLS))
+    monkeypatch.setattr(completeness, "extra_variance", lambda imaging: 0.0)
+    monkeypatch.setattr(
+        completeness,
+        "conformations",
+        lambda params, some, **more: iter([np.zeros((len(some), 3, 3))]),
+    )
+    problem = SimpleNamespace(
+        held=np.arange(100, 100 + held),
+        fitted=np.arange(20),
+        config=None,
+        template=None,
+        particles=SimpleNamespace(pixel_size=4.0),
+        reader=SimpleNamespace(spectra=lambda some: asked.append(some) or {}),
+    )
+    job = Told()
+    # Only what it asks of a problem is there: its type is not checked.
+    inspect.unwrap(completeness.check_completeness)(problem, {"imaging": None}, job)
+    assert job.metrics["conformations_explain_percent"] == pytest.approx(100 * share)
+    assert bool(job.warnings) is warns
+    # Images that the fit has not seen, where there are any.
+    np.testing.assert_array_equal(asked[0], problem.held if held else problem.fitted)
