@@ -206,9 +206,13 @@ def _climb(
         damping = damping * jnp.where(better, _LESS, _MORE)
         return (state, slope, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)), None
 
-    # Made of the start, so that it lies on the device where the image does.
-    first = start, slope_at(start), _FIRST_DAMPING + 0.0 * start.pose.scale
-    (state, slope, _), _ = jax.lax.scan(step, first, None, length=steps - 1)
+    # From nowhere to the start: the slope is compiled once. Made of the start, so that all of it lies
+    # on the device where the image does.
+    zero = 0.0 * start.pose.scale
+    count = 6 if optics is None else 7
+    nowhere = _Slope(jnp.inf + zero, zero + jnp.zeros(count), zero + jnp.eye(count))
+    first = start, nowhere, _FIRST_DAMPING / _LESS + zero
+    (state, slope, _), _ = jax.lax.scan(step, first, None, length=steps)
     return state, slope
 
 

@@ -263,48 +263,71 @@ def test_the_tiny_verb_is_a_plan_too(numbers):
     assert isinstance(plan, Plan)
 
 
-REAL_VERB = """
-import os, sys
+# Every verb in a process of its own, all forked from one that has imported what they need: JAX
+# settles its devices at the first use, not when it is imported.
+REAL_VERBS = """
+import importlib, json, os, sys
 import cryojax_graph.cli as cli
-code = cli.main(sys.argv[1:])
-import jax
-print(code, jax.default_backend(), len(jax.devices()))
+for module in {verb.module for verb in cli.VERBS.values()}:
+    importlib.import_module(module)
+for arguments in json.loads(sys.argv[1]):
+    if not os.fork():
+        code = cli.main(arguments)
+        import jax
+        print("ends", code, jax.default_backend(), len(jax.devices()), flush=True)
+        os._exit(0)
+    os.wait()
+    print("next", flush=True)
 """
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_devices_are_settled_before_any_verb_looks_for_them(verb, tmp_path):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    # A missing input ends the verb early; by then it has had every chance to wake JAX.
-    needed = {
-        "check": ["none.mrc"],
-        "simulate": ["none.npz"],
-        "flex": ["none.star", "--template", "none.pdb"],
-        "pose": ["none.star", "--reference", "none.mrc"],
-        "reconstruct": ["none.star"],
-        "refine": ["none.star", "--reference", "none.mrc"],
-        "validate fsc": ["none.mrc", "none.mrc"],
-        "validate motion": ["none", "--truth", "none.npz"],
-        "validate poses": ["none.star", "--truth", "none.npz"],
-        "validate model": ["none.pdb", "--truth", "none.pdb"],
-        "convert": ["none.star"],
-        "demo": ["--dry-run"],
-    }[verb]
-    arguments = [*verb.split(), *needed, "-o", str(tmp_path / "job"), "--device", "cpu"]
+def run_every_verb(folder: Path, device: str, **environment: str) -> list[str]:
+    """What each verb printed, in the order of ``ENDS_EARLY``."""
+    commands = [
+        [*verb.split(), *needed, "-o", str(folder / verb), "--device", device]
+        for verb, needed in ENDS_EARLY.items()
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", REAL_VERB, *arguments],
-        capture_output=True,
+        [sys.executable, "-W", "ignore", "-c", REAL_VERBS, json.dumps(commands)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        env=environment | {"JAX_NUM_CPU_DEVICES": "3"},
+        env={k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | environment,
     )
-    assert done.stdout.split()[-3:] in (["0", "cpu", "3"], ["2", "cpu", "3"]), done.stderr
-    refused = subprocess.run(
-        [sys.executable, "-c", REAL_VERB, *arguments[:-1], "tpu"],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert "install JAX for the device" in refused.stderr
+    return done.stdout.split("next\n")[:-1]
+
+
+# A missing input ends a verb early; by then it has had every chance to wake JAX.
+ENDS_EARLY = {
+    "check": ["none.mrc"],
+    "simulate": ["none.npz"],
+    "flex": ["none.star", "--template", "none.pdb"],
+    "pose": ["none.star", "--reference", "none.mrc"],
+    "reconstruct": ["none.star"],
+    "refine": ["none.star", "--reference", "none.mrc"],
+    "validate fsc": ["none.mrc", "none.mrc"],
+    "validate motion": ["none", "--truth", "none.npz"],
+    "validate poses": ["none.star", "--truth", "none.npz"],
+    "validate model": ["none.pdb", "--truth", "none.pdb"],
+    "convert": ["none.star"],
+    "demo": ["--dry-run"],
+}
+
+
+def test_devices_are_settled_before_any_verb_looks_for_them(tmp_path):
+    assert ENDS_EARLY.keys() == VERBS.keys()
+    printed = run_every_verb(tmp_path, "cpu", JAX_NUM_CPU_DEVICES="3")
+    ends = {
+        verb: text.split("ends ")[-1].strip()
+        for verb, text in zip(ENDS_EARLY, printed, strict=True)
+    }
+    assert ends == dict.fromkeys(ENDS_EARLY, "2 cpu 3") | {"demo": "0 cpu 3"}
+
+
+def test_a_device_that_is_not_there_is_refused_by_every_verb(tmp_path):
+    printed = run_every_verb(tmp_path, "tpu")
+    assert all("install JAX for the device" in text for text in printed)
+    assert len(printed) == len(ENDS_EARLY)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
