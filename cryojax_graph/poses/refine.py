@@ -206,8 +206,8 @@ def _climb(
         damping = damping * jnp.where(better, _LESS, _MORE)
         return (state, slope, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)), None
 
-    # From nowhere to the start: the slope is compiled once. Made of the start, so that all of it lies
-    # on the device where the image does.
+    # From nowhere to the start, so that the slope is compiled once; made of the start, so that all
+    # of it lies on the device where the image does.
     zero = 0.0 * start.pose.scale
     count = 6 if optics is None else 7
     nowhere = _Slope(jnp.inf + zero, zero + jnp.zeros(count), zero + jnp.eye(count))
