@@ -24,6 +24,7 @@ from cryojax_graph.io.describe_particles import ParticleFacts, describe_particle
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
+from cryojax_graph.io.molecular_dynamics import read_simulation
 from cryojax_graph.io.mrc import Map, read_map, write_map
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.io.particle_table import ParticleTable, subset
@@ -97,6 +98,7 @@ __all__ = [
     "read_npz",
     "read_particles",
     "read_sequences",
+    "read_simulation",
     "read_star",
     "read_trajectory",
     "resolve",

@@ -15,6 +15,7 @@ from cryojax_graph.io.describe_models import (
 from cryojax_graph.io.describe_particles import ParticleFacts, describe_particles
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
+from cryojax_graph.io.molecular_dynamics import is_simulation
 from cryojax_graph.io.mrc_header import HEADER_BYTES, parse_header
 from cryojax_graph.io.npy import CSDAT, MAGIC
 from cryojax_graph.io.unpack import open_unpacked
@@ -53,6 +54,10 @@ def file_kind(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> FileKind:
         images |= header.like_images
         return "stack" if suffixes & {".mrcs", ".st"} or images else "map"
     kind = _text_kind(start.decode("utf-8-sig", "replace"))
+    if kind is None and is_simulation(path):
+        cause = "coordinates of a simulation, without the names of the atoms"
+        remedy = "give it to simulate, with the topology as --template"
+        raise InputError(path, "its contents", cause, remedy)
     if kind is None:
         remedy = "name a map, a stack, a STAR or .cs table, a model, a trajectory or a FASTA file"
         raise InputError(path, "its contents", "it is of no kind that is read here", remedy)

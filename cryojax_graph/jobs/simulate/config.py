@@ -39,9 +39,10 @@ class SimulateConfig:
     """Settings of the verb.
 
     Args:
-        input: Model or trajectory: PDB or mmCIF with one or many models, or .npz.
+        input: Model or trajectory: PDB or mmCIF with one or many models, or .npz; with the extra md
+            also DCD, XTC and others, whose frames are superposed.
         template: Model with all atoms of a trajectory that holds only some; the missing ones are
-            carried rigidly by N, CA and C of their residue.
+            carried rigidly by N, CA and C of their residue. For DCD, XTC and others the topology.
         images: How many to make.
         box: Edge of the images, pixels.
         pixel_size: Å.

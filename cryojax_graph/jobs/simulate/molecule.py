@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Array, Float, Float32, Int
 
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
+from cryojax_graph.geometry import apply, superpose
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.molecular_dynamics import is_simulation, listed_residues, read_simulation
 from cryojax_graph.io.residues import find_residues
 from cryojax_graph.io.trajectories import Trajectory, read_trajectory
 from cryojax_graph.jobs.simulate.config import SimulateConfig
@@ -58,14 +62,7 @@ def read_molecule(config: SimulateConfig) -> Molecule:
     Raises:
         InputError: a file cannot be used, or holds an atom or residue of unknown scattering.
     """
-    trajectory = read_trajectory(config.input)
-    if config.template is not None:
-        trajectory = carry_side_chains(
-            trajectory,
-            read_atoms(config.template),
-            file=config.input,
-            template_file=config.template,
-        )
+    trajectory, left_out = _read(config)
     trajectory, dropped = _heavy(trajectory, config.input)
     atoms = trajectory.atoms
     alpha = _alpha_rows(atoms)
@@ -80,8 +77,39 @@ def read_molecule(config: SimulateConfig) -> Molecule:
         masses=masses,
         widths=widths,
         moved_by=moved_by,
-        notes=_notes(atoms, len(alpha), dropped),
+        notes=(*left_out, *_notes(atoms, len(alpha), dropped)),
     )
+
+
+def _read(config: SimulateConfig) -> tuple[Trajectory, tuple[str, ...]]:
+    """The trajectory with all atoms that are to be drawn, and what is not in it any more."""
+    if not is_simulation(config.input):
+        trajectory = read_trajectory(config.input)
+        if config.template is None:
+            return trajectory, ()
+        template = read_atoms(config.template)
+        files = {"file": config.input, "template_file": config.template}
+        return carry_side_chains(trajectory, template, **files), ()
+    if config.template is None:
+        cause = "a file of coordinates, without the names of the atoms"
+        remedy = "give the topology of the simulation with --template: PDB, GRO, PSF, PRMTOP, ..."
+        raise InputError(config.input, "its contents", cause, remedy)
+    trajectory, others = read_simulation(config.input, config.template)
+    notes = (f"left out: {listed_residues(others)}",) if others else ()
+    return _superposed(trajectory), notes
+
+
+def _superposed(trajectory: Trajectory) -> Trajectory:
+    """Frames on the first one: that a molecule tumbles and drifts is no change of its shape."""
+    alpha = _alpha_rows(trajectory.atoms)
+    rows = alpha if len(alpha) else np.arange(len(trajectory.atoms))
+    first = jnp.asarray(trajectory.positions[0, rows])
+
+    def onto_first(positions: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+        return apply(superpose(positions[rows], first), positions)
+
+    moved = jax.jit(lambda frames: jax.lax.map(onto_first, frames))(trajectory.positions)
+    return Trajectory(trajectory.atoms, np.asarray(moved))
 
 
 def reach(molecule: Molecule) -> float:
