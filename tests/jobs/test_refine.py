@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.io import (
@@ -19,7 +20,7 @@ from cryojax_graph.io import (
 )
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.poses import rotation_from_euler
+from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions
@@ -173,10 +174,31 @@ def test_a_half_that_is_too_small_is_refused(case, tmp_path):
     assert not (tmp_path / "j").exists()
 
 
+def test_given_poses_are_refined_where_they_are(case, tmp_path):
+    away = Rotation.from_rotvec(np.radians(6.0) * np.roll(np.eye(3), 1, 0)[np.arange(IMAGES) % 3])
+    off = away.as_matrix() @ case.rotation
+    table = read_particles(case.particles)
+    shift = read_particles(case.particles.with_name("particles.star")).shift_angstrom
+    near = {"euler_degrees": euler_from_rotation(off), "shift_angstrom": shift}
+    path = case.particles.with_name("near.star")
+    write_particles(with_columns(table, near), path)
+    config = settings(case, particles=str(path), start="given", within=9.0, most_rounds=1)
+    job = refine(config, options=JobOptions(output=str(tmp_path / "job")))
+    found = rotation_from_euler(read_particles(job / "particles.star").euler_degrees)
+    # In the frame of the reference: nothing was aligned.
+    angle = np.degrees(Rotation.from_matrix(found @ case.rotation.mT).magnitude())
+    assert np.median(angle) < 4
+    moved = np.degrees(Rotation.from_matrix(found @ off.mT).magnitude())
+    assert np.mean(moved < 15) > 0.95
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["hand_evidence_mean_nats"] > 4 * metrics["hand_evidence_error_nats"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"symmetry": "Q7"}, "--symmetry"),
+        ({"within": 0.0}, "--within"),
         ({"low_pass": 0.0}, "--low-pass"),
         ({"diameter": -1.0}, "--diameter"),
         ({"most_rounds": 0}, "--most-rounds"),

@@ -8,7 +8,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.searcher import Found
 from cryojax_graph.jobs.pose.settings import How
-from cryojax_graph.jobs.pose.survey import Survey
+from cryojax_graph.jobs.pose.survey import Survey, note_hand
 
 ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
 _KNOWN_DEGREES = 10.0
@@ -84,13 +84,4 @@ def measure(found: Found, known: Survey, job: Job, how: How) -> None:
             "Most images do not tell their orientation: they are too noisy, too small, or not of "
             "the reference."
         )
-    if known.hand is None:
-        return
-    hand, error = known.hand
-    job.metric("hand_evidence_mean_nats", hand)
-    job.metric("hand_evidence_error_nats", error)
-    if hand < -4 * error:
-        job.warn(
-            f"The mirrored reference fits the images in their poses better (by {-hand:.1f} ± "
-            f"{error:.1f} nats per image): the reference has the other hand than the poses."
-        )
+    note_hand(known, job)

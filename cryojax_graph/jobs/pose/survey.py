@@ -92,6 +92,25 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
     return Survey(reference, calibration.noise, precision, calibration, hand)
 
 
+def note_hand(known: Survey, job: Job) -> None:
+    """Note which hand fits given poses, and warn where it is not that of the reference.
+
+    Args:
+        known: of the sample.
+        job: for figures and warning.
+    """
+    if known.hand is None:
+        return
+    hand, error = known.hand
+    job.metric("hand_evidence_mean_nats", hand)
+    job.metric("hand_evidence_error_nats", error)
+    if hand < -_CLEARLY * error:
+        job.warn(
+            f"The mirrored reference fits the images in their poses better (by {-hand:.1f} ± "
+            f"{error:.1f} nats per image): the reference has the other hand than the poses."
+        )
+
+
 def _difference(first: Found, second: Found) -> tuple[float, float]:
     gain = first.evidence.astype(np.float64) - second.evidence
     return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))

@@ -13,11 +13,13 @@ class RefineConfig:
     """Settings of the verb.
 
     Args:
-        particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC; poses in the table
-            are not looked at.
+        particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC.
         reference: Map or model of what the images show: MRC, PDB or mmCIF.
         low_pass: Detail of the reference that is used, Å: what is finer comes from the images
             alone. Coarser than this the two halves share their map, so that they stay aligned.
+        start: search looks everywhere, whatever poses the table has; given around them, in later
+            rounds around those of the round before.
+        within: With --start given, how far from a pose rotations are tried, degrees.
         symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
         diameter: Of the sphere that holds the particle, Å; told from the reference when not given.
         most_rounds: Rounds of search and reconstruction after which it ends in any case.
@@ -30,6 +32,8 @@ class RefineConfig:
     particles: tyro.conf.Positional[str]
     reference: str
     low_pass: float = 40.0
+    start: Literal["search", "given"] = "search"
+    within: float = 10.0
     symmetry: str = "C1"
     diameter: float | None = None
     most_rounds: int = 12
@@ -51,6 +55,7 @@ def check_config(config: RefineConfig) -> None:
     check_ranges(
         {
             "low-pass": (config.low_pass, 1.0, 1e3),
+            "within": (config.within, 0.1, 180.0),
             "diameter": (config.diameter, 1.0, 1e4),
             "most-rounds": (config.most_rounds, 1, 1000),
             "shift-range": (config.shift_range, 0.0, 1e4),

@@ -38,8 +38,8 @@ class RefinePlan(NamedTuple):
     """What the rounds share.
 
     Attributes:
-        everywhere: settings for a search of all poses.
-        near: settings for a search around a pose.
+        wide: settings for images that are not sure of their pose: everywhere, or around it.
+        near: settings for those that are.
         noise: of the optics groups beside that of the set.
         groups: images of one contrast, for each image from 0.
         block: images that are searched by one call.
@@ -51,7 +51,7 @@ class RefinePlan(NamedTuple):
         radius: of the sphere that holds the particle, voxels.
     """
 
-    everywhere: Settings
+    wide: Settings
     near: Settings
     noise: GroupNoise
     groups: Int[np.ndarray, " images"]
@@ -212,7 +212,7 @@ def _fold(
         searched.append(chosen)
     order = np.argsort(np.concatenate(searched))
     poses = Found(*(np.concatenate(values)[order] for values in zip(*parts, strict=True)))
-    searcher = _searcher(plan, start, plan.everywhere)
+    searcher = _searcher(plan, start, plan.wide)
     search = searcher.prepare(reference, noise)
     some = np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int))
     sample = Found(*(values[some] for values in poses))
@@ -232,14 +232,16 @@ def _load_sums(path: Path) -> SliceSums:
 def _searches(
     plan: RefinePlan, start: _Start, images: Int[np.ndarray, " n"]
 ) -> list[tuple[str, Searcher, Int[np.ndarray, " some"]]]:
-    """Images that are sure of their pose are searched around it, the others everywhere."""
-    everywhere = _searcher(plan, start, plan.everywhere)
+    """Images that are sure of their pose are searched around it, the others more widely."""
     if start.found is None:
-        return [("everywhere", everywhere, images)]
+        return [("wide", _searcher(plan, start, plan.wide), images)]
     found = in_table_order(start.found, plan)
+    around = Start(found.rotation, found.shift)
     sure = found.rotation_deviation[images] < _SURE
-    near = _searcher(plan, start, plan.near, Start(found.rotation, found.shift))
-    kinds = (("near", near, images[sure]), ("everywhere", everywhere, images[~sure]))
+    kinds = (
+        ("near", _searcher(plan, start, plan.near, around), images[sure]),
+        ("wide", _searcher(plan, start, plan.wide, around), images[~sure]),
+    )
     return [kind for kind in kinds if len(kind[2])]
 
 

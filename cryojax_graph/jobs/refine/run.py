@@ -1,6 +1,5 @@
 """``refine`` from end to end."""
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for
-from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.jobs.pose.survey import Survey, note_hand, survey
 from cryojax_graph.jobs.reconstruct.maps import EDGE
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, source_of
@@ -78,7 +77,12 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         source = source_of(particles, _PADDING)
         noise = GroupNoise(source.group, 1 / source.precision)
         searcher = Searcher(particles, settings, noise=noise, block=block)
-        begin = partial(survey, searcher, given.reference, particles, job)
+
+        def begin() -> Survey:
+            known = survey(searcher, given.reference, particles, job)
+            note_hand(known, job)
+            return known
+
         plan = RefinePlan(
             settings,
             _near(config, inputs),
@@ -135,8 +139,13 @@ def _outputs(particles: ParticleSet) -> tuple[str, ...]:
 
 def _read(config: RefineConfig) -> Inputs:
     check_config(config)
+    pieces = ("poses",) if config.start == "given" else ()
     particles = read_particle_set(
-        config.particles, image_root=config.image_root, fewest=16, too_few="for two halves"
+        config.particles,
+        *pieces,
+        image_root=config.image_root,
+        fewest=16,
+        too_few="for two halves",
     )
     given = read_reference(config.reference, particles, origin=config.origin)
     box, field = particles.box, particles.box * particles.pixel_size
@@ -146,7 +155,7 @@ def _read(config: RefineConfig) -> Inputs:
         plan_search(field=field, radius=given.radius, finest=box // 2),
         field=field,
         shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
-        within_degrees=None,
+        within_degrees=config.within if config.start == "given" else None,
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
@@ -159,7 +168,7 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
         settings.config,
         field=particles.box * particles.pixel_size,
         shift_range=_NEAR_PIXELS * particles.pixel_size,
-        within_degrees=_NEAR_DEGREES,
+        within_degrees=min(_NEAR_DEGREES, config.within),
         symmetry=config.symmetry,
     )
 
@@ -187,9 +196,13 @@ def _radius(config: RefineConfig, inputs: Inputs) -> float:
 
 def _described(config: RefineConfig, inputs: Inputs) -> str:
     particles, given, settings = inputs
+    rotations = (
+        f"{len(settings.views):,} views × {settings.config.grid.turns} in-plane angles"
+        if settings.around is None
+        else f"{len(settings.around):,} rotations around the pose"
+    )
     return (
         f"{len(particles.table):,} images of {particles.box} px at {particles.pixel_size:g} Å, "
         f"{given.description}, low-passed to {config.low_pass:g} Å, symmetry {config.symmetry}; "
-        f"{len(settings.views):,} views × {settings.config.grid.turns} in-plane angles × "
-        f"{len(settings.shifts)} shifts"
+        f"{rotations} × {len(settings.shifts)} shifts"
     )
