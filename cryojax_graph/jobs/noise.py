@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import ArrayLike, Complex, Float, Int
 
 from cryojax_graph.forward.noise import outside_disc, radial_noise_power
 from cryojax_graph.jobs.particles import ParticleSet
@@ -66,15 +66,47 @@ def noise_outside(
     Returns:
         variance per pixel in shells 0 … box // 2.
     """
-    box = particles.box
-    mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
     values = particles.images.read(images)
+    outside = corner_noise(values)
+    if outside is not None:
+        return outside
+    whole = _mean_power(values, np.ones(values.shape[1:], np.float32))
+    return np.maximum(whole, _EMPTY_CORNERS * whole.max())
+
+
+def corner_noise(images: Float[np.ndarray, "n box box"]) -> Float[np.ndarray, " shells"] | None:
+    """Mean noise power from the corners of images.
+
+    Args:
+        images: with a particle in the middle.
+
+    Returns:
+        variance per pixel in shells 0 … box // 2; None where corners are empty, because images were
+        masked or have no noise.
+    """
+    box = images.shape[1]
+    outside = _mean_power(images, outside_disc(_PARTICLE_RADIUS * box, box=box))
+    whole = _mean_power(images, np.ones((box, box), np.float32))
+    return None if outside.mean() < _EMPTY_CORNERS * whole.mean() else outside
+
+
+def noise_of_spectra(
+    spectra: Complex[np.ndarray, "n box half"],
+) -> Float[np.ndarray, " shells"] | None:
+    """``corner_noise`` of images of which the spectra are at hand.
+
+    Args:
+        spectra: half spectra.
+
+    Returns:
+        as ``corner_noise``.
+    """
+    box = spectra.shape[1]
+    return corner_noise(np.fft.irfft2(spectra, s=(box, box)).astype(np.float32))
+
+
+def _mean_power(
+    images: Float[np.ndarray, "n box box"], weight: Float[ArrayLike, "box box"]
+) -> Float[np.ndarray, " shells"]:
     power = jax.jit(jax.vmap(radial_noise_power, in_axes=(0, None)))
-
-    def mean_power(weight: Float[Array, "box box"]) -> Float[np.ndarray, " shells"]:
-        return np.asarray(power(values, weight), np.float64).mean(axis=0)
-
-    outside, whole = mean_power(mask), mean_power(jnp.ones_like(mask))
-    if outside.mean() < _EMPTY_CORNERS * whole.mean():
-        return np.maximum(whole, _EMPTY_CORNERS * whole.max())
-    return outside
+    return np.asarray(power(jnp.asarray(images), jnp.asarray(weight)), np.float64).mean(axis=0)

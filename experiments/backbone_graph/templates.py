@@ -21,7 +21,7 @@ import numpy as np
 
 from cryojax_graph.graphs import build_backbone_graph
 from cryojax_graph.jobs.flex.inputs import TemplateModel, read_template, read_views
-from cryojax_graph.jobs.flex.placement import noise_of
+from cryojax_graph.jobs.noise import noise_of_spectra
 from cryojax_graph.models.backbone_graph.agreement import shell_agreement
 from cryojax_graph.models.backbone_graph.config import default
 from cryojax_graph.models.backbone_graph.template import build_template
@@ -110,7 +110,7 @@ def main() -> None:
             standardise=False,
         )
         images = reader.spectra(np.linspace(0, len(reader) - 1, IMAGES).astype(int))
-        noise = noise_of(images)
+        noise = noise_of_spectra(images["spectrum"])
         for name, models in cases.items():
             found = []
             for model in models:

@@ -37,7 +37,7 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
         return ShellAgreement(frequency, share * even, share * even, even, 0 * even)
 
     monkeypatch.setattr(completeness, "shell_agreement", agreement)
-    monkeypatch.setattr(completeness, "noise_of", lambda images: np.zeros(SHELLS))
+    monkeypatch.setattr(completeness, "noise_of_spectra", lambda spectra: np.zeros(SHELLS))
     monkeypatch.setattr(completeness, "extra_variance", lambda imaging: 0.0)
     monkeypatch.setattr(
         completeness,
@@ -50,7 +50,7 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
         config=None,
         template=None,
         particles=SimpleNamespace(pixel_size=4.0),
-        reader=SimpleNamespace(spectra=lambda some: asked.append(some) or {}),
+        reader=SimpleNamespace(spectra=lambda some: asked.append(some) or {"spectrum": None}),
     )
     job = Told()
     # Only what it asks of a problem is there: its type is not checked.

@@ -7,7 +7,7 @@ import pytest
 
 from cryojax_graph.io import new_particles, write_particles
 from cryojax_graph.io.stacks import write_stack
-from cryojax_graph.jobs.noise import noise_of_groups
+from cryojax_graph.jobs.noise import corner_noise, noise_of_groups, noise_of_spectra
 from cryojax_graph.jobs.particles import ParticleSet, read_particle_set
 
 BOX, IMAGES = 16, 400
@@ -55,3 +55,12 @@ def test_images_without_groups_are_one_and_those_without_noise_have_finite_ratio
     assert np.isfinite(np.float32(found.ratio)).all()
     assert (np.float32(found.ratio) > 0).all()
     assert np.isfinite(np.float32(1 / found.ratio)).all()
+
+
+def test_corners_tell_the_noise_unless_they_are_empty():
+    noise = np.random.default_rng(0).standard_normal((IMAGES, BOX, BOX)).astype(np.float32)
+    np.testing.assert_allclose(corner_noise(3 * noise)[1:], 9.0, rtol=0.3)
+    found = noise_of_spectra(np.fft.rfft2(3 * noise))
+    np.testing.assert_allclose(found, corner_noise(3 * noise), rtol=1e-4)
+    y, x = np.mgrid[:BOX, :BOX] - BOX // 2
+    assert corner_noise(noise * (np.hypot(x, y) < 0.4 * BOX)) is None

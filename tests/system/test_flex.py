@@ -322,6 +322,17 @@ def stop_before_the_fit(monkeypatch):
     monkeypatch.setattr("cryojax_graph.jobs.flex.run._fitted", stop)
 
 
+def test_masked_images_do_not_tell_how_much_is_explained(images, tmp_path, stop_before_the_fit):
+    y, x = np.mgrid[:36, :36] - 18
+    particles = with_images(images, tmp_path, lambda stack: stack * (np.hypot(x, y) < 16))
+    config = settings(images, particles=particles, truth=None)
+    with pytest.raises(KeyboardInterrupt):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert "their corners are empty" in (tmp_path / "job/run.log").read_text()
+    manifest = json.loads((tmp_path / "job/manifest.json").read_text())
+    assert not any("explains" in warning for warning in manifest["warnings"])
+
+
 def test_what_is_left_out_of_the_template_is_told(images, tmp_path, stop_before_the_fit):
     atoms, _ = hinge()
     # Its last residues: water, a nucleotide, and an amino acid without its C-alpha atom.

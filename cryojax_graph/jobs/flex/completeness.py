@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from cryojax_graph.jobs.flex.placement import noise_of
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.results import conformations
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.noise import noise_of_spectra
 from cryojax_graph.models.backbone_graph.agreement import shell_agreement
 from cryojax_graph.models.backbone_graph.imaging import extra_variance
 
@@ -20,7 +20,8 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
     """Warn where even the fitted conformations leave much of the images unexplained.
 
     Before the fit a template of which a part is missing looks like one whose conformation is
-    another; after it, what is still unexplained was never in the template.
+    another; after it, what is still unexplained was never in the template. Of masked images,
+    which do not tell their noise, nothing is said.
 
     Args:
         problem: what was fitted, with the poses that came of it.
@@ -33,6 +34,9 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
     some = from_these[np.unique(np.linspace(0, last, min(_IMAGES, last + 1)).astype(int))]
     parts = conformations(params, some, config=problem.config, template=problem.template)
     images = problem.reader.spectra(some)
+    noise = noise_of_spectra(images["spectrum"])
+    if noise is None:
+        return
     agreement = shell_agreement(
         jax.numpy.asarray(np.concatenate(list(parts))),
         images,
@@ -40,7 +44,7 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
         pixel_size=problem.particles.pixel_size,
         extra_variance=float(extra_variance(params["imaging"])),
     )
-    explained = agreement.explained(noise_of(images))
+    explained = agreement.explained(noise)
     job.metric("conformations_explain_percent", 100 * explained)
     if explained < _COMPLETE:
         job.warn(

@@ -3,16 +3,14 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from cryojax_graph.forward.noise import outside_disc, radial_noise_power
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.inputs import Particles, TemplateModel, moved
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.noise import noise_of_spectra
 from cryojax_graph.models.backbone_graph.agreement import ShellAgreement, shell_agreement
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import build_template
@@ -28,7 +26,6 @@ _FINE_ENOUGH = 9.0
 # The closed half of a transition explained 64 % of images of all of it; 190, 150 and 100 of its 214
 # residues 50, 39 and 22 %, at any noise.
 _WHOLE_ENOUGH = 0.4
-_PARTICLE_RADIUS = 0.46
 # Atoms' own motion, which the residues of a template do not have.
 _EXTRA_VARIANCE = 4.0
 
@@ -39,12 +36,13 @@ class Placement(NamedTuple):
     Attributes:
         by: what brings its zero to the centre of the box, Å.
         agreement: of its projections with images.
-        explained: share of the images' signal at low resolution that it explains.
+        explained: share of the images' signal at low resolution that it explains; None where images
+            were masked, and do not tell their noise.
     """
 
     by: Float[np.ndarray, "3"]
     agreement: ShellAgreement
-    explained: float
+    explained: float | None
 
 
 def place_template(
@@ -106,9 +104,9 @@ def place_template(
         )
     listed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
     job.log(f"Zero of the template's coordinates: {origin} (correlation: {listed})")
-    placement = Placement(
-        inside[origin], agreements[origin], agreements[origin].explained(noise_of(images))
-    )
+    agreement, noise = agreements[origin], noise_of_spectra(images["spectrum"])
+    explained = None if noise is None else agreement.explained(noise)
+    placement = Placement(inside[origin], agreement, explained)
     _judge(scores[origin], placement, job)
     return placement
 
@@ -121,13 +119,16 @@ def _judge(correlation: float, placement: Placement, job: Job) -> None:
             "handedness, contrast (protein must be white) and the frame of the template."
         )
         return
-    job.log(
-        f"Template and images agree down to {limit:.1f} Å; of the signal coarser than 15 Å the "
-        f"template explains {100 * explained:.0f} %"
+    share = (
+        "how much of their signal it explains cannot be told: their corners are empty"
+        if explained is None
+        else f"of the signal coarser than 15 Å the template explains {100 * explained:.0f} %"
     )
+    job.log(f"Template and images agree down to {limit:.1f} Å; {share}")
     job.metric("template_agreement_angstrom", limit)
-    job.metric("template_explains_percent", 100 * explained)
-    if explained < _WHOLE_ENOUGH:
+    if explained is not None:
+        job.metric("template_explains_percent", 100 * explained)
+    if explained is not None and explained < _WHOLE_ENOUGH:
         job.warn(
             f"The template explains {100 * explained:.0f} % of the images' signal coarser than "
             "15 Å: parts of the molecule may be missing from it, or the conformations in the "
@@ -145,24 +146,6 @@ def _some_images(reader: SpectrumReader) -> dict[str, np.ndarray]:
     last = len(reader) - 1
     chosen = np.linspace(0, last, min(_IMAGES_TO_COMPARE, last + 1)).astype(int)
     return reader.spectra(np.unique(chosen))
-
-
-def noise_of(images: dict[str, np.ndarray]) -> Float[np.ndarray, " shells"]:
-    """Mean noise power in shells, from the corners and rims where there is no particle.
-
-    Args:
-        images: with their ``spectrum``.
-
-    Returns:
-        variance per pixel.
-    """
-    box = images["spectrum"].shape[1]
-    mask = outside_disc(_PARTICLE_RADIUS * box, box=box)
-
-    def of_image(spectrum: Array) -> Array:
-        return radial_noise_power(jnp.fft.irfft2(spectrum, s=(box, box)), mask)
-
-    return np.asarray(jax.jit(jax.vmap(of_image))(images["spectrum"])).mean(0)
 
 
 def _agreement(
