@@ -5,6 +5,7 @@ extra ``md``.
 """
 
 import importlib
+import itertools
 import sys
 import warnings
 from collections import Counter
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int
 
 from cryojax_graph.io.atom_table import AtomTable, element_from_name
 from cryojax_graph.io.errors import InputError
@@ -25,6 +28,11 @@ from cryojax_graph.io.trajectories import Trajectory
 _COORDINATES = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".h5md", ".tng")
 _LONGEST_LISTED = 6
 _OF_POLYMERS = ("H", "C", "N", "O", "P", "S")
+_BACKBONES = ({"N", "CA", "C"}, {"C1'", "C3'", "O3'"})
+# Longest step between neighbouring residues, Å, and share of them that may be far off in a frame.
+_NEIGHBOURS, _MOST_ODD = 9.0, 0.1
+# Residues of a chain among which the nearest to another chain is sought.
+_SOUGHT = 64
 
 
 def is_simulation(path: str | Path) -> bool:
@@ -61,18 +69,22 @@ def read_simulation(
         if not Path(file).is_file():
             raise InputError(file, "the file", "there is no such file", "check the path")
     analysis, refused = _analysis(path), ""
-    with _quietly():
+    with _quietly(), TemporaryDirectory() as aside:
         try:
-            universe = analysis.Universe(str(topology), str(path))
-            chosen = universe.select_atoms("protein or nucleic")
+            # What MDAnalysis notes of a trajectory it writes beside it.
+            link = Path(aside) / Path(path).name
+            link.symlink_to(Path(path).resolve())
+            universe = analysis.Universe(str(topology), str(link))
+            chosen = _polymers(universe)
             frames = len(universe.trajectory)
             _check_size(len(chosen), len(universe.residues), frames, path, topology, limits)
-            positions = np.empty((frames, len(chosen), 3), np.float32)
-            lattice = np.zeros((frames, 3, 3))
+            positions = np.zeros((frames, len(chosen), 3), np.float32)
+            lattice, delivered = np.zeros((frames, 3, 3)), 0
             for number, frame in enumerate(universe.trajectory):
                 positions[number] = chosen.positions
                 if frame.dimensions is not None:
                     lattice[number] = frame.triclinic_dimensions
+                delivered = number + 1
             atoms = _table(chosen, positions[0], topology)
             residues = universe.residues - chosen.residues
             left_out = dict(Counter(residues.resnames.tolist()).most_common())
@@ -82,13 +94,29 @@ def read_simulation(
             refused = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if refused:
         cause = f"MDAnalysis cannot read it with {topology}: {refused}"
-        remedy = "give the topology that this trajectory was made with"
+        remedy = "check that both files are whole and belong together"
         raise InputError(path, "its contents", cause, remedy)
+    _check_delivered(delivered, frames, path)
     _check_finite(positions, path)
-    if np.all(np.abs(np.linalg.det(lattice)) > 0):
-        positions = _whole(atoms, positions, lattice)
-        atoms = replace(atoms, positions=positions[0])
-    return Trajectory(atoms, positions), left_out
+    positions = _whole(atoms, positions, lattice)
+    _check_steps(atoms, positions, path)
+    return Trajectory(replace(atoms, positions=positions[0]), positions), left_out
+
+
+def stated_frames(path: str | Path) -> int | None:
+    """Number of frames that the header of a DCD file was written for.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the number: a run that ended early, or a file that was cut, has fewer; None for other files.
+    """
+    if Path(path).suffix.lower() != ".dcd":
+        return None
+    with Path(path).open("rb") as file:
+        start = file.read(12)
+    return int.from_bytes(start[8:12], "little" if start[:1] == b"\x54" else "big")
 
 
 def listed_residues(left_out: dict[str, int]) -> str:
@@ -132,6 +160,47 @@ def _quietly() -> Iterator[None]:
             sys.unraisablehook = hook
 
 
+def _polymers(universe: Any) -> Any:
+    """Atoms of amino acids and nucleotides; modified ones are known by their atoms."""
+    known = universe.select_atoms("protein or nucleic").residues
+    alike = [
+        name
+        for name in np.unique((universe.residues - known).resnames)
+        if any(
+            part <= set(universe.residues[universe.residues.resnames == name][0].atoms.names)
+            for part in _BACKBONES
+        )
+    ]
+    others = universe.residues[np.isin(universe.residues.resnames, alike)]
+    return (known | others).atoms
+
+
+def _check_delivered(delivered: int, frames: int, path: str | Path) -> None:
+    if delivered < frames:
+        cause = f"it cannot be read, nor any after it; there should be {frames:,}"
+        raise InputError(path, f"frame {delivered + 1}", cause, "copy the trajectory again")
+
+
+def _check_steps(
+    atoms: AtomTable, positions: Float32[np.ndarray, "frames n 3"], path: str | Path
+) -> None:
+    """Refuse frames that are noise: in a molecule neighbours along a chain stay neighbours."""
+    rows = np.flatnonzero(np.isin(atoms.name, ("CA", "C1'", "C1*")))
+    if not len(rows):
+        cause = "no residue has a C-alpha atom or a C1' atom: beads of a coarse-grained model"
+        raise InputError(path, "its atoms", cause, "give a trajectory of all atoms")
+    joined = atoms.chain[rows][1:] == atoms.chain[rows][:-1]
+    step = np.linalg.norm(np.diff(positions[:, rows], axis=1), axis=-1)[:, joined]
+    usual = np.median(step, axis=0)
+    near = usual < _NEIGHBOURS
+    odd = np.abs(step - usual)[:, near] > 0.5 * usual[near]
+    broken = odd.mean(axis=1) > _MOST_ODD if near.any() else np.zeros(len(step), bool)
+    if broken.any():
+        frame = int(broken.argmax())
+        cause = f"{100 * odd[frame].mean():.0f} % of its residues stand where no molecule has them"
+        raise InputError(path, f"frame {frame + 1}", cause, "write the trajectory again")
+
+
 def _check_size(
     chosen: int, residues: int, frames: int, path: str | Path, topology: str | Path, limits: Limits
 ) -> None:
@@ -155,7 +224,7 @@ def _table(chosen: Any, first: Float32[np.ndarray, "n 3"], topology: str | Path)
     names, residues = values("names"), values("resnames")
     chains = values("chainIDs")
     if (chains == "").any():
-        chains = np.where(chains == "", values("segids"), chains)
+        chains = _lettered(values("segids"), np.asarray(chosen.resids))
     pairs = list(zip(names.tolist(), residues.tolist(), strict=True))
     known = {pair: _element(*pair) for pair in set(pairs)}
     for atom, pair in zip(chosen, pairs, strict=True):
@@ -193,6 +262,14 @@ def _check_finite(positions: Float32[np.ndarray, "frames n 3"], path: str | Path
         raise InputError(path, f"frame {frame + 1}", cause, "write the trajectory again")
 
 
+def _lettered(segment: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Names of chains where there are none: a new one where residues are counted anew."""
+    new = (segment[1:] != segment[:-1]) | (number[1:] < number[:-1])
+    index = np.concatenate([[0], np.cumsum(new)])
+    names = [*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase)]
+    return np.array([names[i % len(names)] for i in index])
+
+
 def _whole(
     atoms: AtomTable,
     positions: Float32[np.ndarray, "frames n 3"],
@@ -200,26 +277,53 @@ def _whole(
 ) -> Float32[np.ndarray, "frames n 3"]:
     """Undo the wrapping of a periodic box: neighbours in a chain, and chains, near each other.
 
-    Atoms follow each other within half a box along a chain. A chain stands beside the first one as
-    in the first frame, where it is the copy whose centre is nearest.
+    Atoms follow each other within half a box along a chain. Of the copies of a chain the one is
+    taken that is nearest to the chain it touches in the first frame.
     """
+    boxed = np.abs(np.linalg.det(lattice)) > 0
+    lattice = np.where(boxed[:, None, None], lattice, 1e6 * np.eye(3))
     inverse = np.linalg.inv(lattice)
-
-    def nearest(steps: Float64[np.ndarray, "frames n 3"]) -> Float64[np.ndarray, "frames n 3"]:
-        return steps - np.round(steps @ inverse) @ lattice
-
-    chains = np.unique(atoms.chain, return_inverse=True)[1].ravel()
     whole = positions.astype(np.float64)
-    first = np.zeros((len(whole), 1, 3))
-    for number in range(chains.max() + 1):
-        rows = np.flatnonzero(chains == number)
-        steps = nearest(np.diff(whole[:, rows], axis=1))
+    index = np.unique(atoms.chain, return_inverse=True)[1].ravel()
+    chains = [np.flatnonzero(index == number) for number in range(index.max() + 1)]
+    for rows in chains:
+        steps = np.diff(whole[:, rows], axis=1)
+        steps -= np.round(steps @ inverse) @ lattice
         whole[:, rows[1:]] = whole[:, rows[:1]] + np.cumsum(steps, axis=1)
-        centre = whole[:, rows].mean(axis=1, keepdims=True)
-        if number == 0:
-            first = centre
-            continue
-        apart = nearest(centre - first)
-        beside = apart[:1] + nearest(apart - apart[:1])
-        whole[:, rows] += beside - (centre - first)
+    some = [_some_of(rows) for rows in chains]
+    placed, waiting = [0], list(range(1, len(chains)))
+    while waiting:
+        gaps = {
+            (one, other): _nearest_copy(whole[:1, some[one]], whole[:1, some[other]], lattice[:1])
+            for one in placed
+            for other in waiting
+        }
+        one, other = min(gaps, key=lambda pair: float(gaps[pair][0][0]))
+        _, move = _nearest_copy(whole[:, some[one]], whole[:, some[other]], lattice)
+        whole[:, chains[other]] += move[:, None]
+        placed.append(other)
+        waiting.remove(other)
     return whole.astype(np.float32)
+
+
+def _some_of(rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " few"]:
+    return rows[np.linspace(0, len(rows) - 1, min(_SOUGHT, len(rows))).astype(int)]
+
+
+def _nearest_copy(
+    fixed: Float64[np.ndarray, "frames a 3"],
+    moving: Float64[np.ndarray, "frames b 3"],
+    lattice: Float64[np.ndarray, "frames 3 3"],
+) -> tuple[Float64[np.ndarray, " frames"], Float64[np.ndarray, "frames 3"]]:
+    """Smallest distance to a copy in a neighbouring cell, and how that one is reached."""
+    apart = (moving.mean(axis=1) - fixed.mean(axis=1))[:, None]
+    home = -(np.round(apart @ np.linalg.inv(lattice)) @ lattice)[:, 0]
+    gap, move = np.full(len(fixed), np.inf), np.zeros((len(fixed), 3))
+    for cell in itertools.product((0, -1, 1), repeat=3):
+        by = home + np.einsum("i,fij->fj", np.array(cell, float), lattice)
+        for frame in range(len(fixed)):
+            there = moving[frame] + by[frame]
+            found = np.sqrt(((fixed[frame][:, None] - there) ** 2).sum(-1).min())
+            if found < gap[frame] - 1e-9:
+                gap[frame], move[frame] = found, by[frame]
+    return gap, move

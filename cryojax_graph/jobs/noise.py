@@ -87,7 +87,7 @@ def corner_noise(images: Float[np.ndarray, "n box box"]) -> Float[np.ndarray, " 
     box = images.shape[1]
     outside = _mean_power(images, outside_disc(_PARTICLE_RADIUS * box, box=box))
     whole = _mean_power(images, np.ones((box, box), np.float32))
-    return None if outside.mean() < _EMPTY_CORNERS * whole.mean() else outside
+    return outside if outside.mean() > _EMPTY_CORNERS * whole.mean() else None
 
 
 def noise_of_spectra(

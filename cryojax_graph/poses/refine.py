@@ -199,7 +199,7 @@ def _climb(
         state, slope, damping = carry
         trial = _moved(state, _solve(slope, damping))
         found = slope_at(trial)
-        better = found.loss < slope.loss
+        better = (found.loss < slope.loss) | jnp.isinf(slope.loss)
         state, slope = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), (trial, found), (state, slope)
         )

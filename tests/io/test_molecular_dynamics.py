@@ -14,7 +14,12 @@ from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.describe import describe
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.limits import Limits
-from cryojax_graph.io.molecular_dynamics import is_simulation, listed_residues, read_simulation
+from cryojax_graph.io.molecular_dynamics import (
+    is_simulation,
+    listed_residues,
+    read_simulation,
+    stated_frames,
+)
 from cryojax_graph.jobs.simulate import SimulateConfig
 from cryojax_graph.jobs.simulate.molecule import read_molecule
 
@@ -100,11 +105,79 @@ def test_what_the_box_cut_is_whole_again(system, tmp_path):
     for chain in (slice(0, 60), slice(60, 120)):
         steps = np.diff(found[:, chain], axis=1)
         np.testing.assert_allclose(steps, np.diff(protein[:, chain], axis=1), atol=0.03)
-    apart = found[:, 60:].mean(axis=1) - found[:, :60].mean(axis=1)
-    expected = protein[:, 60:].mean(axis=1) - protein[:, :60].mean(axis=1)
-    # Which copy of the second chain belongs to the first is told by nothing but nearness.
-    assert np.ptp(np.round((apart - expected) / EDGE), axis=0).max() == 0
-    np.testing.assert_allclose((apart - expected) % EDGE % (EDGE - 0.05), 0, atol=0.1)
+    # The copy of the second chain that is nearest to the first: where it was, in every frame.
+    np.testing.assert_allclose(spread(found), spread(protein), atol=0.1)
+
+
+def spread(positions: np.ndarray) -> np.ndarray:
+    """Mean distance from the centre in each frame."""
+    return np.linalg.norm(positions - positions.mean(axis=1, keepdims=True), axis=-1).mean(axis=1)
+
+
+def test_chains_of_a_tumbling_complex_stay_together(system, tmp_path):
+    topology, protein = system
+    turns = np.asarray(random_rotations(jax.random.key(1), FRAMES), float)
+    tumbling = (protein - protein.mean(axis=1, keepdims=True)) @ turns
+    edge = 1.15 * float(np.linalg.norm(protein[0][:, None] - protein[0], axis=-1).max())
+    path = written(tmp_path / "cut.xtc", topology, tumbling, edge=edge)
+    found = read_simulation(path, topology)[0].positions
+    np.testing.assert_allclose(spread(found), spread(protein), atol=0.1)
+
+
+def test_modified_residues_stay_in_the_chain(system, tmp_path):
+    topology, protein = system
+    path = written(tmp_path / "motion.dcd", topology, protein)
+    lines = topology.read_text().splitlines(keepends=True)
+    changed = [line.replace("ILE", "SEP") if " A   4 " in line else line for line in lines]
+    (tmp_path / "sep.pdb").write_text("".join(changed))
+    trajectory, _ = read_simulation(path, tmp_path / "sep.pdb")
+    assert len(trajectory.atoms) == 120
+    assert (trajectory.atoms.residue_name == "SEP").sum() == len(ATOMS)
+
+
+def test_chains_without_names_are_told_by_their_numbers(system, tmp_path):
+    topology, protein = system
+    path = written(tmp_path / "motion.xtc", topology, protein)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        universe = MDAnalysis.Universe(str(topology))
+        universe.residues[10:20].resids = np.arange(1, 11)
+        universe.atoms.write(str(tmp_path / "system.gro"))
+    atoms = read_simulation(path, tmp_path / "system.gro")[0].atoms
+    assert atoms.chain.tolist() == ["A"] * 60 + ["B"] * 60
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:-1000] + bytes(1000), "frame 5|cannot read"),
+        (lambda data: data[:-1000] + b"\x7f" * 1000, "frame 5|cannot read"),
+    ],
+)
+def test_frames_that_are_not_whole_are_refused(system, tmp_path, damage, message):
+    topology, protein = system
+    path = written(tmp_path / "motion.dcd", topology, protein)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=message):
+        read_simulation(path, topology)
+
+
+def test_a_file_that_was_cut_is_told_of(system, tmp_path):
+    topology, protein = system
+    path = written(tmp_path / "motion.dcd", topology, protein)
+    assert stated_frames(path) == FRAMES
+    assert stated_frames(tmp_path / "motion.xtc") is None
+    path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
+    molecule = read_molecule(SimulateConfig(str(path), template=str(topology)))
+    assert "its header tells of 5 frames, 3 are there" in molecule.notes
+
+
+def test_nothing_is_written_beside_the_trajectory(system, tmp_path):
+    topology, protein = system
+    (tmp_path / "data").mkdir()
+    path = written(tmp_path / "data/motion.xtc", topology, protein)
+    read_simulation(path, topology)
+    assert [file.name for file in path.parent.iterdir()] == ["motion.xtc"]
 
 
 def test_a_molecule_that_tumbles_does_not_change_its_shape(system, tmp_path):
@@ -128,7 +201,7 @@ def test_files_that_do_not_belong_together_are_refused(system, tmp_path):
     (tmp_path / "short.pdb").write_text("".join(lines[:50]))
     with pytest.raises(InputError, match="same number of atoms") as caught:
         read_simulation(path, tmp_path / "short.pdb")
-    assert "topology" in caught.value.remedy
+    assert "belong together" in caught.value.remedy
 
 
 @pytest.mark.parametrize("ending", [".dcd", ".xtc", ".trr", ".nc"])
@@ -159,7 +232,9 @@ def test_more_than_fits_is_refused_before_it_is_read(system, tmp_path):
 def test_a_system_without_polymers_is_refused(system, tmp_path):
     topology, protein = system
     path = written(tmp_path / "motion.dcd", topology, protein)
-    (tmp_path / "odd.pdb").write_text(topology.read_text().replace(" ILE ", " XYZ "))
+    (tmp_path / "odd.pdb").write_text(
+        topology.read_text().replace(" ILE ", " XYZ ").replace(" CA ", " CX ")
+    )
     with pytest.raises(InputError, match="amino acid or a nucleotide"):
         read_simulation(path, tmp_path / "odd.pdb")
 

@@ -168,7 +168,7 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
         settings.config,
         field=particles.box * particles.pixel_size,
         shift_range=_NEAR_PIXELS * particles.pixel_size,
-        within_degrees=min(_NEAR_DEGREES, config.within),
+        within_degrees=min(_NEAR_DEGREES, config.within if config.start == "given" else np.inf),
         symmetry=config.symmetry,
     )
 

@@ -13,7 +13,12 @@ from cryojax_graph.geometry import apply, superpose
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.molecular_dynamics import is_simulation, listed_residues, read_simulation
+from cryojax_graph.io.molecular_dynamics import (
+    is_simulation,
+    listed_residues,
+    read_simulation,
+    stated_frames,
+)
 from cryojax_graph.io.residues import find_residues
 from cryojax_graph.io.trajectories import Trajectory, read_trajectory
 from cryojax_graph.jobs.simulate.config import SimulateConfig
@@ -95,14 +100,17 @@ def _read(config: SimulateConfig) -> tuple[Trajectory, tuple[str, ...]]:
         remedy = "give the topology of the simulation with --template: PDB, GRO, PSF, PRMTOP, ..."
         raise InputError(config.input, "its contents", cause, remedy)
     trajectory, others = read_simulation(config.input, config.template)
-    notes = (f"left out: {listed_residues(others)}",) if others else ()
-    return _superposed(trajectory), notes
+    notes = [f"left out: {listed_residues(others)}"] if others else []
+    stated = stated_frames(config.input)
+    if stated is not None and stated > len(trajectory):
+        notes.append(f"its header tells of {stated:,} frames, {len(trajectory):,} are there")
+    return _superposed(trajectory), tuple(notes)
 
 
 def _superposed(trajectory: Trajectory) -> Trajectory:
     """Frames on the first one: that a molecule tumbles and drifts is no change of its shape."""
     alpha = _alpha_rows(trajectory.atoms)
-    rows = alpha if len(alpha) else np.arange(len(trajectory.atoms))
+    rows = alpha if len(alpha) > 2 else np.arange(len(trajectory.atoms))
     first = jnp.asarray(trajectory.positions[0, rows])
 
     def onto_first(positions: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
