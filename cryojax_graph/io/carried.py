@@ -1,5 +1,6 @@
 """Columns of cryoSPARC as text of a STAR file and back, with the types that text forgets."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ TYPES_TABLE = "cryosparc"
 
 _COLUMN, _TYPE = "cryosparcColumn", "cryosparcType"
 _TYPE_FORM = re.compile(r"([<>|=]?(?:b1|[iu][1248]|f[248]|[SU][1-9][0-9]{0,8}))((?:,[1-9][0-9]*)*)")
+_LONGEST_VECTOR = 4096
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 # Plain in a STAR file and in a list in brackets; the rest is written as in web addresses.
 _SAFE = "/:@>+=~!*()|^&. "
@@ -57,12 +59,12 @@ def read_types(tables: Mapping[str, StarTable], *, file: str | Path) -> dict[str
     types = {}
     for name, kind in zip(names, kinds, strict=True):
         match = _TYPE_FORM.fullmatch(kind)
-        if match is None:
+        lengths = [int(n) for n in match[2].split(",") if n] if match else []
+        if match is None or math.prod(lengths) > _LONGEST_VECTOR:
             cause = f"{kind!r} is no type of a column"
             remedy = "correct it, or remove the table: types are then told from the values"
             raise InputError(file, f"table {TYPES_TABLE}, column {name}", cause, remedy)
-        shape = tuple(int(length) for length in match[2].split(",") if length)
-        types[name] = np.dtype((match[1], shape))
+        types[name] = np.dtype((match[1], tuple(lengths)))
     return types
 
 

@@ -28,7 +28,13 @@ from cryojax_graph.io.particle_table import (
     canonical_fields,
     make_table,
 )
-from cryojax_graph.io.relion import OPTICS_GROUP, as_text, decode_relion, tables_from_fields
+from cryojax_graph.io.relion import (
+    IMAGE_NAME,
+    OPTICS_GROUP,
+    as_text,
+    decode_relion,
+    tables_from_fields,
+)
 from cryojax_graph.io.star import StarTable
 
 _CRYOSPARC = "cs/"
@@ -151,6 +157,10 @@ def to_relion(table: ParticleTable) -> ParticleTable:
     columns, optics, name = _carried_relion(table.columns)
     if not columns:
         return _with_cryosparc(_from_cryosparc_alone(table.source, table.columns), table.columns)
+    if IMAGE_NAME not in columns:
+        cause = f"it carries columns of RELION, but not {IMAGE_NAME}"
+        remedy = "remove the columns whose names begin with relion/, or write the file again"
+        raise InputError(table.source, "its columns", cause, remedy)
     decoded = decode_relion(columns, optics, file=table.source, name=name)
     own = make_table(table.source, "star", columns, decoded, optics=optics, table_name=name)
     own = restate(own, canonical_fields(table))

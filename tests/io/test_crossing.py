@@ -405,6 +405,7 @@ def test_what_a_cs_file_cannot_carry_is_told(tmp_path):
     ("old", "new", "words"),
     [
         ("<u4", "<q4", "is no type of a column"),
+        ("<u4", "<u4,99999999999999999999", "is no type of a column"),
         ("_cs/blob/sign", "_cs/blob/sing", "column sing|no column|cs/blob"),
         (" -1.0 ", " minus ", "column cs/blob/sign: a value is not of type <f4"),
     ],
@@ -448,3 +449,11 @@ def test_particles_without_a_class_keep_relions_zero(tmp_path):
     path = written_star(tmp_path / "t.star", columns)
     assert "alignments3D/class" not in read_cs(through(path, "cs"))
     same_star(path, through(path, "cs", "star"))
+
+
+def test_carried_columns_without_the_name_of_the_image_are_refused(tmp_path):
+    carried = dict(read_cs(through(written_star(tmp_path / "t.star", relion_columns()), "cs")))
+    del carried["relion/rlnImageName"]
+    write_cs(tmp_path / "less.cs", carried)
+    with pytest.raises(InputError, match="but not rlnImageName"):
+        through(tmp_path / "less.cs", "star")
