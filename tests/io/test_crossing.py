@@ -453,7 +453,7 @@ def test_particles_without_a_class_keep_relions_zero(tmp_path):
 
 def test_carried_columns_without_the_name_of_the_image_are_refused(tmp_path):
     carried = dict(read_cs(through(written_star(tmp_path / "t.star", relion_columns()), "cs")))
-    del carried["relion/rlnImageName"]
+    del carried["relion/particles/rlnImageName"]
     write_cs(tmp_path / "less.cs", carried)
     with pytest.raises(InputError, match="but not rlnImageName"):
         through(tmp_path / "less.cs", "star")
