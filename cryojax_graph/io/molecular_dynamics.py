@@ -5,7 +5,6 @@ extra ``md``.
 """
 
 import importlib
-import itertools
 import sys
 import warnings
 from collections import Counter
@@ -18,11 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32
 
 from cryojax_graph.io.atom_table import AtomTable, element_from_name
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
+from cryojax_graph.io.periodic_box import make_whole
 from cryojax_graph.io.trajectories import Trajectory
 
 _COORDINATES = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".h5md", ".tng")
@@ -31,8 +31,6 @@ _OF_POLYMERS = ("H", "C", "N", "O", "P", "S")
 _BACKBONES = ({"N", "CA", "C"}, {"C1'", "C3'", "O3'"})
 # Longest step between neighbouring residues, Å, and share of them that may be far off in a frame.
 _NEIGHBOURS, _MOST_ODD = 9.0, 0.1
-# Residues of a chain among which the nearest to another chain is sought.
-_SOUGHT = 64
 
 
 def is_simulation(path: str | Path) -> bool:
@@ -98,7 +96,7 @@ def read_simulation(
         raise InputError(path, "its contents", cause, remedy)
     _check_delivered(delivered, frames, path)
     _check_finite(positions, path)
-    positions = _whole(atoms, positions, lattice)
+    positions = make_whole(atoms.chain, positions, lattice)
     _check_steps(atoms, positions, path)
     return Trajectory(replace(atoms, positions=positions[0]), positions), left_out
 
@@ -268,62 +266,3 @@ def _lettered(segment: np.ndarray, number: np.ndarray) -> np.ndarray:
     index = np.concatenate([[0], np.cumsum(new)])
     names = [*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase)]
     return np.array([names[i % len(names)] for i in index])
-
-
-def _whole(
-    atoms: AtomTable,
-    positions: Float32[np.ndarray, "frames n 3"],
-    lattice: Float64[np.ndarray, "frames 3 3"],
-) -> Float32[np.ndarray, "frames n 3"]:
-    """Undo the wrapping of a periodic box: neighbours in a chain, and chains, near each other.
-
-    Atoms follow each other within half a box along a chain. Of the copies of a chain the one is
-    taken that is nearest to the chain it touches in the first frame.
-    """
-    boxed = np.abs(np.linalg.det(lattice)) > 0
-    lattice = np.where(boxed[:, None, None], lattice, 1e6 * np.eye(3))
-    inverse = np.linalg.inv(lattice)
-    whole = positions.astype(np.float64)
-    index = np.unique(atoms.chain, return_inverse=True)[1].ravel()
-    chains = [np.flatnonzero(index == number) for number in range(index.max() + 1)]
-    for rows in chains:
-        steps = np.diff(whole[:, rows], axis=1)
-        steps -= np.round(steps @ inverse) @ lattice
-        whole[:, rows[1:]] = whole[:, rows[:1]] + np.cumsum(steps, axis=1)
-    some = [_some_of(rows) for rows in chains]
-    placed, waiting = [0], list(range(1, len(chains)))
-    while waiting:
-        gaps = {
-            (one, other): _nearest_copy(whole[:1, some[one]], whole[:1, some[other]], lattice[:1])
-            for one in placed
-            for other in waiting
-        }
-        one, other = min(gaps, key=lambda pair: float(gaps[pair][0][0]))
-        _, move = _nearest_copy(whole[:, some[one]], whole[:, some[other]], lattice)
-        whole[:, chains[other]] += move[:, None]
-        placed.append(other)
-        waiting.remove(other)
-    return whole.astype(np.float32)
-
-
-def _some_of(rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " few"]:
-    return rows[np.linspace(0, len(rows) - 1, min(_SOUGHT, len(rows))).astype(int)]
-
-
-def _nearest_copy(
-    fixed: Float64[np.ndarray, "frames a 3"],
-    moving: Float64[np.ndarray, "frames b 3"],
-    lattice: Float64[np.ndarray, "frames 3 3"],
-) -> tuple[Float64[np.ndarray, " frames"], Float64[np.ndarray, "frames 3"]]:
-    """Smallest distance to a copy in a neighbouring cell, and how that one is reached."""
-    apart = (moving.mean(axis=1) - fixed.mean(axis=1))[:, None]
-    home = -(np.round(apart @ np.linalg.inv(lattice)) @ lattice)[:, 0]
-    gap, move = np.full(len(fixed), np.inf), np.zeros((len(fixed), 3))
-    for cell in itertools.product((0, -1, 1), repeat=3):
-        by = home + np.einsum("i,fij->fj", np.array(cell, float), lattice)
-        for frame in range(len(fixed)):
-            there = moving[frame] + by[frame]
-            found = np.sqrt(((fixed[frame][:, None] - there) ** 2).sum(-1).min())
-            if found < gap[frame] - 1e-9:
-                gap[frame], move[frame] = found, by[frame]
-    return gap, move
