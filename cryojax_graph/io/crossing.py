@@ -154,7 +154,7 @@ def to_relion(table: ParticleTable) -> ParticleTable:
         the same particles; in the columns and tables of the STAR file that they came from, where
         they carry these, else in those of RELION 3.1.
     """
-    columns, optics, name = _carried_relion(table.columns)
+    columns, optics, name = _carried_relion(table.columns, table.source)
     if not columns:
         return _with_cryosparc(_from_cryosparc_alone(table.source, table.columns), table.columns)
     if IMAGE_NAME not in columns:
@@ -168,7 +168,7 @@ def to_relion(table: ParticleTable) -> ParticleTable:
     return _with_cryosparc(own, others, came_from_relion=True)
 
 
-def _carried_relion(columns: Columns) -> tuple[Columns, StarTable | None, str]:
+def _carried_relion(columns: Columns, source: str) -> tuple[Columns, StarTable | None, str]:
     """Columns, optics and name of the STAR table that a ``.cs`` table carries."""
     carried: Columns = {}
     table_name = ""
@@ -183,7 +183,11 @@ def _carried_relion(columns: Columns) -> tuple[Columns, StarTable | None, str]:
     }
     if not optics or OPTICS_GROUP not in optics:
         return carried, None, table_name
-    groups = optics[OPTICS_GROUP].astype(np.float64)
+    try:
+        groups = optics[OPTICS_GROUP].astype(np.float64)
+    except ValueError:
+        cause, remedy = "a value is no number", "write the file again"
+        raise InputError(source, f"column {_OPTICS}{OPTICS_GROUP}", cause, remedy) from None
     first = np.unique(groups, return_index=True)[1]
     return carried, StarTable({k: as_text(v[first]) for k, v in optics.items()}), table_name
 

@@ -457,3 +457,12 @@ def test_carried_columns_without_the_name_of_the_image_are_refused(tmp_path):
     write_cs(tmp_path / "less.cs", carried)
     with pytest.raises(InputError, match="but not rlnImageName"):
         through(tmp_path / "less.cs", "star")
+
+
+def test_carried_optics_groups_that_are_no_numbers_are_refused(tmp_path):
+    carried = dict(read_cs(through(written_star(tmp_path / "t.star", relion_columns()), "cs")))
+    name = "relion_optics/rlnOpticsGroup"
+    carried[name] = np.full(len(carried[name]), b"q")
+    write_cs(tmp_path / "odd.cs", carried)
+    with pytest.raises(InputError, match="a value is no number"):
+        through(tmp_path / "odd.cs", "star")
