@@ -174,7 +174,9 @@ def test_a_half_that_is_too_small_is_refused(case, tmp_path):
     assert not (tmp_path / "j").exists()
 
 
-def test_given_poses_are_refined_where_they_are(case, tmp_path):
+def test_given_poses_are_refined_where_they_are(case, tmp_path, monkeypatch):
+    from cryojax_graph.jobs.refine import run as stages
+
     away = Rotation.from_rotvec(np.radians(6.0) * np.roll(np.eye(3), 1, 0)[np.arange(IMAGES) % 3])
     off = away.as_matrix() @ case.rotation
     table = read_particles(case.particles)
@@ -183,7 +185,13 @@ def test_given_poses_are_refined_where_they_are(case, tmp_path):
     path = case.particles.with_name("near.star")
     write_particles(with_columns(table, near), path)
     config = settings(case, particles=str(path), start="given", within=9.0, most_rounds=1)
-    job = refine(config, options=JobOptions(output=str(tmp_path / "job")))
+    options = JobOptions(output=str(tmp_path / "job"))
+    # Interrupted after its round: what the sample told is not forgotten.
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "write_maps", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            refine(config, options=options)
+    job = refine(config, options=options)
     found = rotation_from_euler(read_particles(job / "particles.star").euler_degrees)
     # In the frame of the reference: nothing was aligned.
     angle = np.degrees(Rotation.from_matrix(found @ case.rotation.mT).magnitude())
@@ -224,3 +232,7 @@ def test_the_plan_names_the_rounds_products(case):
     assert "particles.star" in plan.outputs
     # The sums of eight parts, three floats for each voxel of a padded half spectrum.
     assert plan.disk_bytes > 8 * 12 * (2 * BOX) ** 3 / 2
+
+
+def _stop(*arguments, **more):
+    raise KeyboardInterrupt

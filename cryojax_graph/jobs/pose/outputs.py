@@ -84,4 +84,4 @@ def measure(found: Found, known: Survey, job: Job, how: How) -> None:
             "Most images do not tell their orientation: they are too noisy, too small, or not of "
             "the reference."
         )
-    note_hand(known, job)
+    note_hand(known.hand, job)

@@ -92,16 +92,16 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
     return Survey(reference, calibration.noise, precision, calibration, hand)
 
 
-def note_hand(known: Survey, job: Job) -> None:
+def note_hand(evidence: tuple[float, float] | None, job: Job) -> None:
     """Note which hand fits given poses, and warn where it is not that of the reference.
 
     Args:
-        known: of the sample.
+        evidence: ``hand`` of the survey.
         job: for figures and warning.
     """
-    if known.hand is None:
+    if evidence is None:
         return
-    hand, error = known.hand
+    hand, error = evidence
     job.metric("hand_evidence_mean_nats", hand)
     job.metric("hand_evidence_error_nats", error)
     if hand < -_CLEARLY * error:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.noise import GroupNoise
@@ -78,9 +79,12 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         noise = GroupNoise(source.group, 1 / source.precision)
         searcher = Searcher(particles, settings, noise=noise, block=block)
 
+        # Kept, as the rounds are: a job that goes on after the first of them looks at no sample.
+        hand = job.working("hand.npz")
+
         def begin() -> Survey:
             known = survey(searcher, given.reference, particles, job)
-            note_hand(known, job)
+            write_npz(hand, {"evidence": np.array(known.hand or ())})
             return known
 
         plan = RefinePlan(
@@ -96,6 +100,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             _radius(config, inputs),
         )
         rounds = refine_rounds(plan, begin, most=config.most_rounds, job=job)
+        evidence = read_npz(hand)["evidence"].tolist()
+        note_hand((evidence[0], evidence[1]) if evidence else None, job)
         last, voxel = rounds[-1], particles.pixel_size
         first, second = last.maps.halves
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
