@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 Result = TypeVar("Result")
 Loss = Callable[[Any, Any, Any], Any]
@@ -97,10 +97,10 @@ def _gradients(
 ) -> tuple[PyTree, PyTree, PyTree]:
     """Losses and reports of all images, gradients of the sum by ``shared`` and ``inputs``."""
 
-    def of_chunk(shared: PyTree, inputs: PyTree, data: PyTree) -> Any:
+    def of_chunk(shared: PyTree, inputs: PyTree, data: PyTree, counts: Bool[Array, " c"]) -> Any:
         def chunk_sum(shared: PyTree, inputs: PyTree) -> tuple[Array, PyTree]:
             values = jax.vmap(loss, in_axes=(None, 0, 0))(shared, inputs, data)
-            return jnp.sum(values[0]), values
+            return jnp.sum(jnp.where(counts, values[0], 0.0)), values
 
         (_, values), gradients = jax.value_and_grad(chunk_sum, argnums=(0, 1), has_aux=True)(
             shared, inputs
@@ -108,8 +108,8 @@ def _gradients(
         return values, *gradients
 
     def run(shared: PyTree, inputs: PyTree, data: PyTree) -> Any:
-        def step(to_shared: PyTree, images: tuple[PyTree, PyTree]) -> Any:
-            values, more, to_inputs = of_chunk(shared, *images)
+        def step(to_shared: PyTree, images: tuple[PyTree, PyTree], counts: Array) -> Any:
+            values, more, to_inputs = of_chunk(shared, *images, counts)
             return jax.tree.map(jnp.add, to_shared, more), (values, to_inputs)
 
         to_shared, (values, to_inputs) = _scan_chunks(
@@ -132,31 +132,42 @@ def _gradients(
 
 
 def _map_chunks(function: Callable[..., Any], *arguments: PyTree, chunk: int) -> Any:
-    def step(carry: None, images: tuple[PyTree, ...]) -> tuple[None, Any]:
+    def step(carry: None, images: tuple[PyTree, ...], _: Array) -> tuple[None, Any]:
         return carry, function(*images)
 
     return _scan_chunks(step, None, arguments, chunk)[1]
 
 
 def _scan_chunks(step: Callable[..., Any], carry: Any, images: Any, chunk: int) -> tuple[Any, Any]:
-    """``lax.scan`` over chunks of the leading axis, and once more over what remains."""
+    """``lax.scan`` over even chunks of the leading axis.
+
+    The last image is repeated until the chunks are even, and ``step`` is told which images count: a
+    chunk of another size would be compiled once more, which takes longer than many images.
+    """
     count = jax.tree.leaves(images)[0].shape[0]
     if count == 0:
         return carry, _nothing(step, carry, images)
-    whole = count - count % chunk
-    results = []
-    if whole:
-        chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), images)
-        carry, stacked = jax.lax.scan(step, carry, chunks)
-        results.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked))
-    if count > whole:
-        carry, rest = step(carry, jax.tree.map(lambda a: a[whole:], images))
-        results.append(rest)
-    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
+    chunks = -(-count // chunk)
+    size = -(-count // chunks)
+    counts = jnp.arange(chunks * size) < count
+    if chunks == 1:
+        return step(carry, images, counts)
+
+    def divided(a: Array) -> Array:
+        if more := chunks * size - count:
+            a = jnp.concatenate([a, *[a[-1:]] * more])
+        return a.reshape(chunks, size, *a.shape[1:])
+
+    def one_chunk(carry: Any, of_chunk: tuple[Any, Array]) -> Any:
+        return step(carry, *of_chunk)
+
+    even = jax.tree.map(divided, images), counts.reshape(chunks, size)
+    carry, stacked = jax.lax.scan(one_chunk, carry, even)
+    return carry, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], stacked)
 
 
 def _nothing(step: Callable[..., Any], carry: Any, images: Any) -> Any:
     """Results of no image: a single one tells the shapes, for a function may refuse none."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), images)
-    _, results = jax.eval_shape(step, carry, one)
+    _, results = jax.eval_shape(step, carry, one, jnp.ones(1, bool))
     return jax.tree.map(lambda a: jnp.zeros((0, *a.shape[1:]), a.dtype), results)

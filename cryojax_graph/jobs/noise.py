@@ -108,5 +108,7 @@ def noise_of_spectra(
 def _mean_power(
     images: Float[np.ndarray, "n box box"], weight: Float[ArrayLike, "box box"]
 ) -> Float[np.ndarray, " shells"]:
-    power = jax.jit(jax.vmap(radial_noise_power, in_axes=(0, None)))
-    return np.asarray(power(jnp.asarray(images), jnp.asarray(weight)), np.float64).mean(axis=0)
+    return np.asarray(_powers(jnp.asarray(images), jnp.asarray(weight)), np.float64).mean(axis=0)
+
+
+_powers = jax.jit(jax.vmap(radial_noise_power, in_axes=(0, None)))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF, transfer_at
 from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
@@ -107,9 +108,7 @@ def view_bank(
         the bank.
     """
     kx, ky = polar_frequencies(grid)
-    views = jax.lax.map(
-        lambda rotation: project(reference, rotation, kx, ky), rotations, batch_size=16
-    )
+    views = map_images(lambda rotation: project(reference, rotation, kx, ky), rotations)
     series = jnp.moveaxis(angular_series(views, grid), 1, 0)
     power = jnp.moveaxis(angular_series(jnp.abs(views) ** 2 + 0j, grid), 1, 0)
     return ViewBank(rotations, series, power)

@@ -40,7 +40,13 @@ class Loss(Protocol):
     """
 
     def __call__(
-        self, params: dict[str, Any], batch: Batch, *, config: Any, key: Key[Array, ""]
+        self,
+        params: dict[str, Any],
+        batch: Batch,
+        *,
+        config: Any,
+        key: Key[Array, ""],
+        **constants: Any,
     ) -> tuple[Float[Array, ""], Metrics]:
         """Value and metrics."""
         ...
@@ -55,6 +61,7 @@ def make_step(
     *,
     config: Hashable,
     row_optimizers: RowOptimizers | None = None,
+    constants: dict[str, Any] | None = None,
 ) -> Step:
     """Compile ``loss`` and its optimisers to one function of state and stacked batches.
 
@@ -66,6 +73,8 @@ def make_step(
         optimizer: for every parameter outside the tables.
         config: passed to ``loss`` as it is.
         row_optimizers: optimiser of each per-image table, as given to ``init_state``.
+        constants: more keyword arguments of ``loss``, trees of arrays that no step changes. They
+            are arguments of the compiled program: runs that differ in them alone share it.
 
     Returns:
         ``step(state, batches, count)``: takes ``count`` steps, one for each of the first ``count``
@@ -77,14 +86,19 @@ def make_step(
     """
     tables = row_optimizers or {}
 
-    def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return _one_step(
-            state, batch, loss=loss, optimizer=optimizer, row_optimizers=tables, config=config
-        )
-
     def several_steps(
-        state: TrainState, batches: Batch, count: Int[Array, ""]
+        state: TrainState, batches: Batch, count: Int[Array, ""], constants: dict[str, Any]
     ) -> tuple[TrainState, Metrics]:
+        def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            return _one_step(
+                state,
+                batch,
+                loss=partial(loss, **constants),
+                optimizer=optimizer,
+                row_optimizers=tables,
+                config=config,
+            )
+
         def batch_at(i: Int[Array, ""]) -> Batch:
             return jax.tree.map(
                 lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches
@@ -102,7 +116,9 @@ def make_step(
         history = jax.tree.map(lambda kind: jnp.zeros((length, *kind.shape), kind.dtype), kinds)
         return jax.lax.fori_loop(0, count, body, (state, history))
 
-    return jax.jit(several_steps, donate_argnums=0)
+    compiled = jax.jit(several_steps, donate_argnums=0)
+    never_changed = constants or {}
+    return lambda state, batches, count: compiled(state, batches, count, never_changed)
 
 
 def _one_step(

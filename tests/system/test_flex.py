@@ -497,7 +497,7 @@ def test_bad_input_is_refused_in_one_message(images, tmp_path, case, place):
 def test_killed_at_random_moments_it_ends_with_the_same_bits(images, tmp_path):
     arguments = [
         sys.executable, "-m", "cryojax_graph", "flex", str(images / "particles.star"),
-        "--template", str(images / "reference.cif"), "--preset", "small", "--epochs", "60",
+        "--template", str(images / "reference.cif"), "--preset", "small", "--epochs", "40",
         "--pipeline.save-seconds", "0.3",
     ]  # fmt: skip
 

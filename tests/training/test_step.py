@@ -166,6 +166,24 @@ def test_the_loss_sees_the_number_of_the_step_and_fresh_randomness():
     np.testing.assert_allclose(metrics["draw"], [jax.random.normal(k) for k in keys], rtol=1e-6)
 
 
+def test_constants_are_seen_and_not_changed(state):
+    rows_alone = {"latents": state.params["latents"]}
+    alone = init_state(jax.random.key(0), rows_alone, SHARED, row_optimizers=ADAM)
+
+    def with_frozen(params, batch, *, frozen, **settings):
+        return loss(params | frozen, batch, **settings)
+
+    constants = {"frozen": {"decoder": toy_params()["decoder"]}}
+    step = make_step(with_frozen, SHARED, config=None, row_optimizers=ADAM, constants=constants)
+    alone, metrics = step(alone, stacked(ORDER[:1]), 1)
+    whole, expected = STEP(state, stacked(ORDER[:1]), 1)
+    assert set(alone.params) == {"latents"}
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
+    np.testing.assert_allclose(
+        alone.params["latents"]["z"], whole.params["latents"]["z"], rtol=1e-5
+    )
+
+
 def test_a_step_that_is_not_finite_is_skipped_and_counted(state):
     batch = stacked(ORDER[:3])
     batch["image"] = batch["image"].at[0, 1].set(jnp.nan).at[2, 0, 0].set(jnp.inf)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
+from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.forward.image import view
 from cryojax_graph.forward.windows import lost_mass
@@ -163,12 +164,12 @@ def undrawn_mass(
     beads = template.beads
     widths = jnp.sqrt(beads.variance + extra_variance)
 
-    def share(image: tuple[jax.Array, jax.Array]) -> jax.Array:
-        points = view(place_beads(beads, image[0]), image[1], jnp.zeros(2))
+    def share(c_alpha: jax.Array, rotation: jax.Array) -> jax.Array:
+        points = view(place_beads(beads, c_alpha), rotation, jnp.zeros(2))
         return lost_mass(points, beads.mass, widths, template.plan, box=box, pixel_size=pixel_size)
 
     images = jnp.asarray(c_alpha, jnp.float32), jnp.asarray(rotation, jnp.float32)
-    return np.asarray(jax.lax.map(share, images, batch_size=16))
+    return np.asarray(map_images(share, *images))
 
 
 def path_latents(

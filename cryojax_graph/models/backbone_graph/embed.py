@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cryojax_graph.forward.batched import map_images
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.imaging import score_conformation
@@ -51,7 +52,7 @@ def log_likelihoods(
             )
             return -score.loss
 
-        return jax.lax.map(of_candidate, conformations, batch_size=16)
+        return map_images(of_candidate, conformations)
 
     fields = ("spectrum", "transfer", "rotation", "shift")
     return jax.lax.map(of_image, {name: batch[name] for name in fields})

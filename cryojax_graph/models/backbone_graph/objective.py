@@ -1,13 +1,14 @@
 """What is minimised: the published squared error, or a variational bound of the likelihood."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.forward.batched import map_images, sum_images
 from cryojax_graph.forward.fourier import low_pass
@@ -40,10 +41,16 @@ Params = dict[str, Any]
 Batch = dict[str, Any]
 
 
-class Scene(NamedTuple):
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["template", "images", "steps"],
+    meta_fields=["pixel_size", "mesh", "chunk"],
+)
+@dataclass(frozen=True)
+class Scene:
     """What all images share and no step changes.
 
-    Attributes:
+    Args:
         template: the molecule.
         pixel_size: Å.
         images: number of images that are fitted.
@@ -54,13 +61,13 @@ class Scene(NamedTuple):
 
     template: Template
     pixel_size: float
-    images: int
-    steps: int
+    images: int | Int[Array, ""]
+    steps: int | Int[Array, ""]
     mesh: Mesh | None = None
     chunk: int = 16
 
 
-def sharpened(step: Array, steps: int, config: BackboneGraphConfig) -> Array:
+def sharpened(step: Array, steps: int | Array, config: BackboneGraphConfig) -> Array:
     """How far the way from coarse to fine has been gone at a step.
 
     Args:
@@ -181,7 +188,7 @@ def likelihood_loss(
     waited = step / (objective.prior_share * scene.steps) if objective.prior_share else 1.0
     prior = 10.0 ** jnp.minimum(-2.0 + 2.0 * waited, 0.0)
     stiffness = objective.restraints.stiff_at_first ** (1.0 - done)
-    share = stiffness * min(1.0, objective.restraints.conformations / scene.images)
+    share = stiffness * jnp.minimum(1.0, objective.restraints.conformations / scene.images)
     mean_loss = total / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
     report = {
         "likelihood_gain": mean_of(scores.gain),

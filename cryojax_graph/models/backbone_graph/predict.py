@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from cryojax_graph.forward.batched import map_images
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import Template
@@ -36,7 +37,7 @@ def decode(
         C-alpha positions, Å.
     """
     one = partial(network.apply, params, config=config.decoder, template=template)
-    return jax.lax.map(one, latents, batch_size=batch_size)
+    return map_images(one, latents, chunk=batch_size)
 
 
 def position_deviation(
@@ -67,14 +68,13 @@ def position_deviation(
     """
     one = partial(network.apply, params, config=config.decoder, template=template)
 
-    def deviation(row: tuple[Array, Array, Array]) -> Array:
-        key, centre, log_width = row
+    def deviation(key: Array, centre: Array, log_width: Array) -> Array:
         noise = jax.random.normal(key, (draws, len(centre)))
         around = jax.vmap(one)(centre + jnp.exp(log_width) * noise)
         return jnp.sqrt(jnp.mean(jnp.sum((around - one(centre)) ** 2, axis=-1)))
 
     keys = jax.random.split(key, len(mean))
-    return jax.lax.map(deviation, (keys, mean, log_deviation), batch_size=batch_size)
+    return map_images(deviation, keys, mean, log_deviation, chunk=batch_size)
 
 
 def order_latents(

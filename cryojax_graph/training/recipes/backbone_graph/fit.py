@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -90,7 +89,7 @@ def prepare_fit(
     steps = epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
-    loss = partial(LOSSES[config.objective.kind], scene=scene)
+    frozen = {}
     if fitted is None:
         first = reader.spectra(np.sort(images[:_IMAGES_TO_START_FROM]))
         imaging = init_imaging(first["spectrum"], config.objective.kind)
@@ -106,20 +105,26 @@ def prepare_fit(
     else:
         own = ("latents", "poses", "pose_error")
         params = {name: fitted[name] for name in own if name in fitted}
-        loss = _with_frozen(loss, {name: fitted[name] for name in ("decoder", "imaging")})
+        frozen = {name: fitted[name] for name in ("decoder", "imaging")}
     optimizer, rows = optimizers(fitting, config.poses, batches.steps_per_epoch)
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)
-    step = make_step(loss, optimizer, config=config, row_optimizers=rows)
+    step = make_step(
+        _seeing_frozen(LOSSES[config.objective.kind]),
+        optimizer,
+        config=config,
+        row_optimizers=rows,
+        constants=replicate({"scene": scene, "frozen": frozen}, mesh),
+    )
     return Run(replicate(state, mesh), step, batches, steps, scene)
 
 
-def _with_frozen(loss: Callable[..., Any], frozen: dict[str, Any]) -> Callable[..., Any]:
-    """A loss that is a function of the latents alone."""
+def _seeing_frozen(loss: Callable[..., Any]) -> Callable[..., Any]:
+    def with_frozen(
+        params: dict[str, Any], batch: Any, *, frozen: dict[str, Any], **settings: Any
+    ) -> Any:
+        return loss(frozen | params, batch, **settings)
 
-    def of_latents(params: dict[str, Any], batch: Any, **settings: Any) -> Any:
-        return loss(params | frozen, batch, **settings)
-
-    return of_latents
+    return with_frozen
 
 
 def init_latents(

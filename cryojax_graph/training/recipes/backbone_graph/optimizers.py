@@ -5,6 +5,7 @@ from collections.abc import Hashable
 import optax
 
 from cryojax_graph.models.backbone_graph.config import FittingConfig, PoseConfig
+from cryojax_graph.training.recipes.backbone_graph.schedule import scale_by_run
 from cryojax_graph.training.state import RowOptimizers
 
 
@@ -22,24 +23,24 @@ def optimizers(
         the optimiser of the shared parameters and those of the tables.
     """
 
-    def schedule(rate: float, per_epoch: int) -> optax.Schedule:
+    def adam(
+        rate: float, per_epoch: int, b1: float = 0.9, b2: float = 0.999
+    ) -> optax.GradientTransformation:
         warm_up = max(1, round(fitting.warm_up_epochs * per_epoch))
         rest = max(1, fitting.epochs * per_epoch - warm_up)
-        rise = optax.linear_schedule(0.1 * rate, rate, warm_up)
-        fall = optax.cosine_decay_schedule(rate, rest, 0.02)
-        after = fall if fitting.decay else optax.constant_schedule(rate)
-        return optax.join_schedules([rise, after], [warm_up])
+        over_the_run = scale_by_run(rate, warm_up=warm_up, rest=rest, decay=fitting.decay)
+        return optax.chain(optax.scale_by_adam(b1, b2), over_the_run)
 
     groups: dict[Hashable, optax.GradientTransformation] = {
-        "decoder": optax.adam(schedule(fitting.decoder_rate, steps_per_epoch)),
-        "imaging": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
-        "pose_error": optax.adam(schedule(fitting.imaging_rate, steps_per_epoch)),
-        "latents": optax.adam(schedule(fitting.latent_rate, steps_per_epoch)),
+        "decoder": adam(fitting.decoder_rate, steps_per_epoch),
+        "imaging": adam(fitting.imaging_rate, steps_per_epoch),
+        "pose_error": adam(fitting.imaging_rate, steps_per_epoch),
+        "latents": adam(fitting.latent_rate, steps_per_epoch),
     }
     shared = optax.multi_transform(groups, lambda params: {name: name for name in params})
     if not fitting.latent_rows:
         return shared, {}
     # A row sees its image once per epoch: short memories.
-    latents = optax.adam(schedule(fitting.latent_rate, 1), b1=0.5, b2=0.9)
+    latents = adam(fitting.latent_rate, 1, b1=0.5, b2=0.9)
     rows: dict[str, optax.GradientTransformation] = {"latents": latents}
     return shared, rows | ({"poses": optax.sgd(poses.rate)} if poses.fitted else {})
