@@ -9,6 +9,7 @@ from types import ModuleType
 from cryojax_graph._version import __version__
 
 _SUBPACKAGES = (
+    "fields",
     "forward",
     "geometry",
     "graphs",

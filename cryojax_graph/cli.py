@@ -72,6 +72,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.flex",
         "recover the motion of a protein, image by image, from particles and a template model",
     ),
+    "locate": Verb(
+        "cryojax_graph.jobs.locate",
+        "find the peaks of a map as a continuous field, and join them to a graph",
+    ),
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),

@@ -1,4 +1,4 @@
-"""Graphs of residues, their padding, and message passing on them."""
+"""Graphs of residues and of density peaks, their padding, and message passing on them."""
 
 from cryojax_graph.graphs.attention import apply_attention, init_attention
 from cryojax_graph.graphs.build import (
@@ -16,6 +16,7 @@ from cryojax_graph.graphs.convolution import (
     init_convolution_stack,
     normalised_adjacency,
 )
+from cryojax_graph.graphs.density import DensityGraph, build_density_graph
 from cryojax_graph.graphs.equivariant import (
     EquivariantConfig,
     apply_equivariant,
@@ -28,6 +29,7 @@ from cryojax_graph.graphs.radius import RadiusPlan, build_radius_graph, plan_rad
 
 __all__ = [
     "BackboneGraph",
+    "DensityGraph",
     "EdgeKind",
     "EquivariantConfig",
     "NeighbourLists",
@@ -40,6 +42,7 @@ __all__ = [
     "apply_equivariant",
     "baker_hubbard_bonds",
     "build_backbone_graph",
+    "build_density_graph",
     "build_radius_graph",
     "edges_of_kind",
     "init_attention",

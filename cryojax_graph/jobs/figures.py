@@ -183,8 +183,10 @@ def scatter_figure(
     }
     if labels is not None:
         trace |= {"text": list(labels), "hovertemplate": "%{text}<extra></extra>"}
-    scale = {"scaleanchor": "x", "scaleratio": 1} if equal_scale else {}
-    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y) | scale}, caption)
+    # The axes end where the values do, and not where the figure does.
+    fit = {"constrain": "domain"} if equal_scale else {}
+    scale = {"scaleanchor": "x", "scaleratio": 1} | fit if equal_scale else {}
+    return _figure([trace], {"xaxis": _axis(x) | fit, "yaxis": _axis(y) | scale}, caption)
 
 
 def heat_map_figure(
@@ -226,8 +228,10 @@ def heat_map_figure(
     }
     if symmetric:
         trace["zmid"] = 0
-    scale = {"scaleanchor": "x", "scaleratio": 1} if equal_scale else {}
-    return _figure([trace], {"xaxis": _axis(x), "yaxis": _axis(y) | scale}, caption)
+    # The axes end where the values do, and not where the figure does.
+    fit = {"constrain": "domain"} if equal_scale else {}
+    scale = {"scaleanchor": "x", "scaleratio": 1} | fit if equal_scale else {}
+    return _figure([trace], {"xaxis": _axis(x) | fit, "yaxis": _axis(y) | scale}, caption)
 
 
 def sphere_figure(

@@ -47,6 +47,7 @@ from cryojax_graph.metrics.local_resolution import (
     spread_resolution,
 )
 from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
+from cryojax_graph.metrics.nodes import NodeScores, match_points, score_nodes
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
 from cryojax_graph.metrics.shells import (
     ShellSums,
@@ -62,6 +63,7 @@ __all__ = [
     "FscCurves",
     "GuinierFit",
     "Handedness",
+    "NodeScores",
     "PoseErrors",
     "ShellSums",
     "area_ratio",
@@ -85,6 +87,7 @@ __all__ = [
     "lddt_ca",
     "leading_direction",
     "local_correlation",
+    "match_points",
     "mean_amplitudes",
     "measured_correlation",
     "neighbourhood_hit",
@@ -96,6 +99,7 @@ __all__ = [
     "real_map",
     "resolution_angstrom",
     "rmsd_per_image",
+    "score_nodes",
     "shell_sums",
     "shell_weights",
     "shift_errors",

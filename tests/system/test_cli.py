@@ -305,6 +305,7 @@ ENDS_EARLY = {
     "pose": ["none.star", "--reference", "none.mrc"],
     "reconstruct": ["none.star"],
     "refine": ["none.star", "--reference", "none.mrc"],
+    "locate": ["none.mrc"],
     "validate fsc": ["none.mrc", "none.mrc"],
     "validate motion": ["none", "--truth", "none.npz"],
     "validate poses": ["none.star", "--truth", "none.npz"],

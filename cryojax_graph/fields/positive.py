@@ -1,0 +1,105 @@
+"""A map as a sum of non-negative Gaussians on a finer grid, and what they cannot explain.
+
+Atoms scatter positively, and an interpolator that knows it can tell what was lost between voxels: a
+map at a third of its resolution per voxel is aliased, no linear interpolator recovers it, and this
+one does better than any of them by a factor of two to four (docs/validation.md).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from cryojax_graph.fields.grid import VoxelGrid
+from cryojax_graph.fields.spline import SplineField, fit_spline, upsample
+
+# Narrower than any density that is sampled three times per resolution, wider than half a voxel,
+# below which what lies between voxels is not seen from them.
+WIDTH = 0.55
+FINER = 2
+
+
+def fit_positive(
+    volume: Float[Array, "z y x"],
+    grid: VoxelGrid,
+    *,
+    width: float = WIDTH,
+    finer: int = FINER,
+    steps: int = 30,
+) -> SplineField:
+    """The field of non-negative Gaussians that fits a map, and the spline of what is left.
+
+    Args:
+        volume: density at the voxels.
+        grid: where they lie.
+        width: standard deviation of the Gaussians, voxels.
+        finer: Gaussians per voxel along each axis.
+        steps: of the fit.
+
+    Returns:
+        one cubic spline on the finer grid; it goes through every voxel of the map.
+    """
+    masses = fit_masses(volume, width=width, finer=finer, steps=steps)
+    fine = _along_axes(_kernels(masses.shape, finer, finer, width), masses)
+    at_voxels = fine[::finer, ::finer, ::finer]
+    rest = fit_spline(volume - at_voxels, grid)
+    return fit_spline(fine + upsample(rest, finer), grid.finer(finer))
+
+
+def fit_masses(
+    volume: Float[Array, "z y x"], *, width: float = WIDTH, finer: int = FINER, steps: int = 30
+) -> Float[Array, "fine_z fine_y fine_x"]:
+    """Heights of non-negative Gaussians whose sum is a map, by accelerated projected gradients.
+
+    Least squares (Beck and Teboulle 2009, SIAM Journal on Imaging Sciences 2:183, with the
+    projection in place of their threshold), from nothing; differentiable with respect to the map.
+
+    Args:
+        volume: density at the voxels.
+        width: standard deviation of the Gaussians, voxels.
+        finer: Gaussians per voxel along each axis; the first stands on the first voxel.
+        steps: of the fit.
+
+    Returns:
+        height of each Gaussian, map units.
+    """
+    kernels = _kernels(volume.shape, 1, finer, width)
+    adjoint = [kernel.T for kernel in kernels]
+    bound = np.prod([np.abs(k).sum(0).max() * np.abs(k).sum(1).max() for k in kernels])
+
+    def step(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        masses, ahead, pace = state
+        downhill = _along_axes(adjoint, volume - _along_axes(kernels, ahead))
+        new = jnp.maximum(ahead + downhill / bound, 0.0)
+        faster = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * pace**2))
+        return new, new + (pace - 1.0) / faster * (new - masses), faster
+
+    nothing = jnp.zeros([finer * n for n in volume.shape], volume.dtype)
+    return jax.lax.fori_loop(0, steps, step, (nothing, nothing, jnp.ones((), volume.dtype)))[0]
+
+
+def _kernels(
+    shape: tuple[int, ...], to: int, finer: int, width: float
+) -> list[Float[np.ndarray, "_ _"]]:
+    """For each axis, what Gaussians on the finer grid are at ``to`` points per voxel."""
+    found = []
+    for n in shape:
+        voxels = n if to == 1 else n // finer
+        points = np.arange(to * voxels) / to
+        centres = np.arange(finer * voxels) / finer
+        kernel = np.exp(-0.5 * ((points[:, None] - centres) / width) ** 2)
+        found.append(kernel.astype(np.float32))
+    return found
+
+
+def _along_axes(
+    kernels: list[Float[np.ndarray, "_ _"]], volume: Float[Array, "z y x"]
+) -> Float[Array, "nz ny nx"]:
+    z, y, x = kernels
+    shrinks = len(z) < z.shape[1]
+    # The axis that changes the size most comes first where it shrinks, last where it grows.
+    order = "zyx,kx->zyk", "zyx,ky->zkx", "zyx,kz->kyx"
+    steps = list(zip(order, (x, y, z), strict=True))
+    for how, kernel in steps if shrinks else steps[::-1]:
+        volume = jnp.einsum(how, volume, kernel, precision="highest")
+    return volume

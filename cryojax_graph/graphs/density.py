@@ -1,0 +1,46 @@
+"""The graph of a density map: one node per peak, edges between peaks near each other."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from jaxtyping import Float, Shaped
+
+DensityGraph = jraph.GraphsTuple
+"""A graph from ``build_density_graph``, for annotations where jraph itself must not be named."""
+
+
+def build_density_graph(
+    position: Float[np.ndarray, "n 3"],
+    features: Mapping[str, Shaped[np.ndarray, "n *feature"]],
+    *,
+    cutoff: float,
+) -> jraph.GraphsTuple:
+    """Join all peaks closer than a cutoff (Ranno and Si 2022, section 2.4). Host code.
+
+    Args:
+        position: of the peaks, (x, y, z) in Å.
+        features: more arrays, one row for each peak.
+        cutoff: distance of joined peaks at most, Å; the paper takes twice the resolution.
+
+    Returns:
+        the graph; nodes are a dictionary of ``position`` and the features, edges their length in
+        Å. Every edge is there in both directions, sorted by receiver, then sender.
+    """
+    from scipy.spatial import KDTree  # loads too slowly for the top of the module
+
+    pairs = np.zeros((0, 2), int)
+    if len(position):
+        pairs = KDTree(position).query_pairs(cutoff, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    receivers, senders = both[np.lexsort(both.T)].T
+    return jraph.GraphsTuple(
+        nodes={"position": position, **features},
+        edges=np.linalg.norm(position[senders] - position[receivers], axis=1),
+        senders=senders,
+        receivers=receivers,
+        globals=None,
+        n_node=jnp.array([len(position)]),
+        n_edge=jnp.array([len(senders)]),
+    )

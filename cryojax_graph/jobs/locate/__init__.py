@@ -1,0 +1,6 @@
+"""``locate``: a map as a continuous field, its peaks and their graph."""
+
+from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.locate.run import locate, plan_locate
+
+__all__ = ["LocateConfig", "locate", "plan_locate"]

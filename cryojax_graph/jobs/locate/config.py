@@ -1,0 +1,51 @@
+"""Settings of ``locate``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from cryojax_graph.io.errors import InputError
+
+FieldKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
+
+
+@dataclass(frozen=True)
+class LocateConfig:
+    """Settings of the verb.
+
+    Args:
+        map: Density map, MRC or CCP4.
+        model: Atomic model in the frame of the map; peaks are then scored against its atoms.
+        field: How density between voxels is known: ``positive`` fits atoms-like Gaussians and is
+            the most accurate; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the
+            box; ``trilinear`` is for comparison.
+        threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
+        sigmas: The same in standard deviations above the mean of the map.
+        resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are
+            joined in the graph.
+        merge: Peaks closer than this are one, Å.
+        prominence: Least height of a peak above the saddle to a higher one, as a share of the
+            threshold.
+    """
+
+    map: tyro.conf.Positional[str]
+    model: str | None = None
+    field: FieldKind = "positive"
+    threshold: float | None = None
+    sigmas: float = 3.0
+    resolution: float | None = None
+    merge: float = 0.2
+    prominence: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        for name in ("resolution", "merge"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                self._refuse(name, f"{value} is not above 0")
+        if not 0.0 <= self.prominence < float("inf"):
+            self._refuse("prominence", f"{self.prominence} is below 0")
+
+    def _refuse(self, name: str, cause: str) -> None:
+        raise InputError("command line", f"--{name}", cause, "choose another value")

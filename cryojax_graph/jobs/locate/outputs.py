@@ -1,0 +1,117 @@
+"""What ``locate`` writes."""
+
+import json
+from typing import Any, cast
+
+import numpy as np
+
+from cryojax_graph.fields import Peaks
+from cryojax_graph.graphs import DensityGraph
+from cryojax_graph.io.atom_table import AtomTable
+from cryojax_graph.io.atoms import write_atoms
+from cryojax_graph.io.chimerax import write_bild, write_cxc
+from cryojax_graph.io.npz import write_npz
+from cryojax_graph.jobs.job import Job
+
+_UNITS = {
+    "position": "angstrom",
+    "density": "map units",
+    "significance": "standard deviations of the noise",
+    "gradient_norm": "map units per angstrom",
+    "eigenvalues": "map units per square angstrom, of the Hessian, ascending",
+    "prominence": "map units above the saddle to a higher peak",
+    "voxels": "number that drain into the peak",
+    "distance": "angstrom, of an edge",
+}
+
+
+def write_outputs(graph: DensityGraph, map_name: str, threshold: float, job: Job) -> None:
+    """Write the graph in every form, the peaks as atoms, and a script that shows them.
+
+    Args:
+        graph: of the peaks.
+        map_name: path of the map, for the script.
+        threshold: contour level, map units.
+        job: at work.
+    """
+    nodes = cast(dict[str, np.ndarray], graph.nodes)
+    senders, receivers = np.asarray(graph.senders), np.asarray(graph.receivers)
+    once = senders < receivers
+    edges = np.stack([senders[once], receivers[once]], axis=1)
+    text = json.dumps(node_link(nodes, edges, np.asarray(graph.edges)[once]), allow_nan=False)
+    job.write_text("graph.json", text + "\n", "the graph; networkx.node_link_graph reads it")
+    with job.output("graph.npz", "the same as arrays, edges in both directions") as path:
+        write_npz(path, {**nodes, "senders": senders, "receivers": receivers})
+    with job.output("graph.bild", "the graph for ChimeraX") as path:
+        write_bild(path, nodes["position"], edges, node_radius=0.25, edge_radius=0.05)
+    with job.output(
+        "peaks.cif", "peaks as dummy atoms (residue DUM), significance in place of B"
+    ) as path:
+        write_atoms(path, peaks_as_atoms(nodes))
+    with job.output("view.cxc", "script that shows map and peaks in ChimeraX") as path:
+        write_cxc(path, models=["peaks.cif", "graph.bild"], maps={map_name: threshold})
+
+
+def node_link(
+    nodes: dict[str, np.ndarray], edges: np.ndarray, distance: np.ndarray
+) -> dict[str, Any]:
+    """A graph in the form that ``networkx.node_link_graph`` reads.
+
+    Args:
+        nodes: features, one row for each node.
+        edges: pairs of nodes, each once.
+        distance: of the nodes of each edge, Å.
+    """
+    rows = [
+        {"id": number, **dict(zip(nodes, row, strict=True))}
+        for number, row in enumerate(zip(*(v.tolist() for v in nodes.values()), strict=True))
+    ]
+    pairs = zip(edges.tolist(), distance.tolist(), strict=True)
+    return {
+        "directed": False,
+        "multigraph": False,
+        "graph": {"format": "cryojax-graph density graph", "version": 1, "units": _UNITS},
+        "nodes": rows,
+        "edges": [{"source": a, "target": b, "distance": d} for (a, b), d in pairs],
+    }
+
+
+def node_features(peaks: Peaks, noise: float) -> dict[str, np.ndarray]:
+    """What the graph says of every peak beside its place.
+
+    Args:
+        peaks: of the field.
+        noise: standard deviation of the map where there is no density, map units; 0 if unknown.
+    """
+    return {
+        "density": peaks.value,
+        "significance": peaks.prominence / noise if noise > 0 else np.zeros(len(peaks)),
+        "gradient_norm": peaks.gradient_norm,
+        "eigenvalues": peaks.eigenvalues,
+        "prominence": peaks.prominence,
+        "voxels": peaks.voxels,
+    }
+
+
+def peaks_as_atoms(nodes: dict[str, np.ndarray]) -> AtomTable:
+    """Peaks as dummy atoms, which programs open as oxygens.
+
+    Args:
+        nodes: features of the graph.
+
+    Returns:
+        one residue ``DUM`` for each; occupancy is the density as a share of the highest.
+    """
+    n = len(nodes["density"])
+    return AtomTable(
+        positions=nodes["position"].astype(np.float32),
+        element=np.full(n, "O"),
+        name=np.full(n, "DUM"),
+        residue_name=np.full(n, "DUM"),
+        residue_number=np.arange(1, n + 1, dtype=np.int32),
+        insertion_code=np.full(n, ""),
+        chain=np.full(n, "P"),
+        b_factor=nodes["significance"].astype(np.float32),
+        occupancy=np.clip(nodes["density"] / nodes["density"].max(), 0, 1).astype(np.float32),
+        hetero=np.ones(n, bool),
+    )

@@ -1,0 +1,194 @@
+"""``locate`` from file to files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from cryojax_graph.graphs import build_density_graph
+from cryojax_graph.io.atoms import read_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
+from cryojax_graph.jobs.locate.report import locate_report
+from cryojax_graph.jobs.locate.search import Located, crop, locate_peaks, threshold_of
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.metrics import NodeScores, score_nodes
+
+_OUTPUTS = (
+    "graph.json",
+    "graph.npz",
+    "graph.bild",
+    "peaks.cif",
+    "view.cxc",
+    "metrics.json",
+    "report.html",
+)
+# Processor time per voxel of the fit and per voxel climbed from, and bytes of each.
+_FIT_SECONDS, _CLIMB_SECONDS = 1.5e-5, 3e-4
+_FIT_BYTES, _CLIMB_BYTES = 250, 1500
+# A share of voxels that a masked map keeps outside its mask.
+_MASKED = 0.02
+
+
+class Atoms(NamedTuple):
+    """What peaks are scored against.
+
+    Attributes:
+        position: of heavy atoms, (x, y, z) in Å.
+        c_alpha: which of them are C-alpha atoms.
+    """
+
+    position: Float[np.ndarray, "n 3"]
+    c_alpha: Bool[np.ndarray, " n"]
+
+
+def locate(config: LocateConfig, *, options: JobOptions) -> Path:
+    """Find the peaks of a map and join them to a graph.
+
+    Args:
+        config: the map, and how.
+        options: where.
+
+    Returns:
+        the job folder.
+
+    Raises:
+        InputError: a file cannot be used, or nothing lies above the threshold.
+    """
+    density = read_map(config.map)
+    threshold = threshold_of(density, config, file=config.map)
+    atoms = None if config.model is None else atoms_of(config.model)
+    inputs = {"map": config.map} | ({"model": config.model} if config.model else {})
+    with open_job(config, verb="locate", options=options, inputs=inputs) as job:
+        starts = int((density.values > threshold).sum())
+        job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
+        with job.progress("climbing to the peaks", starts) as advance:
+            found = locate_peaks(
+                density, threshold, config, advance=advance, check_abort=job.check_abort
+            )
+        if not len(found.peaks):
+            cause = f"no peak is left above {threshold:.4g}"
+            raise InputError(config.map, "its values", cause, "lower --threshold or --prominence")
+        noise = noise_of(density, threshold)
+        if noise == 0:
+            job.warn(
+                "The map is 0 outside its mask, or has no voxels outside: its noise is not known, "
+                "and no peak has a significance"
+            )
+        resolution = config.resolution or 3.0 * float(density.voxel_size.max())
+        graph = build_density_graph(
+            found.peaks.position, node_features(found.peaks, noise), cutoff=2.0 * resolution
+        )
+        scores = _scored(found, atoms, job)
+        edges = len(np.asarray(graph.senders)) // 2
+        _note_metrics(found, edges, noise, job)
+        write_outputs(graph, str(Path(config.map).resolve()), threshold, job)
+        page = locate_report(density, found, scores, resolution, job)
+        job.write_text("report.html", page, "this page")
+        job.log(f"{len(found.peaks):,} peaks, {edges:,} edges")
+    return job.folder
+
+
+def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
+    """Say what ``locate`` would do.
+
+    Args:
+        config: the map, and how.
+        options: of the job.
+
+    Returns:
+        the plan.
+
+    Raises:
+        InputError: a file cannot be used, or nothing lies above the threshold.
+    """
+    density = read_map(config.map)
+    threshold = threshold_of(density, config, file=config.map)
+    above = density.values > threshold
+    part, starts = crop(density, above).values.size, int(above.sum())
+    if config.model is not None:
+        atoms_of(config.model)
+    return Plan(
+        actions=(
+            f"fit a field ({config.field}) to {part:,} voxels",
+            f"climb to its peaks from {starts:,} voxels above {threshold:.4g}",
+            "join them to a graph",
+        ),
+        outputs=_OUTPUTS,
+        seconds=10.0 + part * _FIT_SECONDS + starts * _CLIMB_SECONDS,
+        memory_bytes=int(6e8 + part * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES),
+        disk_bytes=int(5e6 + 100 * starts),
+    )
+
+
+def atoms_of(path: str) -> Atoms:
+    """Heavy atoms of a model, without water.
+
+    Args:
+        path: PDB or mmCIF file.
+
+    Returns:
+        the atoms.
+
+    Raises:
+        InputError: the file cannot be used, or holds no such atoms.
+    """
+    atoms = read_atoms(path)
+    heavy = ~np.isin(atoms.element, ("H", "D")) & ~np.isin(atoms.residue_name, ("HOH", "WAT"))
+    if not heavy.any():
+        raise InputError(path, "its atoms", "it holds no heavy atoms", "name a model of the map")
+    return Atoms(atoms.positions[heavy].astype(float), atoms.name[heavy] == "CA")
+
+
+def noise_of(density: Map, threshold: float) -> float:
+    """Standard deviation of a map where there is no density.
+
+    Args:
+        density: the map.
+        threshold: above which there is, map units.
+
+    Returns:
+        from the median deviation of voxels below that are not exactly 0, so that the rim of the
+        density hardly matters; 0 where hardly any voxel is left.
+    """
+    outside = density.values[(density.values <= threshold) & (density.values != 0)]
+    if len(outside) < _MASKED * density.values.size:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(outside - np.median(outside))))
+
+
+def _scored(found: Located, atoms: Atoms | None, job: Job) -> dict[str, NodeScores]:
+    if atoms is None:
+        return {}
+    scores = {"atoms": score_nodes(found.peaks.position, atoms.position, within=1.0)}
+    if atoms.c_alpha.any():
+        c_alpha = atoms.position[atoms.c_alpha]
+        scores["c_alpha"] = score_nodes(found.peaks.position, c_alpha, within=3.0)
+    for name, score in scores.items():
+        job.metric(f"{name}_sensitivity_percent", 100 * score.sensitivity)
+        job.metric(f"{name}_specificity_percent", 100 * score.specificity)
+        if np.isfinite(score.rmsd):
+            job.metric(f"{name}_rmsd_angstrom", score.rmsd)
+    if scores["atoms"].sensitivity < 0.02:
+        job.warn("Hardly any atom has a peak: the model may stand in another frame than the map")
+    return scores
+
+
+def _note_metrics(found: Located, edges: int, noise: float, job: Job) -> None:
+    job.metric("threshold", found.threshold, "map units")
+    job.metric("noise", noise, "map units")
+    job.metric("voxels_above", found.starts, "1")
+    job.metric("ascents_lost", found.lost, "1")
+    job.metric("peaks", len(found.peaks), "1")
+    job.metric("edges", edges, "1")
+    if found.lost > 0.05 * found.starts:
+        job.warn(
+            f"{found.lost:,} of {found.starts:,} ascents ended at no peak: the field is flat or "
+            "kinked there (trilinear), or the threshold lies in the noise"
+        )

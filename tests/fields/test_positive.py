@@ -1,0 +1,84 @@
+"""Non-negative Gaussians beside the true density between voxels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cryojax_graph.fields import fit_masses, fit_positive, fit_spline, query, voxel_grid
+
+VOXEL = 0.8
+
+
+def density(points: np.ndarray, atoms: np.ndarray, sigma: float) -> np.ndarray:
+    square = ((points[:, None] - atoms) ** 2).sum(-1)
+    return np.exp(-square / (2 * sigma**2)).sum(1)
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Atoms in a box at three voxels per resolution, where a grid is aliased, and points in it."""
+    rng = np.random.default_rng(0)
+    atoms = rng.uniform(4, 8, (12, 3))
+    z, y, x = np.indices(SHAPE)
+    voxels = np.stack([x, y, z], -1).reshape(-1, 3) * VOXEL
+    points = rng.uniform(4, 8, (2000, 3))
+    sigma = 0.675 * VOXEL
+    volume = density(voxels, atoms, sigma).reshape(SHAPE).astype(np.float32)
+    return volume, points, density(points, atoms, sigma)
+
+
+GRID = voxel_grid(np.zeros(3), np.full(3, VOXEL))
+SHAPE = (15, 16, 17)
+positive, spline, masses_of = map(jax.jit, (fit_positive, fit_spline, fit_masses))
+sample = jax.jit(query)
+
+
+def test_it_is_nearer_to_the_truth_than_the_spline_by_half(simulated):
+    volume, points, truth = simulated
+    errors = [
+        np.abs(sample(fit(jnp.asarray(volume), GRID), jnp.asarray(points, jnp.float32)) - truth)
+        for fit in (positive, spline)
+    ]
+    assert errors[0].mean() < 0.5 * errors[1].mean()
+
+
+def test_it_goes_through_every_voxel_whatever_the_map():
+    volume = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    index = np.stack(np.indices(volume.shape), -1).reshape(-1, 3)
+    points = jnp.asarray(index[:, ::-1] * VOXEL, jnp.float32)
+    found = sample(positive(jnp.asarray(volume), GRID), points)
+    np.testing.assert_allclose(found, volume.ravel(), atol=2e-4)
+
+
+def test_heights_are_not_negative_and_explain_a_positive_map(simulated):
+    volume = simulated[0]
+    masses = np.asarray(masses_of(jnp.asarray(volume)))
+    assert masses.shape == tuple(2 * n for n in volume.shape)
+    assert masses.min() >= 0
+    assert not np.asarray(masses_of(jnp.asarray(-volume))).any()
+
+
+def test_map_units_and_empty_maps(simulated):
+    volume, points, _ = simulated
+    at = jnp.asarray(points[:50], jnp.float32)
+    one = sample(positive(jnp.asarray(volume), GRID), at)
+    other = sample(positive(jnp.asarray(1e-4 * volume), GRID), at)
+    np.testing.assert_allclose(other, 1e-4 * one, rtol=1e-3, atol=1e-8)
+    assert not np.asarray(sample(positive(jnp.zeros(SHAPE), GRID), at)).any()
+
+
+def test_the_field_is_differentiable_by_the_map(simulated):
+    with jax.enable_x64(True):
+        volume = jnp.asarray(simulated[0][4:12, 4:12, 4:12], jnp.float64)
+        grid = jax.tree.map(lambda a: a.astype(jnp.float64), GRID)
+        point = jnp.array([2.1, 3.3, 2.7])
+        other = jnp.asarray(np.random.default_rng(2).normal(size=volume.shape))
+
+        @jax.jit
+        def value(step):
+            return fit_positive(volume + step * other, grid).value(point)
+
+        expected = (value(1e-6) - value(-1e-6)) / 2e-6
+        slope = float(jax.jit(jax.grad(value))(0.0))
+        assert slope == pytest.approx(float(expected), rel=1e-3)

@@ -1,0 +1,173 @@
+"""``locate`` from a map to a graph, on a map of atoms whose places are known."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+
+from cryojax_graph.io import Map, read_map, write_map
+from cryojax_graph.io.atom_table import select_atoms
+from cryojax_graph.io.atoms import read_atoms, write_atoms
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.npz import read_npz
+from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.locate import LocateConfig, locate, plan_locate
+from cryojax_graph.jobs.options import JobOptions
+
+VOXEL = np.array([0.6, 0.5, 0.55])
+WIDTH = 0.45
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> tuple[Path, Path]:
+    """Fifteen residues in a map that is neither cubic nor at the origin, with noise."""
+    folder = tmp_path_factory.mktemp("locate")
+    atoms = read_demo_molecule()[0]
+    some = np.nonzero(atoms.residue_number <= atoms.residue_number[0] + 14)[0]
+    atoms = select_atoms(atoms, some)
+    origin = atoms.positions.min(0) - 5.0
+    shape = np.ceil((np.ptp(atoms.positions, axis=0) + 10.0) / VOXEL).astype(int)[::-1]
+    sides = [origin[k] + np.arange(shape[2 - k]) * VOXEL[k] for k in range(3)]
+    profiles = [
+        np.exp(-((side - atoms.positions[:, [k]]) ** 2) / (2 * WIDTH**2))
+        for k, side in enumerate(sides)
+    ]
+    values = np.einsum("nz,ny,nx->zyx", profiles[2], profiles[1], profiles[0])
+    values += 0.01 * np.random.default_rng(0).normal(size=values.shape)
+    write_map(folder / "map.mrc", Map(values.astype(np.float32), VOXEL, origin.astype(float)))
+    write_atoms(folder / "model.cif", atoms)
+    return folder / "map.mrc", folder / "model.cif"
+
+
+@pytest.fixture(scope="module")
+def done(case, tmp_path_factory) -> Path:
+    config = LocateConfig(str(case[0]), str(case[1]), sigmas=2.0, resolution=2.0)
+    return locate(config, options=JobOptions(output=str(tmp_path_factory.mktemp("job") / "job")))
+
+
+def test_every_atom_has_its_peak(done):
+    metrics = json.loads((done / "metrics.json").read_text())
+    assert metrics["atoms_sensitivity_percent"] > 95
+    assert metrics["atoms_specificity_percent"] > 95
+    assert metrics["atoms_rmsd_angstrom"] < 0.15
+    assert metrics["c_alpha_sensitivity_percent"] > 95
+    assert metrics["noise"] == pytest.approx(0.01, rel=0.3)
+
+
+def test_all_forms_of_the_graph_agree(done, case):
+    arrays, tree = read_npz(done / "graph.npz"), json.loads((done / "graph.json").read_text())
+    peaks, model = read_atoms(done / "peaks.cif"), read_atoms(case[1])
+    position = arrays["position"]
+    np.testing.assert_allclose([n["position"] for n in tree["nodes"]], position, atol=1e-6)
+    np.testing.assert_allclose(peaks.positions, position, atol=1e-3)
+    assert [node["id"] for node in tree["nodes"]] == list(range(len(position)))
+    ends = np.array([[e["source"], e["target"]] for e in tree["edges"]])
+    length = np.linalg.norm(position[ends[:, 0]] - position[ends[:, 1]], axis=1)
+    np.testing.assert_allclose(length, [e["distance"] for e in tree["edges"]], atol=1e-6)
+    assert length.max() <= 4.0
+    assert 2 * len(ends) == len(arrays["senders"])
+    bild = (done / "graph.bild").read_text()
+    assert bild.count(".sphere") == len(position)
+    # In the frame of the model, not of the box.
+    assert np.abs(peaks.positions.mean(0) - model.positions.mean(0)).max() < 0.5
+
+
+def test_nodes_say_what_kind_of_peak_they_are(done):
+    arrays = read_npz(done / "graph.npz")
+    assert (np.diff(arrays["density"]) <= 0).all()
+    assert (arrays["eigenvalues"] < 0).all()
+    assert (arrays["gradient_norm"] < 0.05).all()
+    np.testing.assert_allclose(
+        arrays["significance"] / arrays["prominence"],
+        arrays["significance"][0] / arrays["prominence"][0],
+        rtol=1e-5,
+    )
+
+
+def test_peaks_open_in_gemmi_as_dummy_atoms(done):
+    model = gemmi.read_structure(str(done / "peaks.cif"))[0]
+    assert {residue.name for chain in model for residue in chain} == {"DUM"}
+
+
+def test_a_spline_finds_them_too(case, tmp_path):
+    config = LocateConfig(str(case[0]), str(case[1]), field="spline", sigmas=2.0)
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["atoms_sensitivity_percent"] > 90
+
+
+def test_prominence_leaves_out_shoulders(case, done, tmp_path):
+    config = LocateConfig(str(case[0]), sigmas=2.0, prominence=2.0)
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    fewer, all_ = (len(read_npz(f / "graph.npz")["density"]) for f in (job, done))
+    assert 0 < fewer < all_
+
+
+def test_the_plan_tells_of_voxels_and_writes_nothing(case, tmp_path):
+    plan = plan_locate(LocateConfig(str(case[0])), options=JobOptions(output=str(tmp_path / "job")))
+    assert "voxels" in plan.actions[0]
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_masked_map_has_no_known_noise(case, tmp_path):
+    density = read_map(case[0])
+    values = np.where(density.values > 0.2, density.values, 0).astype(np.float32)
+    write_map(tmp_path / "masked.mrc", Map(values, density.voxel_size, density.origin))
+    job = locate(
+        LocateConfig(str(tmp_path / "masked.mrc"), threshold=0.2),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    manifest = json.loads((job / "manifest.json").read_text())
+    assert any("noise is not known" in warning for warning in manifest["warnings"])
+    assert not read_npz(job / "graph.npz")["significance"].any()
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "cause"),
+    [
+        (np.zeros((20, 20, 20)), {}, "every voxel is 0"),
+        (np.full((20, 20, 20), 3.0), {}, "every voxel is 3"),
+        (np.eye(20)[None] * np.ones((20, 1, 1)), {"threshold": 5.0}, "no voxel lies above 5"),
+        (np.where(np.arange(8000).reshape(20, 20, 20) == 77, np.nan, 0), {}, "NaN"),
+    ],
+)
+def test_maps_that_show_nothing_are_refused(tmp_path, values, changes, cause):
+    path = tmp_path / "map.mrc"
+    write_map(path, Map(np.zeros(values.shape, np.float32), np.ones(3), np.zeros(3)))
+    content = bytearray(path.read_bytes())
+    content[-values.size * 4 :] = values.astype("<f4").tobytes()
+    path.write_bytes(content)
+    config = LocateConfig(str(path), **changes)
+    for work in (plan_locate, locate):
+        with pytest.raises(InputError, match=cause):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_model_elsewhere_is_warned_of(case, tmp_path):
+    model = read_atoms(case[1])
+    write_atoms(tmp_path / "far.cif", replace(model, positions=model.positions + 100))
+    job = locate(
+        LocateConfig(str(case[0]), str(tmp_path / "far.cif")),
+        options=JobOptions(output=str(tmp_path / "job")),
+    )
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("another frame" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("changes", [{"merge": 0.0}, {"resolution": -1.0}, {"prominence": -0.1}])
+def test_settings_that_mean_nothing_are_refused(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        LocateConfig("map.mrc", **changes)
+
+
+def test_real_maps_of_every_axis_order_are_read_in_register(shared_data, tmp_path):
+    folder = shared_data / "maps/emd_5830"
+    config = LocateConfig(str(folder / "map.ccp4.gz"), str(folder / "model.pdb.gz"))
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["c_alpha_sensitivity_percent"] > 40
+    assert metrics["c_alpha_rmsd_angstrom"] < 2.0

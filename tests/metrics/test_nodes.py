@@ -1,0 +1,32 @@
+"""Points against atoms."""
+
+import numpy as np
+import pytest
+
+from cryojax_graph.metrics import match_points, score_nodes
+
+
+def test_pairs_are_exclusive_and_the_nearest_come_first():
+    atoms = np.array([[0.0, 0, 0], [1.0, 0, 0], [9.0, 0, 0]])
+    points = np.array([[0.4, 0, 0], [0.1, 0, 0], [5.0, 0, 0]])
+    point, atom, distance = match_points(points, atoms, within=1.0)
+    assert list(zip(point.tolist(), atom.tolist(), strict=True)) == [(1, 0), (0, 1)]
+    np.testing.assert_allclose(distance, [0.1, 0.6])
+    scores = score_nodes(points, atoms, within=1.0)
+    assert scores.sensitivity == scores.specificity == scores.f1 == pytest.approx(2 / 3)
+    assert scores.rmsd == pytest.approx(np.sqrt((0.01 + 0.36) / 2))
+
+
+def test_nothing_found_is_told():
+    scores = score_nodes(np.zeros((0, 3)), np.zeros((2, 3)), within=1.0)
+    assert (scores.sensitivity, scores.specificity, scores.f1) == (0, 0, 0)
+    assert np.isnan(scores.rmsd)
+
+
+def test_order_does_not_matter():
+    rng = np.random.default_rng(0)
+    points, atoms = rng.uniform(0, 6, (80, 3)), rng.uniform(0, 6, (60, 3))
+    forth = score_nodes(points, atoms, within=1.0)
+    back = score_nodes(points[::-1], atoms[rng.permutation(60)], within=1.0)
+    assert forth == pytest.approx(back)
+    assert 0 < forth.sensitivity < 1
