@@ -17,7 +17,7 @@ class LocateConfig:
     Args:
         map: Density map, MRC or CCP4.
         model: Atomic model in the frame of the map; peaks are then scored against its atoms.
-        field: How density between voxels is known: ``positive`` fits atoms-like Gaussians and is
+        field: How density between voxels is known: ``positive`` fits atom-like Gaussians and is
             the most accurate; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the
             box; ``trilinear`` is for comparison.
         threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
