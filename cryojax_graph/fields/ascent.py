@@ -129,6 +129,9 @@ def symmetric_eigenvalues(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
 
     Args:
         matrix: symmetric.
+
+    Returns:
+        three eigenvalues, in the unit of the matrix.
     """
     mean = jnp.trace(matrix) / 3.0
     centred = matrix - mean * jnp.eye(3)
@@ -146,6 +149,9 @@ def solve_symmetric(matrix: Float[Array, "3 3"], vector: Float[Array, "3"]) -> F
     Args:
         matrix: symmetric, not singular.
         vector: right-hand side.
+
+    Returns:
+        the solution.
     """
     a, b, c = matrix
     cofactors = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)])

@@ -92,6 +92,9 @@ def select_peaks(peaks: Peaks, which: Bool[np.ndarray, " n"]) -> Peaks:
     Args:
         peaks: all.
         which: those to keep.
+
+    Returns:
+        these.
     """
     return Peaks(*(part[which] for part in peaks))
 
@@ -120,8 +123,9 @@ def _prominence(
 ) -> Float[np.ndarray, " n"]:
     """Height above the saddle to a higher peak, from where the regions of peaks touch.
 
-    The saddle of two regions is the highest pair of neighbouring voxels across their border, which
-    is up to a voxel away from the true one and never above it.
+    The saddle of two regions is taken from the highest pair of neighbouring voxels across their
+    border, by the lower of the two. It may lie below the true one, where the pass runs between
+    voxels, and above it, where a valley does.
     """
     passes: dict[tuple[int, int], float] = {}
     for first, second, at in _borders(label, density):

@@ -39,6 +39,9 @@ def expand(field: Field, point: Float[Array, "3"]) -> Expansion:
     Args:
         field: any.
         point: (x, y, z) in Å.
+
+    Returns:
+        map units, per Å and per Å².
     """
 
     def value_and_gradient(
@@ -70,6 +73,9 @@ def query_expansion(field: Field, points: Float[Array, "n 3"]) -> Expansion:
     Args:
         field: any.
         points: (x, y, z) in Å.
+
+    Returns:
+        map units, per Å and per Å², one row for each point.
     """
 
     def one(point: Float[Array, "3"]) -> Expansion:

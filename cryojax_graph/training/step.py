@@ -36,7 +36,7 @@ class Loss(Protocol):
 
     ``params`` holds, in place of each table, the rows of the batch's images. ``batch`` holds the
     arrays of the reader, ``index``, ``weight`` and ``step``, the number of the step, for schedules.
-    Images of weight 0 are padding.
+    Images of weight 0 are padding. ``constants`` are those given to ``make_step``.
     """
 
     def __call__(

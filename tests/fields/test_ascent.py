@@ -68,7 +68,7 @@ def test_prominence_is_the_height_above_the_pass(found, volume):
     line = ATOMS[0] + np.linspace(0, 1, 400)[:, None] * (ATOMS[1] - ATOMS[0])
     square = ((line[:, None] - ATOMS) ** 2).sum(-1)
     saddle = (HEIGHTS * np.exp(-square / (2 * 0.85**2))).sum(-1)[40:360].min()
-    # The pass is looked for on voxels, which may miss its highest point and never exceed it.
+    # The pass is looked for on voxels: within what the density changes from one to the next.
     exact = peaks.value[1] - saddle
     assert exact - 0.01 < peaks.prominence[1] < exact + 0.12
     floor = volume[volume > 0.1].min()
