@@ -1,7 +1,7 @@
 """A density map as a continuous field: value, gradient and Hessian at any point, and its peaks.
 
-Every field has a method ``value`` of one point in Å; what else is asked of it (``expand``,
-``query``, ``climb``) is written for any of them and differentiable wherever it is::
+A field tells values and expansions of many points in Å (``Field``); what else is asked of it
+(``query``, ``climb``) is written for any of them and differentiable wherever it is::
 
     grid = voxel_grid(density.origin, density.voxel_size)
     field = fit_positive(jnp.asarray(density.values), grid)
@@ -10,13 +10,25 @@ Every field has a method ``value`` of one point in Å; what else is asked of it 
 - ``fit_spline``: trilinear, cubic or quintic B-splines through every voxel; linear in the map.
 - ``fit_fourier``: the band-limited function through every voxel, the box repeated.
 - ``fit_positive``: non-negative Gaussians on a finer grid and the spline of what they leave.
+- ``NeuralField``: networks, one for each box of a map; ``training.recipes.atom_graph`` trains them.
 """
 
 from cryojax_graph.fields.ascent import Summit, climb, symmetric_eigenvalues, uphill_step
+from cryojax_graph.fields.clusters import cluster_points
 from cryojax_graph.fields.grid import VoxelGrid, voxel_grid
+from cryojax_graph.fields.neural import NeuralField
+from cryojax_graph.fields.patches import Patches, cut_patches, lay_patches, owners_of
 from cryojax_graph.fields.peaks import Peaks, merge_summits, select_peaks
 from cryojax_graph.fields.positive import fit_masses, fit_positive
-from cryojax_graph.fields.query import Expansion, Field, expand, query, query_expansion
+from cryojax_graph.fields.query import (
+    Expansion,
+    Field,
+    differentiate,
+    query,
+    query_expansion,
+    value_and_gradient,
+)
+from cryojax_graph.fields.siren import Layer, Siren, init_siren, siren
 from cryojax_graph.fields.spline import (
     SplineField,
     fit_fourier,
@@ -24,27 +36,41 @@ from cryojax_graph.fields.spline import (
     spline_weights,
     upsample,
 )
+from cryojax_graph.fields.walk import Walk, walk_uphill
 
 __all__ = [
     "Expansion",
     "Field",
+    "Layer",
+    "NeuralField",
+    "Patches",
     "Peaks",
+    "Siren",
     "SplineField",
     "Summit",
     "VoxelGrid",
+    "Walk",
     "climb",
-    "expand",
+    "cluster_points",
+    "cut_patches",
+    "differentiate",
     "fit_fourier",
     "fit_masses",
     "fit_positive",
     "fit_spline",
+    "init_siren",
+    "lay_patches",
     "merge_summits",
+    "owners_of",
     "query",
     "query_expansion",
     "select_peaks",
+    "siren",
     "spline_weights",
     "symmetric_eigenvalues",
     "uphill_step",
     "upsample",
+    "value_and_gradient",
     "voxel_grid",
+    "walk_uphill",
 ]

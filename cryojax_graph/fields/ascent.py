@@ -1,13 +1,14 @@
 """From points of a field uphill to its maxima."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from cryojax_graph.fields.query import Expansion, Field, expand
-from cryojax_graph.forward.batched import map_images
+from cryojax_graph.fields.query import Expansion, Field
+from cryojax_graph.forward.batched import map_batches
 
 _POINTS = 1024
 # Least curvature of a step, as a share of the largest one there.
@@ -33,7 +34,7 @@ def climb(
     starts: Float[Array, "n 3"],
     *,
     longest: float,
-    steps: int = 40,
+    steps: int | Array = 40,
     tolerance: float = 1e-3,
 ) -> Summit:
     """Climb from many points to maxima, by Newton steps that never go down.
@@ -53,49 +54,57 @@ def climb(
         one end for each start.
     """
 
-    def one(start: Float[Array, "3"]) -> Summit:
-        return _climb(field, start, longest=longest, steps=steps, tolerance=tolerance)
-
-    return map_images(one, starts, chunk=_POINTS)
+    some = partial(_climb, field, longest=longest, steps=steps, tolerance=tolerance)
+    return map_batches(some, starts, chunk=_POINTS)
 
 
-class _Climber(NamedTuple):
+class _Climbers(NamedTuple):
     position: Array
     here: Expansion
     radius: Array
     length: Array
-    taken: Array
 
 
 def _climb(
-    field: Field, start: Float[Array, "3"], *, longest: float, steps: int, tolerance: float
+    field: Field,
+    starts: Float[Array, "n 3"],
+    *,
+    longest: float,
+    steps: int | Array,
+    tolerance: float,
 ) -> Summit:
-    def under_way(climber: _Climber) -> Array:
-        return (climber.length > tolerance) & (climber.taken < steps)
+    def under_way(state: tuple[_Climbers, Array]) -> Array:
+        climbers, taken = state
+        return jnp.any(climbers.length > tolerance) & (taken < steps)
 
-    def go_on(climber: _Climber) -> _Climber:
-        step = uphill_step(climber.here.gradient, climber.here.hessian, longest=climber.radius)
-        length = jnp.sqrt(jnp.sum(step**2))
-        there = expand(field, climber.position + step)
+    def go_on(state: tuple[_Climbers, Array]) -> tuple[_Climbers, Array]:
+        climbers, taken = state
+        step = jax.vmap(uphill_step)(
+            climbers.here.gradient, climbers.here.hessian, longest=climbers.radius
+        )
+        length = jnp.sqrt(jnp.sum(step**2, axis=1))
+        there = field.expansions(climbers.position + step)
+        moves = climbers.length > tolerance
         # Near the top rounding may lower a value that does not change any more.
-        rises = there.value >= climber.here.value - 1e-6 * jnp.abs(climber.here.value)
+        slack = 1e-6 * jnp.abs(climbers.here.value)
+        rises = moves & (there.value >= climbers.here.value - slack)
 
         def chosen(new: Array, old: Array) -> Array:
-            return jnp.where(rises, new, old)
+            return jnp.where(rises.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        return _Climber(
-            chosen(climber.position + step, climber.position),
-            jax.tree.map(chosen, there, climber.here),
-            jnp.where(rises, jnp.minimum(2.0 * climber.radius, longest), 0.5 * length),
-            length,
-            climber.taken + 1,
+        onward = _Climbers(
+            chosen(climbers.position + step, climbers.position),
+            jax.tree.map(chosen, there, climbers.here),
+            jnp.where(rises, jnp.minimum(2.0 * climbers.radius, longest), 0.5 * length),
+            jnp.where(moves, length, climbers.length),
         )
+        return onward, taken + 1
 
-    first = _Climber(
-        start, expand(field, start), jnp.float32(longest), jnp.float32(jnp.inf), jnp.int32(0)
-    )
-    end = jax.lax.while_loop(under_way, go_on, first)
-    top = symmetric_eigenvalues(end.here.hessian)[2] < 0
+    far = jnp.full(len(starts), jnp.inf, starts.dtype)
+    radius = jnp.full(len(starts), longest, starts.dtype)
+    first = _Climbers(starts, field.expansions(starts), radius, far)
+    end, _ = jax.lax.while_loop(under_way, go_on, (first, jnp.int32(0)))
+    top = jax.vmap(symmetric_eigenvalues)(end.here.hessian)[:, 2] < 0
     return Summit(end.position, end.here, (end.length <= tolerance) & top)
 
 

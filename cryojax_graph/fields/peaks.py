@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from cryojax_graph.fields.ascent import Summit
+from cryojax_graph.fields.clusters import cluster_points
 
 # Half of the 26 neighbours of a voxel: every pair of neighbours once.
 _NEIGHBOURS = [
@@ -59,7 +60,7 @@ def merge_summits(
     arrived = np.asarray(summits.arrived)
     place = np.asarray(summits.position, np.float64)
     value = np.asarray(summits.field.value, np.float64)
-    of_end = _groups(place[arrived], distance)
+    of_end = cluster_points(place[arrived], distance)
     count = int(of_end.max(initial=-1)) + 1
     # The highest end of a group stands for it; groups are numbered by its height.
     ends = np.nonzero(arrived)[0]
@@ -97,22 +98,6 @@ def select_peaks(peaks: Peaks, which: Bool[np.ndarray, " n"]) -> Peaks:
         these.
     """
     return Peaks(*(part[which] for part in peaks))
-
-
-def _groups(points: Float[np.ndarray, "n 3"], distance: float) -> Int[np.ndarray, " n"]:
-    """Number of the group of each point; points closer than ``distance`` share one."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import KDTree
-
-    if not len(points):
-        return np.zeros(0, int)
-    # Thousands of ascents end in one place: what differs by less than rounding is one point.
-    cells, of_point = np.unique(np.rint(points / (distance / 4)), axis=0, return_inverse=True)
-    pairs = KDTree(cells * (distance / 4)).query_pairs(distance, output_type="ndarray")
-    ones = np.ones(len(pairs))
-    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(len(cells), len(cells)))
-    return connected_components(graph, directed=False)[1][of_point.reshape(-1)]
 
 
 def _prominence(

@@ -32,7 +32,24 @@ def map_images(
     Returns:
         the results of ``function``, stacked; empty arrays of their shapes for no image.
     """
-    run = partial(_map_chunks, jax.vmap(function), chunk=chunk)
+    return map_batches(jax.vmap(function), *arguments, chunk=chunk, mesh=mesh)
+
+
+def map_batches(
+    function: Callable[..., Result], *arguments: PyTree, chunk: int, mesh: Mesh | None = None
+) -> Result:
+    """Apply a function of many images to more of them, a chunk at a time.
+
+    Args:
+        function: of arrays with a leading axis of images; returns such arrays.
+        *arguments: trees of arrays whose leading axis counts the images.
+        chunk: images computed at once.
+        mesh: as for ``map_images``.
+
+    Returns:
+        the results of ``function`` for all images; empty arrays of their shapes for no image.
+    """
+    run = partial(_map_chunks, function, chunk=chunk)
     if mesh is not None:
         images = PartitionSpec("data")
         run = jax.shard_map(run, mesh=mesh, in_specs=images, out_specs=images)

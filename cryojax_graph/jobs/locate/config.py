@@ -7,7 +7,7 @@ import tyro
 
 from cryojax_graph.io.errors import InputError
 
-FieldKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
+FieldKind = Literal["positive", "spline", "quintic", "fourier", "trilinear", "siren", "paper"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class LocateConfig:
         model: Atomic model in the frame of the map; peaks are then scored against its atoms.
         field: How density between voxels is known: ``positive`` fits atom-like Gaussians and is
             the most accurate; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the
-            box; ``trilinear`` is for comparison.
+            box; ``trilinear`` is for comparison; ``siren`` trains networks; ``paper`` is the
+            published system, its networks, walk and clusters (hours on a processor).
         threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
         sigmas: The same in standard deviations above the mean of the map.
         resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are
@@ -27,6 +28,7 @@ class LocateConfig:
         merge: Peaks closer than this are one, Å.
         prominence: Least height of a peak above the saddle to a higher one, as a share of the
             threshold.
+        steps: of training at most, for ``siren`` and ``paper``.
     """
 
     map: tyro.conf.Positional[str]
@@ -37,6 +39,7 @@ class LocateConfig:
     resolution: float | None = None
     merge: float = 0.2
     prominence: float = 0.0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -44,6 +47,8 @@ class LocateConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 self._refuse(name, f"{value} is not above 0")
+        if self.steps is not None and self.steps < 1:
+            self._refuse("steps", f"{self.steps} is below 1")
         if not 0.0 <= self.prominence < float("inf"):
             self._refuse("prominence", f"{self.prominence} is below 0")
 

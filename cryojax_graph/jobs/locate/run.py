@@ -13,9 +13,16 @@ from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.locate.fitting import fit_field
 from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
-from cryojax_graph.jobs.locate.search import Located, crop, locate_peaks, threshold_of
+from cryojax_graph.jobs.locate.search import (
+    Located,
+    climb_to_peaks,
+    crop,
+    threshold_of,
+    walk_to_peaks,
+)
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.metrics import NodeScores, score_nodes
@@ -68,9 +75,12 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     with open_job(config, verb="locate", options=options, inputs=inputs) as job:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
+        part = crop(density, density.values > threshold)
+        field = fit_field(part, config, job)
+        search = walk_to_peaks if config.field == "paper" else climb_to_peaks
         with job.progress("climbing to the peaks", starts) as advance:
-            found = locate_peaks(
-                density, threshold, config, advance=advance, check_abort=job.check_abort
+            found = search(
+                field, part, threshold, config, advance=advance, check_abort=job.check_abort
             )
         if not len(found.peaks):
             cause = f"no peak is left above {threshold:.4g}"

@@ -1,40 +1,36 @@
 """From a map to the peaks of its field."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 
 from cryojax_graph.fields import (
+    Field,
     Peaks,
-    SplineField,
     Summit,
     climb,
-    fit_fourier,
-    fit_positive,
-    fit_spline,
+    cluster_points,
     merge_summits,
+    query,
+    query_expansion,
     select_peaks,
-    voxel_grid,
+    walk_uphill,
 )
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
 
-_FITS: Mapping[str, Callable[..., SplineField]] = {
-    "positive": fit_positive,
-    "spline": partial(fit_spline, degree=3),
-    "quintic": partial(fit_spline, degree=5),
-    "fourier": fit_fourier,
-    "trilinear": partial(fit_spline, degree=1),
-}
 # Empty voxels around what is above the threshold: as far as a field looks from a point.
 _BORDER = 8
-_STARTS = 1 << 15
+_STARTS = 1 << 13
+# Most ascents arrive within the steps of the first round; those that do not go on together.
+_ROUNDS = (12, 12, 40)
+_SEED_DISTANCE = 0.5
 
 
 class Located(NamedTuple):
@@ -44,11 +40,11 @@ class Located(NamedTuple):
         field: of the part of the map that is above the threshold, and a border.
         peaks: above the threshold.
         threshold: map units.
-        starts: voxels from which one climbed.
+        starts: points from which one climbed.
         lost: those whose ascent did not arrive at a peak.
     """
 
-    field: SplineField
+    field: Field
     peaks: Peaks
     threshold: float
     starts: int
@@ -70,6 +66,8 @@ def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
         InputError: the map is constant, or nothing lies above.
     """
     values = density.values
+    if config.field == "paper":
+        values = np.maximum(values, 0.0)
     if values.min() == values.max():
         cause = f"every voxel is {float(values.flat[0]):g}"
         raise InputError(file, "its values", cause, "name a map that shows something")
@@ -81,43 +79,131 @@ def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
     return float(threshold)
 
 
-def locate_peaks(
-    density: Map,
+def climb_to_peaks(
+    field: Field,
+    part: Map,
     threshold: float,
     config: LocateConfig,
     *,
     advance: Callable[[int], Any] = lambda done: None,
     check_abort: Callable[[], None] = lambda: None,
 ) -> Located:
-    """Fit a field to a map and climb to its peaks from every voxel above the threshold.
+    """Climb by Newton steps to the peaks of a field from every voxel above the threshold.
 
     Args:
-        density: the map.
+        field: of the map.
+        part: the map, from ``crop``.
         threshold: map units.
         config: of the job.
-        advance: told the number of voxels that were climbed from.
+        advance: told how many ascents are over.
         check_abort: called between parts of the work.
 
     Returns:
         field and peaks.
     """
-    part = crop(density, density.values > threshold)
     above = part.values > threshold
-    grid = voxel_grid(part.origin, part.voxel_size)
-    field = jax.jit(_FITS[config.field])(jnp.asarray(part.values), grid)
     starts = part.origin + np.argwhere(above)[:, ::-1] * part.voxel_size
-    ends = []
     up = jax.jit(partial(climb, longest=float(part.voxel_size.min()) / 2))
-    for first in range(0, len(starts), _STARTS):
-        check_abort()
-        some = starts[first : first + _STARTS].astype(np.float32)
-        ends.append(jax.device_get(up(field, jnp.asarray(some))))
-        advance(len(some))
-    summits: Summit = jax.tree.map(lambda *parts: np.concatenate(parts), *ends)
+    summits: Summit | None = None
+    pending = np.arange(len(starts))
+    for steps in _ROUNDS:
+        places = starts if summits is None else np.asarray(summits.position)[pending]
+        ends = _in_parts(partial(up, field, steps=steps), places, check_abort)
+        summits = ends if summits is None else _replaced(summits, pending, ends)
+        pending = pending[~ends.arrived]
+        advance(len(starts) - len(pending))
+    assert summits is not None
+    advance(len(starts))
     peaks = merge_summits(summits, above, part.values, distance=config.merge)
+    return _found(field, peaks, threshold, config, np.asarray(summits.arrived))
+
+
+def walk_to_peaks(
+    field: Field,
+    part: Map,
+    threshold: float,
+    config: LocateConfig,
+    *,
+    advance: Callable[[int], Any] = lambda done: None,
+    check_abort: Callable[[], None] = lambda: None,
+) -> Located:
+    """Walk uphill as published: from a grid of seeds in steps of 0.05 Å, then cluster the ends.
+
+    Args:
+        field: of the map.
+        part: the map, from ``crop``.
+        threshold: map units; seeds lie above.
+        config: of the job; ends closer than ``merge`` belong to one cluster, whose centroid is the
+            node.
+        advance: told how many walks are over.
+        check_abort: called between parts of the work.
+
+    Returns:
+        field and peaks.
+    """
+    spacing = np.minimum(_SEED_DISTANCE, part.voxel_size)
+    counts = np.floor((np.array(part.values.shape[::-1]) - 1) * part.voxel_size / spacing) + 1
+    shape = tuple(int(n) for n in counts[::-1])
+    seeds = part.origin + np.stack(np.indices(shape), -1).reshape(-1, 3)[:, ::-1] * spacing
+    value = _in_parts(partial(jax.jit(query), field), seeds, check_abort)
+    above = (value > threshold).reshape(shape)
+    walked = _in_parts(partial(jax.jit(walk_uphill), field), seeds[above.reshape(-1)], check_abort)
+    advance(int(above.sum()))
+    ends = np.asarray(walked.position, np.float64)
+    cluster = cluster_points(ends, config.merge)
+    size = np.bincount(cluster)
+    centre = np.stack([np.bincount(cluster, ends[:, k]) / size for k in range(3)], axis=1)
+    there = _in_parts(partial(jax.jit(query_expansion), field), centre, check_abort)
+    summits = Summit(
+        jnp.asarray(centre)[cluster],
+        jax.tree.map(lambda values: values[cluster], there),
+        walked.arrived,
+    )
+    peaks = merge_summits(summits, above, value.reshape(shape), distance=1e-6)
+    return _found(field, peaks, threshold, config, walked.arrived)
+
+
+def _found(
+    field: Field,
+    peaks: Peaks,
+    threshold: float,
+    config: LocateConfig,
+    arrived: Bool[np.ndarray, " n"],
+) -> Located:
     high = (peaks.value > threshold) & (peaks.prominence >= config.prominence * abs(threshold))
-    lost = int((~summits.arrived).sum())
-    return Located(field, select_peaks(peaks, high), threshold, len(starts), lost)
+    lost = int((~arrived).sum())
+    return Located(field, select_peaks(peaks, high), threshold, len(arrived), lost)
+
+
+def _in_parts(
+    function: Callable[..., Any],
+    points: Float[np.ndarray, "n 3"],
+    check_abort: Callable[[], None],
+) -> Any:
+    """Results for all points, a part of them at a time, which is filled up to the same size."""
+    found = []
+    for first in range(0, max(len(points), 1), _STARTS):
+        check_abort()
+        some = points[first : first + _STARTS].astype(np.float32)
+        # Outside every map, where nothing is to be climbed.
+        outside = np.full((_STARTS - len(some), 3), -1e6, np.float32)
+        filled = np.concatenate([some, outside])
+        result = jax.device_get(function(filled))
+        found.append(jax.tree.map(partial(_head, count=len(some)), result))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
+def _head(values: np.ndarray, *, count: int) -> np.ndarray:
+    return values[:count]
+
+
+def _replaced(summits: Summit, which: Int[np.ndarray, " n"], new: Summit) -> Summit:
+    def put(old: np.ndarray, values: np.ndarray) -> np.ndarray:
+        old = old.copy()
+        old[which] = values
+        return old
+
+    return jax.tree.map(put, summits, new)
 
 
 def crop(density: Map, of_interest: Bool[np.ndarray, "z y x"]) -> Map:

@@ -1,0 +1,109 @@
+"""From a map to its field; networks are trained resumably."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from cryojax_graph.configs import to_dict
+from cryojax_graph.fields import (
+    Field,
+    SplineField,
+    fit_fourier,
+    fit_positive,
+    fit_spline,
+    voxel_grid,
+)
+from cryojax_graph.io.mrc import Map
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
+from cryojax_graph.training.callbacks import abort_when, save_every
+from cryojax_graph.training.checkpoint import Checkpoints
+from cryojax_graph.training.history import History
+from cryojax_graph.training.loop import Progress, fit
+from cryojax_graph.training.mesh import data_mesh
+from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
+
+_FITS: Mapping[str, Callable[..., SplineField]] = {
+    "positive": fit_positive,
+    "spline": partial(fit_spline, degree=3),
+    "quintic": partial(fit_spline, degree=5),
+    "fourier": fit_fourier,
+    "trilinear": partial(fit_spline, degree=1),
+}
+
+
+def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
+    """Fit the field that the config names.
+
+    Args:
+        part: of the map.
+        config: of the job.
+        job: at work.
+
+    Returns:
+        the field.
+    """
+    network = network_of(config)
+    if network is not None:
+        return _train(part, network, job)
+    grid = voxel_grid(part.origin, part.voxel_size)
+    return jax.jit(_FITS[config.field])(jnp.asarray(part.values), grid)
+
+
+def network_of(config: LocateConfig) -> NeuralMapConfig | None:
+    """Settings of the networks of a field, if it has any."""
+    if config.field not in ("siren", "paper"):
+        return None
+    network = paper() if config.field == "paper" else default()
+    return network if config.steps is None else replace(network, steps=config.steps)
+
+
+def _train(part: Map, network: NeuralMapConfig, job: Job) -> Field:
+    mesh = data_mesh()
+    on_processor = mesh.devices.flat[0].platform == "cpu"
+    run = prepare_neural_map(
+        part.values,
+        voxel_grid(part.origin, part.voxel_size),
+        network,
+        key=jax.random.key(job.seed),
+        together=1 if on_processor else 64,
+        steps_per_call=5 if on_processor else 50,
+        mesh=mesh,
+    )
+    boxes = int((~run.state.params["networks"].resting).sum())
+    job.log(f"{boxes:,} networks of {network.hidden + 1} sine layers of {network.width}")
+    with Checkpoints(job.working("checkpoints/networks"), to_dict(network)) as checkpoints:
+        state = checkpoints.restore(run.state)
+        start = int(state.step)
+        history = History(job.working("networks.csv"), step=start)
+        with job.progress("training networks", network.steps, start=start) as advance:
+
+            def show(progress: Progress) -> None:
+                loss, resting = (progress.metrics[k][-1] for k in ("loss", "resting"))
+                advance(progress.step, f"error {loss:.3g}, {100 * resting:.0f} % done")
+
+            state = fit(
+                state,
+                run.step,
+                run.batches,
+                steps=network.steps,
+                callbacks=[
+                    history,
+                    show,
+                    abort_when(job.abort_reason, checkpoints),
+                    save_every(checkpoints, seconds=job.save_seconds),
+                ],
+            )
+    networks = state.params["networks"]
+    job.metric("network_steps", int(state.step), "1")
+    job.metric("network_error", float(networks.least.mean()), "1")
+    if network.points == 0 and bool((networks.least > network.fair).any()):
+        job.warn(
+            f"{int((networks.least > network.fair).sum())} networks are still above a mean squared "
+            f"error of {network.fair:g} after {network.steps:,} steps; more --steps help"
+        )
+    return trained_field(run, state)
