@@ -88,6 +88,10 @@ VERBS: Mapping[str, Verb] = {
         "resolution, B-factor and sharpened map of two half-maps; or a map against a model or map",
     ),
     "validate model": Verb("cryojax_graph.jobs.validate", "score an atomic model against another"),
+    "validate graph": Verb(
+        "cryojax_graph.jobs.validate",
+        "score the peaks that locate found in a map against the atoms of a model",
+    ),
     "convert": Verb(
         "cryojax_graph.jobs.convert",
         "write a particle table, model or map in the form that another program reads",

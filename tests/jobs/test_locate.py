@@ -50,10 +50,10 @@ def done(case, tmp_path_factory) -> Path:
 
 def test_every_atom_has_its_peak(done):
     metrics = json.loads((done / "metrics.json").read_text())
-    assert metrics["atoms_sensitivity_percent"] > 95
-    assert metrics["atoms_specificity_percent"] > 95
-    assert metrics["atoms_rmsd_angstrom"] < 0.15
-    assert metrics["c_alpha_sensitivity_percent"] > 95
+    assert metrics["sensitivity_1A_percent"] > 95
+    assert metrics["specificity_1A_percent"] > 95
+    assert metrics["rmsd_1A_angstrom"] < 0.15
+    assert metrics["ca_recall_3A_percent"] > 95
     assert metrics["noise"] == pytest.approx(0.01, rel=0.3)
 
 
@@ -96,7 +96,7 @@ def test_a_spline_finds_them_too(case, tmp_path):
     config = LocateConfig(str(case[0]), str(case[1]), field="spline", sigmas=2.0)
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     metrics = json.loads((job / "metrics.json").read_text())
-    assert metrics["atoms_sensitivity_percent"] > 90
+    assert metrics["sensitivity_1A_percent"] > 90
 
 
 def test_prominence_leaves_out_shoulders(case, done, tmp_path):
@@ -169,5 +169,5 @@ def test_real_maps_of_every_axis_order_are_read_in_register(shared_data, tmp_pat
     config = LocateConfig(str(folder / "map.ccp4.gz"), str(folder / "model.pdb.gz"))
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     metrics = json.loads((job / "metrics.json").read_text())
-    assert metrics["c_alpha_sensitivity_percent"] > 40
-    assert metrics["c_alpha_rmsd_angstrom"] < 2.0
+    assert metrics["ca_recall_3A_percent"] > 40
+    assert metrics["ca_rmsd_3A_angstrom"] < 2.0

@@ -310,6 +310,7 @@ ENDS_EARLY = {
     "validate motion": ["none", "--truth", "none.npz"],
     "validate poses": ["none.star", "--truth", "none.npz"],
     "validate model": ["none.pdb", "--truth", "none.pdb"],
+    "validate graph": ["none", "--model", "none.pdb"],
     "convert": ["none.star"],
     "demo": ["--dry-run"],
 }
