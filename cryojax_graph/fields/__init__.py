@@ -10,6 +10,8 @@ Every field has a method ``value`` of one point in Å; what else is asked of it 
 - ``fit_spline``: trilinear, cubic or quintic B-splines through every voxel; linear in the map.
 - ``fit_fourier``: the band-limited function through every voxel, the box repeated.
 - ``fit_positive``: non-negative Gaussians on a finer grid and the spline of what they leave.
+
+``RECIPES`` has them under the names that files and the command line use.
 """
 
 from cryojax_graph.fields.ascent import Summit, climb, symmetric_eigenvalues, uphill_step
@@ -24,19 +26,32 @@ from cryojax_graph.fields.spline import (
     spline_weights,
     upsample,
 )
+from cryojax_graph.fields.stored import (
+    RECIPES,
+    Constant,
+    Recipe,
+    check_recipe,
+    fit_recipe,
+    usual_constants,
+)
 
 __all__ = [
+    "RECIPES",
+    "Constant",
     "Expansion",
     "Field",
     "Peaks",
+    "Recipe",
     "SplineField",
     "Summit",
     "VoxelGrid",
+    "check_recipe",
     "climb",
     "expand",
     "fit_fourier",
     "fit_masses",
     "fit_positive",
+    "fit_recipe",
     "fit_spline",
     "merge_summits",
     "query",
@@ -46,5 +61,6 @@ __all__ = [
     "symmetric_eigenvalues",
     "uphill_step",
     "upsample",
+    "usual_constants",
     "voxel_grid",
 ]

@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from cryojax_graph.io import Map, read_map, write_map
+from cryojax_graph.io import Map, read_field, read_map, write_map
 from cryojax_graph.io.atom_table import select_atoms
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.errors import InputError
@@ -85,6 +85,14 @@ def test_nodes_say_what_kind_of_peak_they_are(done):
         arrays["significance"][0] / arrays["prominence"][0],
         rtol=1e-5,
     )
+
+
+def test_the_map_is_stored_within_a_quarter_of_its_noise(done, case):
+    stored, density = read_field(done / "field.npz"), read_map(case[0])
+    noise = json.loads((done / "metrics.json").read_text())["noise"]
+    assert (stored.recipe, stored.accuracy) == ("positive", pytest.approx(noise / 4))
+    assert np.abs(stored.density.values - density.values).max() <= stored.accuracy
+    assert (done / "field.npz").stat().st_size < 0.15 * case[0].stat().st_size
 
 
 def test_peaks_open_in_gemmi_as_dummy_atoms(done):

@@ -16,8 +16,10 @@ from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import Located, crop, locate_peaks, threshold_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, save_field
 
 _OUTPUTS = (
+    FIELD,
     "graph.json",
     "graph.npz",
     "graph.bild",
@@ -76,6 +78,9 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         edges = len(np.asarray(graph.senders)) // 2
         _note_metrics(found, edges, noise, job)
         write_outputs(graph, str(Path(config.map).resolve()), threshold, job)
+        accuracy = accuracy_of(density, noise)
+        with job.output(FIELD, f"the map as a field, voxels within {accuracy:.2g}") as path:
+            save_field(path, density, config.field, accuracy=accuracy)
         page = locate_report(density, found, scores, resolution, job)
         job.write_text("report.html", page, "this page")
         job.log(f"{len(found.peaks):,} peaks, {edges:,} edges")
@@ -106,11 +111,12 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
             f"fit a field ({config.field}) to {part:,} voxels",
             f"climb to its peaks from {starts:,} voxels above {threshold:.4g}",
             "join them to a graph",
+            "store the field",
         ),
         outputs=_OUTPUTS,
         seconds=10.0 + part * _FIT_SECONDS + starts * _CLIMB_SECONDS,
         memory_bytes=int(6e8 + part * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES),
-        disk_bytes=int(5e6 + 100 * starts),
+        disk_bytes=int(5e6 + 100 * starts + density.values.size),
     )
 
 
