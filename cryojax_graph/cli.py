@@ -76,6 +76,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.locate",
         "find the peaks of a map as a continuous field, and join them to a graph",
     ),
+    "query": Verb(
+        "cryojax_graph.jobs.query",
+        "tell density and its derivatives of a map or stored field at points or on another grid",
+    ),
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),
