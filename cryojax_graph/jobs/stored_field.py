@@ -22,6 +22,7 @@ from cryojax_graph.jobs.claim import finished_manifest
 FIELD = "field.npz"
 _REMEDY = "name a field.npz, the folder of a finished locate job, or a map"
 _SHARE_OF_NOISE, _SHARE_OF_RANGE = 0.25, 1e-3
+_MASKED = 0.5
 
 
 class Grid(NamedTuple):
@@ -61,12 +62,17 @@ def accuracy_of(density: Map, noise: float) -> float:
 
     Args:
         density: the map.
-        noise: standard deviation where there is no density, map units; 0 if unknown.
+        noise: standard deviation where there is no density, map units; 0 if unknown. Not
+            believed of a map that is mostly 0.
 
     Returns:
         map units.
     """
-    return _SHARE_OF_NOISE * noise if noise > 0 else _SHARE_OF_RANGE * float(np.ptp(density.values))
+    # Where most voxels are 0, those below a threshold are the rim of the density, and not noise.
+    masked = float((density.values == 0).mean()) > _MASKED
+    if noise > 0 and not masked:
+        return _SHARE_OF_NOISE * noise
+    return _SHARE_OF_RANGE * float(np.ptp(density.values))
 
 
 def save_field(path: str | Path, density: Map, recipe: str, *, accuracy: float = 0.0) -> None:
