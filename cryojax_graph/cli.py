@@ -76,6 +76,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.locate",
         "find the peaks of a map as a continuous field, and join them to a graph",
     ),
+    "query": Verb(
+        "cryojax_graph.jobs.query",
+        "tell density and its derivatives of a map or stored field at points or on another grid",
+    ),
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),
@@ -88,6 +92,10 @@ VERBS: Mapping[str, Verb] = {
         "resolution, B-factor and sharpened map of two half-maps; or a map against a model or map",
     ),
     "validate model": Verb("cryojax_graph.jobs.validate", "score an atomic model against another"),
+    "validate graph": Verb(
+        "cryojax_graph.jobs.validate",
+        "score the peaks that locate found in a map against the atoms of a model",
+    ),
     "convert": Verb(
         "cryojax_graph.jobs.convert",
         "write a particle table, model or map in the form that another program reads",

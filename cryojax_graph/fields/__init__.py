@@ -11,6 +11,8 @@ A field tells values and expansions of many points in Å (``Field``); what else 
 - ``fit_fourier``: the band-limited function through every voxel, the box repeated.
 - ``fit_positive``: non-negative Gaussians on a finer grid and the spline of what they leave.
 - ``NeuralField``: networks, one for each box of a map; ``training.recipes.atom_graph`` trains them.
+
+``RECIPES`` has them under the names that files and the command line use.
 """
 
 from cryojax_graph.fields.ascent import Summit, climb, symmetric_eigenvalues, uphill_step
@@ -36,20 +38,32 @@ from cryojax_graph.fields.spline import (
     spline_weights,
     upsample,
 )
+from cryojax_graph.fields.stored import (
+    RECIPES,
+    Constant,
+    Recipe,
+    check_recipe,
+    fit_recipe,
+    usual_constants,
+)
 from cryojax_graph.fields.walk import Walk, walk_uphill
 
 __all__ = [
+    "RECIPES",
+    "Constant",
     "Expansion",
     "Field",
     "Layer",
     "NeuralField",
     "Patches",
     "Peaks",
+    "Recipe",
     "Siren",
     "SplineField",
     "Summit",
     "VoxelGrid",
     "Walk",
+    "check_recipe",
     "climb",
     "cluster_points",
     "cut_patches",
@@ -57,6 +71,7 @@ __all__ = [
     "fit_fourier",
     "fit_masses",
     "fit_positive",
+    "fit_recipe",
     "fit_spline",
     "init_siren",
     "lay_patches",
@@ -70,6 +85,7 @@ __all__ = [
     "symmetric_eigenvalues",
     "uphill_step",
     "upsample",
+    "usual_constants",
     "value_and_gradient",
     "voxel_grid",
     "walk_uphill",

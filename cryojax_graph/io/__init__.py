@@ -22,6 +22,7 @@ from cryojax_graph.io.describe_models import (
 )
 from cryojax_graph.io.describe_particles import ParticleFacts, describe_particles
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.molecular_dynamics import read_simulation
@@ -74,6 +75,8 @@ __all__ = [
     "StackFacts",
     "StackWriter",
     "StarTable",
+    "StoredField",
+    "StoredVoxels",
     "Trajectory",
     "allowed_roots",
     "atomic_file",
@@ -94,6 +97,7 @@ __all__ = [
     "open_stack",
     "read_atoms",
     "read_cs",
+    "read_field",
     "read_map",
     "read_npz",
     "read_particles",
@@ -113,6 +117,7 @@ __all__ = [
     "write_cs",
     "write_cxc",
     "write_defattr",
+    "write_field",
     "write_map",
     "write_npz",
     "write_particles",

@@ -185,6 +185,38 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     raise InputError(path, "manifest", cause, "use another folder, or remove the file")
 
 
+def finished_manifest(folder: Path, verb: str, *, remedy: str) -> dict[str, Any]:
+    """Manifest of a job that has to be finished before another can use it.
+
+    Args:
+        folder: of the job.
+        verb: that made it.
+        remedy: what to name in place of a folder that is not of such a job.
+
+    Returns:
+        plain JSON values.
+
+    Raises:
+        InputError: the folder holds no finished job of that verb.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(folder, MANIFEST, "there is no such file in the folder", remedy)
+    request = manifest["request"]
+    if not isinstance(request, dict):
+        cause = f"fields are missing, or are not what a {verb} job writes"
+        raise InputError(folder / MANIFEST, "manifest", cause, f"run {verb} again")
+    found = request.get("verb")
+    if found != verb:
+        cause = f"the folder is of a {found} job"
+        raise InputError(folder / MANIFEST, "verb", cause, remedy)
+    if manifest["status"] != "done":
+        cause = f"the {verb} job is {manifest['status']}, not done"
+        again = "finish it with the same command"
+        raise InputError(folder / MANIFEST, "status", cause, again)
+    return manifest
+
+
 def remove_job(folder: Path, manifest: dict[str, Any]) -> None:
     """Remove the files that a job made, and nothing else.
 

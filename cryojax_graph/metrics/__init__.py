@@ -47,7 +47,13 @@ from cryojax_graph.metrics.local_resolution import (
     spread_resolution,
 )
 from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
-from cryojax_graph.metrics.nodes import NodeScores, match_points, score_nodes
+from cryojax_graph.metrics.nodes import (
+    CutScores,
+    NodeScores,
+    match_points,
+    score_by_strength,
+    score_nodes,
+)
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
 from cryojax_graph.metrics.shells import (
     ShellSums,
@@ -60,6 +66,7 @@ from cryojax_graph.metrics.shells import (
 
 __all__ = [
     "ConicalFsc",
+    "CutScores",
     "FscCurves",
     "GuinierFit",
     "Handedness",
@@ -99,6 +106,7 @@ __all__ = [
     "real_map",
     "resolution_angstrom",
     "rmsd_per_image",
+    "score_by_strength",
     "score_nodes",
     "shell_sums",
     "shell_weights",

@@ -23,6 +23,22 @@ class NodeScores(NamedTuple):
     f1: float
 
 
+class CutScores(NamedTuple):
+    """Scores of the points that are left when weak ones are cut off.
+
+    Attributes:
+        cut: strength of the weakest point left, ascending.
+        points: number that are left.
+        sensitivity: share of the atoms with a point of their own.
+        specificity: share of the points with an atom of their own.
+    """
+
+    cut: Float[np.ndarray, " cuts"]
+    points: Int[np.ndarray, " cuts"]
+    sensitivity: Float[np.ndarray, " cuts"]
+    specificity: Float[np.ndarray, " cuts"]
+
+
 def match_points(
     points: Float[np.ndarray, "n 3"], atoms: Float[np.ndarray, "m 3"], *, within: float
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
@@ -73,4 +89,35 @@ def score_nodes(
         specificity,
         float(np.sqrt(np.mean(distance**2))) if len(distance) else float("nan"),
         2.0 * sensitivity * specificity / both if both else 0.0,
+    )
+
+
+def score_by_strength(
+    points: Float[np.ndarray, "n 3"],
+    strength: Float[np.ndarray, " n"],
+    atoms: Float[np.ndarray, "m 3"],
+    *,
+    within: float,
+    cuts: int = 40,
+) -> CutScores:
+    """Scores of the strongest points alone, for a cut that rises.
+
+    Args:
+        points: (x, y, z) in Å, at least one.
+        strength: of each point, in any unit.
+        atoms: (x, y, z) in Å, at least one.
+        within: distance of a pair at most, Å.
+        cuts: number of them at most, spread evenly over the points.
+
+    Returns:
+        one row for each cut; the first leaves all points.
+    """
+    cut = np.unique(np.quantile(strength, np.arange(cuts) / cuts, method="inverted_cdf"))
+    left = [points[strength >= least] for least in cut]
+    scores = [score_nodes(some, atoms, within=within) for some in left]
+    return CutScores(
+        cut.astype(float),
+        np.array([len(some) for some in left]),
+        np.array([score.sensitivity for score in scores]),
+        np.array([score.specificity for score in scores]),
     )

@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from cryojax_graph.io import Map, read_map, write_map
+from cryojax_graph.io import Map, read_field, read_map, write_map
 from cryojax_graph.io.atom_table import select_atoms
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.errors import InputError
@@ -50,10 +50,10 @@ def done(case, tmp_path_factory) -> Path:
 
 def test_every_atom_has_its_peak(done):
     metrics = json.loads((done / "metrics.json").read_text())
-    assert metrics["atoms_sensitivity_percent"] > 95
-    assert metrics["atoms_specificity_percent"] > 95
-    assert metrics["atoms_rmsd_angstrom"] < 0.15
-    assert metrics["c_alpha_sensitivity_percent"] > 95
+    assert metrics["sensitivity_1A_percent"] > 95
+    assert metrics["specificity_1A_percent"] > 95
+    assert metrics["rmsd_1A_angstrom"] < 0.15
+    assert metrics["ca_recall_3A_percent"] > 95
     assert metrics["noise"] == pytest.approx(0.01, rel=0.3)
 
 
@@ -87,6 +87,14 @@ def test_nodes_say_what_kind_of_peak_they_are(done):
     )
 
 
+def test_the_map_is_stored_within_a_quarter_of_its_noise(done, case):
+    stored, density = read_field(done / "field.npz"), read_map(case[0])
+    noise = json.loads((done / "metrics.json").read_text())["noise"]
+    assert (stored.recipe, stored.accuracy) == ("positive", pytest.approx(noise / 4))
+    assert np.abs(stored.density.values - density.values).max() <= stored.accuracy
+    assert (done / "field.npz").stat().st_size < 0.15 * case[0].stat().st_size
+
+
 def test_peaks_open_in_gemmi_as_dummy_atoms(done):
     model = gemmi.read_structure(str(done / "peaks.cif"))[0]
     assert {residue.name for chain in model for residue in chain} == {"DUM"}
@@ -96,7 +104,7 @@ def test_a_spline_finds_them_too(case, tmp_path):
     config = LocateConfig(str(case[0]), str(case[1]), field="spline", sigmas=2.0)
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     metrics = json.loads((job / "metrics.json").read_text())
-    assert metrics["atoms_sensitivity_percent"] > 90
+    assert metrics["sensitivity_1A_percent"] > 90
 
 
 def test_prominence_leaves_out_shoulders(case, done, tmp_path):
@@ -169,5 +177,5 @@ def test_real_maps_of_every_axis_order_are_read_in_register(shared_data, tmp_pat
     config = LocateConfig(str(folder / "map.ccp4.gz"), str(folder / "model.pdb.gz"))
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     metrics = json.loads((job / "metrics.json").read_text())
-    assert metrics["c_alpha_sensitivity_percent"] > 40
-    assert metrics["c_alpha_rmsd_angstrom"] < 2.0
+    assert metrics["ca_recall_3A_percent"] > 40
+    assert metrics["ca_rmsd_3A_angstrom"] < 2.0

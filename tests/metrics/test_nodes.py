@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cryojax_graph.metrics import match_points, score_nodes
+from cryojax_graph.metrics import match_points, score_by_strength, score_nodes
 
 
 def test_pairs_are_exclusive_and_the_nearest_come_first():
@@ -30,3 +30,19 @@ def test_order_does_not_matter():
     back = score_nodes(points[::-1], atoms[rng.permutation(60)], within=1.0)
     assert forth == pytest.approx(back)
     assert 0 < forth.sensitivity < 1
+
+
+def test_a_rising_cut_leaves_the_stronger_points():
+    atoms = np.array([[0.0, 0, 0], [9.0, 0, 0]])
+    points = np.array([[0.1, 0, 0], [9.1, 0, 0], [20.0, 0, 0], [30.0, 0, 0]])
+    scores = score_by_strength(points, np.array([3.0, 2.0, 1.0, 1.0]), atoms, within=1.0)
+    assert scores.cut.tolist() == [1, 2, 3]
+    assert scores.points.tolist() == [4, 2, 1]
+    assert scores.sensitivity.tolist() == [1, 1, 0.5]
+    assert scores.specificity.tolist() == [0.5, 1, 1]
+
+
+def test_points_of_one_strength_have_one_cut():
+    scores = score_by_strength(np.zeros((3, 3)), np.ones(3), np.zeros((1, 3)), within=1.0)
+    assert scores.cut.tolist() == [1]
+    assert scores.points.tolist() == [3]

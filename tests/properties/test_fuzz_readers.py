@@ -117,6 +117,14 @@ def npz_seed(tmp_path) -> bytes:
     return (tmp_path / "seed.npz").read_bytes()
 
 
+def field_seed(tmp_path) -> bytes:
+    values = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    density = cg.Map(values, np.array([1.0, 1.5, 2.0]), np.array([3.0, 0.0, -7.0]))
+    constants = {"width": 0.55, "finer": 2, "steps": 30}
+    cg.write_field(tmp_path / "seed.npz", cg.StoredVoxels(density, "positive", constants, 0.01))
+    return (tmp_path / "seed.npz").read_bytes()
+
+
 def fasta_seed(tmp_path) -> bytes:
     return b">one first\nMKLVAAGG\nwwyx\n>two\nACDEFGHIKLMNPQRSTVWY\n"
 
@@ -159,6 +167,7 @@ FORMATS = {
     "pdb described": (pdb_seed, "f.pdb", cg.describe),
     "mmcif": (mmcif_seed, "f.cif", cg.read_trajectory),
     "npz": (npz_seed, "f.npz", cg.read_trajectory),
+    "field": (field_seed, "f.npz", cg.read_field),
     "fasta": (fasta_seed, "f.fasta", cg.read_sequences),
 }
 NUMBERS = (b"nan", b"-1", b"1e999", b"0", b"99999999999999999999", b"", b"?", b"1_0", b"'", b";")

@@ -306,10 +306,12 @@ ENDS_EARLY = {
     "reconstruct": ["none.star"],
     "refine": ["none.star", "--reference", "none.mrc"],
     "locate": ["none.mrc"],
+    "query": ["none.npz"],
     "validate fsc": ["none.mrc", "none.mrc"],
     "validate motion": ["none", "--truth", "none.npz"],
     "validate poses": ["none.star", "--truth", "none.npz"],
     "validate model": ["none.pdb", "--truth", "none.pdb"],
+    "validate graph": ["none", "--model", "none.pdb"],
     "convert": ["none.star"],
     "demo": ["--dry-run"],
 }

@@ -1,21 +1,11 @@
 """From a map to its field; networks are trained resumably."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import (
-    Field,
-    SplineField,
-    fit_fourier,
-    fit_positive,
-    fit_spline,
-    voxel_grid,
-)
+from cryojax_graph.fields import Field, fit_recipe, usual_constants, voxel_grid
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
@@ -26,14 +16,6 @@ from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
-
-_FITS: Mapping[str, Callable[..., SplineField]] = {
-    "positive": fit_positive,
-    "spline": partial(fit_spline, degree=3),
-    "quintic": partial(fit_spline, degree=5),
-    "fourier": fit_fourier,
-    "trilinear": partial(fit_spline, degree=1),
-}
 
 
 def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
@@ -50,8 +32,8 @@ def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
     network = network_of(config)
     if network is not None:
         return _train(part, network, job)
-    grid = voxel_grid(part.origin, part.voxel_size)
-    return jax.jit(_FITS[config.field])(jnp.asarray(part.values), grid)
+    constants = usual_constants(config.field)
+    return fit_recipe(part.values, part.origin, part.voxel_size, config.field, constants)
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:

@@ -7,13 +7,12 @@ from jaxtyping import Float
 from cryojax_graph.fields import query
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.figures import Axis, heat_map_figure, histogram_figure
+from cryojax_graph.jobs.graph_scores import GraphScores, score_highlights, score_section
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.search import Located
-from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
-from cryojax_graph.metrics import NodeScores
+from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
 
 _PIXELS, _EDGE = 160, 16.0
-_NAMES = {"atoms": "heavy atoms, within 1 Å", "c_alpha": "C-alpha atoms, within 3 Å"}
 _CITATION = (
     "Ranno & Si (2022), Neural representations of cryo-EM maps and a graph-based interpretation, "
     "BMC Bioinformatics 23:397"
@@ -21,14 +20,14 @@ _CITATION = (
 
 
 def locate_report(
-    density: Map, found: Located, scores: dict[str, NodeScores], resolution: float, job: Job
+    density: Map, found: Located, scores: GraphScores | None, resolution: float, job: Job
 ) -> str:
     """Draw the page.
 
     Args:
         density: the map.
         found: its peaks.
-        scores: of the peaks against a model, by name; none without a model.
+        scores: of the peaks against a model; None without a model.
         resolution: that the graph was made with, Å.
         job: at work.
 
@@ -37,41 +36,20 @@ def locate_report(
     """
     peaks = found.peaks
     highlights = [Highlight(f"{len(peaks):,}", "peaks")]
-    highlights += [
-        Highlight(f"{100 * s.sensitivity:.0f} / {100 * s.specificity:.0f} %", f"{_NAMES[name]}")
-        for name, s in scores.items()
-    ]
+    sections = [_field(density, found), _heights(found)]
+    if scores is not None:
+        highlights += score_highlights(scores)
+        sections.insert(0, score_section(scores))
     return job_page(
         job.manifest,
         title="Peaks of a map",
         summary=f"{len(peaks):,} peaks above {found.threshold:.4g}; those closer than "
         f"{2 * resolution:.1f} Å are joined.",
-        sections=[*_against_the_model(scores), _field(density, found), _heights(found)],
+        sections=sections,
         highlights=highlights,
         citations=[_CITATION],
         commands={"graph.bild": "chimerax graph.bild"},
     )
-
-
-def _against_the_model(scores: dict[str, NodeScores]) -> list[Section]:
-    if not scores:
-        return []
-    rows = [
-        [_NAMES[name], 100 * s.sensitivity, 100 * s.specificity, s.rmsd, 100 * s.f1]
-        for name, s in scores.items()
-    ]
-    head = [
-        "each paired at most once",
-        "found, %",
-        "peaks that are one, %",
-        "rms distance, Å",
-        "F1, %",
-    ]
-    note = paragraph(
-        "Where a map was masked around its model, peaks elsewhere are missing and the second "
-        "figure is flattered."
-    )
-    return [Section("Against the model", (table(head, rows), note))]
 
 
 def _field(density: Map, found: Located) -> Section:

@@ -1,16 +1,14 @@
 """``locate`` from file to files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from cryojax_graph.graphs import build_density_graph
-from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.graph_scores import atoms_of, note_scores, score_graph
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.fitting import fit_field
@@ -25,9 +23,10 @@ from cryojax_graph.jobs.locate.search import (
 )
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
-from cryojax_graph.metrics import NodeScores, score_nodes
+from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, save_field
 
 _OUTPUTS = (
+    FIELD,
     "graph.json",
     "graph.npz",
     "graph.bild",
@@ -41,18 +40,6 @@ _FIT_SECONDS, _CLIMB_SECONDS = 1.5e-5, 3e-4
 _FIT_BYTES, _CLIMB_BYTES = 250, 1500
 # A share of voxels that a masked map keeps outside its mask.
 _MASKED = 0.02
-
-
-class Atoms(NamedTuple):
-    """What peaks are scored against.
-
-    Attributes:
-        position: of heavy atoms, (x, y, z) in Å.
-        c_alpha: which of them are C-alpha atoms.
-    """
-
-    position: Float[np.ndarray, "n 3"]
-    c_alpha: Bool[np.ndarray, " n"]
 
 
 def locate(config: LocateConfig, *, options: JobOptions) -> Path:
@@ -95,10 +82,15 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         graph = build_density_graph(
             found.peaks.position, node_features(found.peaks, noise), cutoff=2.0 * resolution
         )
-        scores = _scored(found, atoms, job)
+        scores = None if atoms is None else score_graph(found.peaks.position, atoms)
+        if scores is not None:
+            note_scores(scores, job)
         edges = len(np.asarray(graph.senders)) // 2
         _note_metrics(found, edges, noise, job)
         write_outputs(graph, str(Path(config.map).resolve()), threshold, job)
+        accuracy = accuracy_of(density, noise)
+        with job.output(FIELD, f"the map as a field, voxels within {accuracy:.2g}") as path:
+            save_field(path, density, config.field, accuracy=accuracy)
         page = locate_report(density, found, scores, resolution, job)
         job.write_text("report.html", page, "this page")
         job.log(f"{len(found.peaks):,} peaks, {edges:,} edges")
@@ -129,31 +121,13 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
             f"fit a field ({config.field}) to {part:,} voxels",
             f"climb to its peaks from {starts:,} voxels above {threshold:.4g}",
             "join them to a graph",
+            "store the field",
         ),
         outputs=_OUTPUTS,
         seconds=10.0 + part * _FIT_SECONDS + starts * _CLIMB_SECONDS,
         memory_bytes=int(6e8 + part * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES),
-        disk_bytes=int(5e6 + 100 * starts),
+        disk_bytes=int(5e6 + 100 * starts + density.values.size),
     )
-
-
-def atoms_of(path: str) -> Atoms:
-    """Heavy atoms of a model, without water.
-
-    Args:
-        path: PDB or mmCIF file.
-
-    Returns:
-        the atoms.
-
-    Raises:
-        InputError: the file cannot be used, or holds no such atoms.
-    """
-    atoms = read_atoms(path)
-    heavy = ~np.isin(atoms.element, ("H", "D")) & ~np.isin(atoms.residue_name, ("HOH", "WAT"))
-    if not heavy.any():
-        raise InputError(path, "its atoms", "it holds no heavy atoms", "name a model of the map")
-    return Atoms(atoms.positions[heavy].astype(float), atoms.name[heavy] == "CA")
 
 
 def noise_of(density: Map, threshold: float) -> float:
@@ -171,23 +145,6 @@ def noise_of(density: Map, threshold: float) -> float:
     if len(outside) < _MASKED * density.values.size:
         return 0.0
     return float(1.4826 * np.median(np.abs(outside - np.median(outside))))
-
-
-def _scored(found: Located, atoms: Atoms | None, job: Job) -> dict[str, NodeScores]:
-    if atoms is None:
-        return {}
-    scores = {"atoms": score_nodes(found.peaks.position, atoms.position, within=1.0)}
-    if atoms.c_alpha.any():
-        c_alpha = atoms.position[atoms.c_alpha]
-        scores["c_alpha"] = score_nodes(found.peaks.position, c_alpha, within=3.0)
-    for name, score in scores.items():
-        job.metric(f"{name}_sensitivity_percent", 100 * score.sensitivity)
-        job.metric(f"{name}_specificity_percent", 100 * score.specificity)
-        if np.isfinite(score.rmsd):
-            job.metric(f"{name}_rmsd_angstrom", score.rmsd)
-    if scores["atoms"].sensitivity < 0.02:
-        job.warn("Hardly any atom has a peak: the model may stand in another frame than the map")
-    return scores
 
 
 def _note_metrics(found: Located, edges: int, noise: float, job: Job) -> None:

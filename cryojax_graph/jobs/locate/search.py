@@ -144,7 +144,8 @@ def walk_to_peaks(
     spacing = np.minimum(_SEED_DISTANCE, part.voxel_size)
     counts = np.floor((np.array(part.values.shape[::-1]) - 1) * part.voxel_size / spacing) + 1
     shape = tuple(int(n) for n in counts[::-1])
-    seeds = part.origin + np.stack(np.indices(shape), -1).reshape(-1, 3)[:, ::-1] * spacing
+    index = np.argwhere(np.ones(shape, bool))
+    seeds = part.origin + index[:, ::-1] * spacing
     value = _in_parts(partial(jax.jit(query), field), seeds, check_abort)
     above = (value > threshold).reshape(shape)
     walked = _in_parts(partial(jax.jit(walk_uphill), field), seeds[above.reshape(-1)], check_abort)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import read_map
 from cryojax_graph.io.npz import read_npz
-from cryojax_graph.jobs.claim import MANIFEST, read_manifest
+from cryojax_graph.jobs.claim import MANIFEST, finished_manifest
 from cryojax_graph.jobs.manifest import sha256_of
 from cryojax_graph.jobs.particles import ParticleSet
 
@@ -64,9 +64,7 @@ def read_flex_folder(path: str | Path) -> FlexFolder:
             does not say how certain the latents are.
     """
     path = Path(path)
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise InputError(path, MANIFEST, "there is no such file in the folder", _REMEDY)
+    manifest = finished_manifest(path, "flex", remedy=_REMEDY)
     try:
         return _described_by(manifest, path)
     except (KeyError, TypeError, AttributeError):
@@ -75,12 +73,6 @@ def read_flex_folder(path: str | Path) -> FlexFolder:
 
 
 def _described_by(manifest: dict[str, Any], path: Path) -> FlexFolder:
-    verb, status = manifest["request"].get("verb"), manifest["status"]
-    if verb != "flex":
-        raise InputError(path / MANIFEST, "verb", f"the folder is of a {verb} job", _REMEDY)
-    if status != "done":
-        remedy = "finish it with the same command"
-        raise InputError(path / MANIFEST, "status", f"the flex job is {status}, not done", remedy)
     config = manifest["request"]["config"]
     given = Path(manifest["inputs"]["particles"]["path"])
     written = [path / name for name in manifest["outputs"] if Path(name).stem == "particles"]

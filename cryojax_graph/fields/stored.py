@@ -1,0 +1,121 @@
+"""Recipes: the fits of fields under the names that files and users give them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.fields.grid import voxel_grid
+from cryojax_graph.fields.positive import FINER, WIDTH, fit_positive
+from cryojax_graph.fields.spline import SplineField, fit_fourier, fit_spline
+
+
+class Constant(NamedTuple):
+    """A number that a fit needs.
+
+    Attributes:
+        usual: its value; whole where the fit needs a whole number.
+        least: that is accepted.
+        most: that is accepted.
+    """
+
+    usual: int | float
+    least: int | float
+    most: int | float
+
+
+class Recipe(NamedTuple):
+    """How a field is fitted to the voxels of a map.
+
+    Attributes:
+        fit: of a volume, its grid, and the constants by name.
+        constants: by name.
+        reach: voxels farther than this from a point hardly matter there; None where all do.
+    """
+
+    fit: Callable[..., SplineField]
+    constants: Mapping[str, Constant] = {}
+    reach: int | None = 8
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "positive": Recipe(
+        fit_positive,
+        {
+            "width": Constant(WIDTH, 0.2, 3.0),
+            "finer": Constant(FINER, 1, 4),
+            "steps": Constant(30, 1, 1000),
+        },
+    ),
+    "spline": Recipe(partial(fit_spline, degree=3)),
+    "quintic": Recipe(partial(fit_spline, degree=5)),
+    "fourier": Recipe(fit_fourier, reach=None),
+    "trilinear": Recipe(partial(fit_spline, degree=1)),
+}
+
+
+def usual_constants(recipe: str) -> dict[str, int | float]:
+    """Constants of a recipe, to be stored with its name.
+
+    Args:
+        recipe: one of ``RECIPES``.
+
+    Returns:
+        by name.
+    """
+    return {name: constant.usual for name, constant in RECIPES[recipe].constants.items()}
+
+
+def check_recipe(recipe: str, constants: Mapping[str, int | float]) -> None:
+    """Refuse a recipe that this program cannot follow.
+
+    Args:
+        recipe: its name.
+        constants: by name.
+
+    Raises:
+        ValueError: it is not known, or a constant is missing, unknown or out of range.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"no fit is called {recipe!r}; known: {', '.join(RECIPES)}")
+    known = RECIPES[recipe].constants
+    if odd := known.keys() ^ constants.keys():
+        raise ValueError(f"{recipe} has the constants {list(known)}: not so {min(odd)!r}")
+    for name, constant in known.items():
+        value = constants[name]
+        whole = isinstance(constant.usual, int)
+        if (whole and not isinstance(value, int)) or not constant.least <= value <= constant.most:
+            number = "whole number" if whole else "number"
+            wanted = f"a {number} from {constant.least} to {constant.most}"
+            raise ValueError(f"{name} is {value}, not {wanted}")
+
+
+def fit_recipe(
+    values: Float[np.ndarray, "z y x"],
+    origin: Float[np.ndarray, "3"],
+    voxel_size: Float[np.ndarray, "3"],
+    recipe: str,
+    constants: Mapping[str, int | float],
+) -> SplineField:
+    """The field of a map by a recipe. Host code.
+
+    Args:
+        values: density.
+        origin: position (x, y, z) of voxel [0, 0, 0], Å.
+        voxel_size: edges of a voxel along x, y, z, Å.
+        recipe: one of ``RECIPES``.
+        constants: by name.
+
+    Returns:
+        the field.
+
+    Raises:
+        ValueError: the recipe cannot be followed.
+    """
+    check_recipe(recipe, constants)
+    fit = jax.jit(RECIPES[recipe].fit, static_argnames=tuple(constants))
+    return fit(jnp.asarray(values, jnp.float32), voxel_grid(origin, voxel_size), **constants)

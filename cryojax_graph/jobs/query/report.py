@@ -1,0 +1,87 @@
+"""The page of ``query``."""
+
+import numpy as np
+from jaxtyping import Float32
+
+from cryojax_graph.jobs.figures import Axis, heat_map_figure, histogram_figure
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.query.evaluate import Values
+from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
+from cryojax_graph.jobs.stored_field import Grid, StoredField
+
+# More pixels than a page needs.
+_PIXELS = 400
+
+
+def points_report(stored: StoredField, values: Values, outside: int, job: Job) -> str:
+    """Draw the page of points.
+
+    Args:
+        stored: what was asked.
+        values: at the points.
+        outside: points outside of the box.
+        job: at work.
+
+    Returns:
+        HTML.
+    """
+    steepness = np.linalg.norm(values.gradient, axis=1)
+    figures = (
+        histogram_figure({"density": values.density}, Axis("density, map units")),
+        histogram_figure({"gradient": steepness}, Axis("length of the gradient, map units per Å")),
+    )
+    count = len(values.density)
+    return job_page(
+        job.manifest,
+        title="A field at points",
+        summary=f"{count:,} points, {outside:,} of them outside of the box. {_what(stored)}",
+        sections=[Section("Values", figures)],
+        highlights=[
+            Highlight(f"{count:,}", "points"),
+            Highlight(f"{values.density.mean():.4g}", "mean density"),
+        ],
+    )
+
+
+def map_report(
+    stored: StoredField, values: Float32[np.ndarray, "z y x"], grid: Grid, job: Job
+) -> str:
+    """Draw the page of a map.
+
+    Args:
+        stored: what was asked.
+        values: density on the grid.
+        grid: of the map.
+        job: at work.
+
+    Returns:
+        HTML.
+    """
+    middle = len(values) // 2
+    every = max(1, -(-max(values.shape[1:]) // _PIXELS))
+    shown = values[middle, ::every, ::every]
+    first = grid.origin
+    last = first[:2] + grid.voxel_size[:2] * every * (np.array(shown.shape)[::-1] - 1)
+    height = grid.origin[2] + middle * grid.voxel_size[2]
+    figure = heat_map_figure(
+        shown,
+        Axis("x, Å"),
+        Axis("y, Å"),
+        extent=(first[0], last[0], first[1], last[1]),
+        value_title="density",
+        caption=f"Section at z = {height:.1f} Å.",
+        equal_scale=True,
+    )
+    extent = " × ".join(str(n) for n in values.shape[::-1])
+    return job_page(
+        job.manifest,
+        title="A map of a field",
+        summary=f"{extent} voxels. {_what(stored)}",
+        sections=[Section("The middle section", (paragraph("As in map.mrc."), figure))],
+        highlights=[Highlight(extent, "voxels")],
+    )
+
+
+def _what(stored: StoredField) -> str:
+    exact = f"within {stored.accuracy:.3g}" if stored.accuracy else "exact"
+    return f"Field: {stored.recipe}, of voxels that are {exact}."

@@ -1,0 +1,204 @@
+"""``query`` from file to files."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.limits import DEFAULT_LIMITS
+from cryojax_graph.io.mrc import Map, read_map, write_map
+from cryojax_graph.io.npz import write_npz
+from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.query.config import QueryConfig
+from cryojax_graph.jobs.query.evaluate import Values, at_points, inside, on_grid, sides_inside
+from cryojax_graph.jobs.query.points import read_points
+from cryojax_graph.jobs.query.report import map_report, points_report
+from cryojax_graph.jobs.stored_field import (
+    Grid,
+    StoredField,
+    build_field,
+    grid_of,
+    read_source,
+    source_path,
+)
+
+_HEADER = ("x", "y", "z", "density", "gradient_x", "gradient_y", "gradient_z")
+_SECOND = ("xx", "xy", "xz", "yy", "yz", "zz")
+_UPPER = np.triu_indices(3)
+_TABLE, _ARRAYS, _MAP, _PAGE = "values.csv", "values.npz", "map.mrc", "report.html"
+# Processor time and bytes per voxel of the fit, and per point.
+_FIT_SECONDS, _POINT_SECONDS = 1.5e-5, 1e-5
+_FIT_BYTES, _POINT_BYTES = 250, 200
+
+
+def query(config: QueryConfig, *, options: JobOptions) -> Path:
+    """Ask a field for its values at points, or on a grid.
+
+    Args:
+        config: what field, and where.
+        options: of the job.
+
+    Returns:
+        the job folder.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    stored, path = read_source(config.source, recipe=config.field), source_path(config.source)
+    inputs: dict[str, str | Path] = {"source": path}
+    if config.points is not None:
+        points = read_points(config.points)
+        inputs["points"] = config.points
+        with open_job(config, verb="query", options=options, inputs=inputs) as job:
+            job.log(f"{len(points):,} points; field: {stored.recipe}")
+            _at_points(stored, points, config.hessian, job)
+        return job.folder
+    grid = _wanted_grid(stored, config)
+    if config.like is not None:
+        inputs["like"] = config.like
+    with open_job(config, verb="query", options=options, inputs=inputs) as job:
+        _on_grid(stored, grid, job)
+    return job.folder
+
+
+def plan_query(config: QueryConfig, *, options: JobOptions) -> Plan:
+    """Say what ``query`` would do.
+
+    Args:
+        config: what field, and where.
+        options: of the job.
+
+    Returns:
+        the plan.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    stored = read_source(config.source, recipe=config.field)
+    if config.points is not None:
+        count = len(read_points(config.points))
+        asked, outputs = f"{count:,} points", (_TABLE, _ARRAYS)
+        disk = count * (150 + 100 * config.hessian)
+    else:
+        grid = _wanted_grid(stored, config)
+        count = int(np.prod(grid.shape))
+        asked, outputs = f"a map of {_extent(grid.shape)} voxels", (_MAP,)
+        disk = 4 * count
+    voxels = int(np.prod(grid_of(stored).shape))
+    return Plan(
+        actions=(f"fit a field ({stored.recipe}) to at most {voxels:,} voxels", f"ask for {asked}"),
+        outputs=(*outputs, "metrics.json", _PAGE),
+        seconds=10.0 + voxels * _FIT_SECONDS + count * _POINT_SECONDS,
+        memory_bytes=int(6e8 + voxels * _FIT_BYTES + count * _POINT_BYTES),
+        disk_bytes=int(5e6 + disk),
+    )
+
+
+def _wanted_grid(stored: StoredField, config: QueryConfig) -> Grid:
+    own = grid_of(stored)
+    if config.like is not None:
+        other = read_map(config.like)
+        return Grid(other.values.shape, other.voxel_size, other.origin)
+    if config.voxel is None:
+        return own
+    edges = (np.array(own.shape) - 1) * own.voxel_size[::-1]
+    # A whole number of voxels must not fall short by rounding.
+    shape = tuple((np.floor(edges / config.voxel + 1e-6).astype(np.int64) + 1).tolist())
+    if 4 * np.prod(np.array(shape, float)) > DEFAULT_LIMITS.map_bytes:
+        cause = f"{config.voxel} Å makes a map of {_extent(shape)} voxels"
+        raise InputError("command line", "--voxel", cause, "choose larger voxels")
+    return Grid(shape, np.full(3, config.voxel), own.origin)
+
+
+def _at_points(
+    stored: StoredField, points: Float[np.ndarray, "n 3"], hessian: bool, job: Job
+) -> None:
+    within = inside(points, grid_of(stored))
+    outside = int((~within).sum())
+    if outside:
+        job.warn(
+            f"{outside:,} of {len(points):,} points lie outside of the map, where density is "
+            "taken as 0; they may be of another frame"
+        )
+    field = build_field(stored, near=points[within]) if within.any() else None
+    began = time.monotonic()
+    with job.progress("asking the field", len(points)) as advance:
+        parts = at_points(
+            field, points, within, hessian=hessian, advance=advance, check_abort=job.check_abort
+        )
+        with job.output(_TABLE, "values at the points") as path:
+            values = _written(parts, points, hessian, path)
+    job.metric("query_seconds", time.monotonic() - began)
+    job.metric("points", len(points), "1")
+    job.metric("points_outside", outside, "1")
+    with job.output(_ARRAYS, "the same as arrays") as path:
+        arrays = {"position": points, "density": values.density, "gradient": values.gradient}
+        if values.hessian is not None:
+            arrays["hessian"] = values.hessian
+        write_npz(path, arrays, compress=False)
+    job.write_text(_PAGE, points_report(stored, values, outside, job), "this page")
+
+
+def _written(
+    parts: Iterator[Values], points: Float[np.ndarray, "n 3"], hessian: bool, path: Path
+) -> Values:
+    """Write each part as soon as it is there, and give back all."""
+    names = [*_HEADER, *(f"hessian_{axes}" for axes in _SECOND if hessian)]
+    line = ",".join(["%.10g"] * 3 + ["%.7g"] * (len(names) - 3)) + "\n"
+    kept: list[Values] = []
+    done = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(names) + "\n")
+        for part in parts:
+            here = points[done : done + len(part.density)]
+            columns = [here, part.density[:, None], part.gradient]
+            if part.hessian is not None:
+                columns.append(part.hessian[:, *_UPPER])
+            rows = np.concatenate(columns, axis=1)
+            file.write((line * len(rows)) % tuple(rows.ravel().tolist()))
+            kept.append(part)
+            done += len(rows)
+    density, gradient, bend = zip(*kept, strict=True)
+    return Values(
+        np.concatenate(density), np.concatenate(gradient), np.concatenate(bend) if hessian else None
+    )
+
+
+def _on_grid(stored: StoredField, grid: Grid, job: Job) -> None:
+    pairs = zip(grid_of(stored), grid, strict=True)
+    if all(np.array_equal(own, wanted) for own, wanted in pairs):
+        job.log(f"The grid is that of the source: its own voxels, within {stored.accuracy:.3g}")
+        values = stored.density.values
+    else:
+        values = _resampled(stored, grid, job)
+    with job.output(_MAP, "the map") as path:
+        write_map(path, Map(values, grid.voxel_size, grid.origin))
+    job.metric("voxels", values.size, "1")
+    job.write_text(_PAGE, map_report(stored, values, grid, job), "this page")
+
+
+def _resampled(stored: StoredField, grid: Grid, job: Job) -> Float32[np.ndarray, "z y x"]:
+    job.log(f"A map of {_extent(grid.shape)} voxels; field: {stored.recipe}")
+    total = int(np.prod(grid.shape))
+    outside = total - int(np.prod([side.sum() for side in sides_inside(grid, grid_of(stored))]))
+    if outside:
+        job.warn(
+            f"{outside:,} of {total:,} voxels lie outside of the source, where density is taken "
+            "as 0"
+        )
+    job.metric("voxels_outside", outside, "1")
+    began = time.monotonic()
+    with job.progress("asking the field, sections", grid.shape[0]) as advance:
+        values = on_grid(stored, grid, advance=advance, check_abort=job.check_abort)
+    job.metric("query_seconds", time.monotonic() - began)
+    return values
+
+
+def _extent(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape[::-1])

@@ -1,0 +1,196 @@
+"""A map or a stored field, and the field that is built of it.
+
+From JAX code::
+
+    field = load_field("peaks/field.npz")  # a pytree with a method ``value``
+    value, gradient, hessian = query_expansion(field, points)
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from cryojax_graph.fields import RECIPES, Field, check_recipe, fit_recipe, usual_constants
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
+from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.io.unpack import open_plain
+from cryojax_graph.jobs.claim import finished_manifest
+
+FIELD = "field.npz"
+_REMEDY = "name a field.npz, the folder of a finished locate job, or a map"
+_SHARE_OF_NOISE, _SHARE_OF_RANGE = 0.25, 1e-3
+_MASKED = 0.5
+
+
+class Grid(NamedTuple):
+    """Voxels of a map without their values.
+
+    Attributes:
+        shape: (z, y, x).
+        voxel_size: edges along x, y, z, Å.
+        origin: of voxel [0, 0, 0], (x, y, z) in Å.
+    """
+
+    shape: tuple[int, ...]
+    voxel_size: Float[np.ndarray, "3"]
+    origin: Float[np.ndarray, "3"]
+
+    def sides(self) -> list[Float[np.ndarray, " n"]]:
+        """Coordinates of the voxels along z, y and x, Å."""
+        steps = self.origin[::-1], self.voxel_size[::-1]
+        return [o + s * np.arange(n) for o, s, n in zip(*steps, self.shape, strict=True)]
+
+
+def grid_of(stored: StoredField) -> Grid:
+    """The grid of the map that a field is of.
+
+    Args:
+        stored: the field.
+
+    Returns:
+        its grid.
+    """
+    density = stored.density
+    return Grid(density.values.shape, density.voxel_size, density.origin)
+
+
+def accuracy_of(density: Map, noise: float) -> float:
+    """Error of a voxel that does not matter: a quarter of the noise, or a thousandth of the range.
+
+    Args:
+        density: the map.
+        noise: standard deviation where there is no density, map units; 0 if unknown. Not
+            believed of a map that is mostly 0.
+
+    Returns:
+        map units.
+    """
+    # Where most voxels are 0, those below a threshold are the rim of the density, and not noise.
+    masked = float((density.values == 0).mean()) > _MASKED
+    if noise > 0 and not masked:
+        return _SHARE_OF_NOISE * noise
+    return _SHARE_OF_RANGE * float(np.ptp(density.values))
+
+
+def save_field(path: str | Path, density: Map, recipe: str, *, accuracy: float = 0.0) -> None:
+    """Write the field of a map.
+
+    Args:
+        path: ``.npz`` file to write.
+        density: the map.
+        recipe: how the field is fitted to it, one of ``RECIPES``.
+        accuracy: largest error of a voxel, map units; 0 keeps every bit.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    write_field(path, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
+
+
+def load_field(path: str | Path, *, recipe: str | None = None) -> Field:
+    """The field of a file, as a pytree.
+
+    Args:
+        path: ``field.npz``, the folder of a finished ``locate`` job, or a map.
+        recipe: one of ``RECIPES``; the stored one when not given, ``positive`` for a map.
+
+    Returns:
+        the field of the whole map.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    return build_field(read_source(path, recipe=recipe))
+
+
+def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
+    """What a field can be built of.
+
+    Args:
+        path: ``field.npz``, the folder of a finished ``locate`` job, or a map.
+        recipe: in place of the stored one.
+
+    Returns:
+        voxels and a recipe that can be followed.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    path = source_path(path)
+    with open_plain(path) as handle:
+        archive = handle.read(2) == b"PK"
+    stored = read_field(path) if archive else StoredVoxels(read_map(path), recipe or "positive")
+    if recipe is not None or not archive:
+        chosen = recipe or stored.recipe
+        return StoredVoxels(stored.density, chosen, usual_constants(chosen), stored.accuracy)
+    try:
+        check_recipe(stored.recipe, stored.constants)
+    except ValueError as error:
+        remedy = "use the program that wrote it, or choose another --field"
+        raise InputError(path, "header, recipe", str(error), remedy) from None
+    return stored
+
+
+def source_path(path: str | Path) -> Path:
+    """The file that holds a field.
+
+    Args:
+        path: of it, or of the folder of a finished ``locate`` job.
+
+    Returns:
+        its path.
+
+    Raises:
+        InputError: the folder is not of such a job.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    finished_manifest(path, "locate", remedy=_REMEDY)
+    return path / FIELD
+
+
+def build_field(stored: StoredField, *, near: Float[np.ndarray, "n 3"] | None = None) -> Field:
+    """The field of stored voxels.
+
+    Args:
+        stored: with a recipe that can be followed.
+        near: points (x, y, z) in Å, at least one in the box, where alone the field has to be right:
+            it is then built of the voxels around them.
+
+    Returns:
+        the field.
+    """
+    density = stored.density
+    reach = RECIPES[stored.recipe].reach
+    if near is not None and reach is not None:
+        density = part_around(density, near, reach)
+    return fit_recipe(
+        density.values, density.origin, density.voxel_size, stored.recipe, stored.constants
+    )
+
+
+def part_around(density: Map, points: Float[np.ndarray, "n 3"], border: int) -> Map:
+    """The part of a map that holds all points and a border, as far as the map reaches.
+
+    Args:
+        density: the map.
+        points: (x, y, z) in Å, at least one in the box.
+        border: voxels.
+
+    Returns:
+        the part, in its place.
+    """
+    index = ((points - density.origin) / density.voxel_size)[:, ::-1]
+    last = np.array(density.values.shape) - 1
+    low = np.clip(np.floor(index.min(axis=0)) - border, 0, last).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0)) + border, 0, last).astype(int)
+    corners = tuple(slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    return Map(
+        np.ascontiguousarray(density.values[corners]),
+        density.voxel_size,
+        density.origin + low[::-1] * density.voxel_size,
+    )
