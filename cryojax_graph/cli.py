@@ -76,6 +76,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.locate",
         "find the peaks of a map as a continuous field, and join them to a graph",
     ),
+    "fit": Verb(
+        "cryojax_graph.jobs.fit",
+        "move the atoms of a model into a map by gradient, its geometry restrained",
+    ),
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),

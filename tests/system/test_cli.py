@@ -306,6 +306,7 @@ ENDS_EARLY = {
     "reconstruct": ["none.star"],
     "refine": ["none.star", "--reference", "none.mrc"],
     "locate": ["none.mrc"],
+    "fit": ["none.cif", "--map", "none.mrc"],
     "validate fsc": ["none.mrc", "none.mrc"],
     "validate motion": ["none", "--truth", "none.npz"],
     "validate poses": ["none.star", "--truth", "none.npz"],

@@ -23,7 +23,7 @@ from cryojax_graph.fields import (
 )
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
-from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.locate.config import FieldKind, LocateConfig
 
 _FITS: Mapping[str, Callable[..., SplineField]] = {
     "positive": fit_positive,
@@ -81,6 +81,20 @@ def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
     return float(threshold)
 
 
+def field_of(density: Map, kind: FieldKind) -> SplineField:
+    """A map as a continuous field.
+
+    Args:
+        density: the map.
+        kind: of the field.
+
+    Returns:
+        the field.
+    """
+    grid = voxel_grid(density.origin, density.voxel_size)
+    return jax.jit(_FITS[kind])(jnp.asarray(density.values), grid)
+
+
 def locate_peaks(
     density: Map,
     threshold: float,
@@ -103,8 +117,7 @@ def locate_peaks(
     """
     part = crop(density, density.values > threshold)
     above = part.values > threshold
-    grid = voxel_grid(part.origin, part.voxel_size)
-    field = jax.jit(_FITS[config.field])(jnp.asarray(part.values), grid)
+    field = field_of(part, config.field)
     starts = part.origin + np.argwhere(above)[:, ::-1] * part.voxel_size
     ends = []
     up = jax.jit(partial(climb, longest=float(part.voxel_size.min()) / 2))
