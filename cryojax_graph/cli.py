@@ -80,6 +80,10 @@ VERBS: Mapping[str, Verb] = {
         "cryojax_graph.jobs.query",
         "tell density and its derivatives of a map or stored field at points or on another grid",
     ),
+    "fit": Verb(
+        "cryojax_graph.jobs.fit",
+        "move the atoms of a model into a map by gradient, its geometry restrained",
+    ),
     "validate motion": Verb(
         "cryojax_graph.jobs.validate", "score a recovered motion against the truth"
     ),

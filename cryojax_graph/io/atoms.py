@@ -103,6 +103,23 @@ def write_atoms(path: str | Path, atoms: AtomTable) -> None:
     write_models(path, atoms, atoms.positions[None])
 
 
+def write_records(path: str | Path, records: AtomRecords) -> None:
+    """Write one model with its alternate locations, whole or not at all.
+
+    Args:
+        path: mmCIF file to write.
+        records: atoms of one model.
+
+    Raises:
+        InputError: a position is not finite, or the disk refuses.
+    """
+    positions = records.atoms.positions[None]
+    _refuse_unwritable(path, records.atoms, positions)
+    name = Path(path).stem
+    text = format_mmcif(records.atoms, positions, name=name, altloc=records.altloc)
+    write_atomically(path, text.encode("ascii"))
+
+
 def write_models(
     path: str | Path, atoms: AtomTable, positions: Float32[np.ndarray, "frames n 3"]
 ) -> None:
@@ -116,12 +133,7 @@ def write_models(
     Raises:
         InputError: as :func:`write_atoms`.
     """
-    place = "writing it"
-    if len(atoms) == 0 or len(positions) == 0:
-        raise InputError(path, place, "there are no atoms to write", "choose some atoms")
-    if not np.isfinite(positions).all():
-        cause = f"{int((~np.isfinite(positions)).sum())} coordinates are NaN or infinite"
-        raise InputError(path, place, cause, "report this as a fault of the program")
+    _refuse_unwritable(path, atoms, positions)
     suffix = Path(path).suffix
     if suffix in (".cif", ".mmcif"):
         text = format_mmcif(atoms, positions, name=Path(path).stem)
@@ -131,3 +143,14 @@ def write_models(
         cause = f"the ending {suffix!r} names no format of models"
         raise InputError(path, "its name", cause, "end it in .cif or .pdb")
     write_atomically(path, text.encode("ascii"))
+
+
+def _refuse_unwritable(
+    path: str | Path, atoms: AtomTable, positions: Float32[np.ndarray, "frames n 3"]
+) -> None:
+    place = "writing it"
+    if len(atoms) == 0 or len(positions) == 0:
+        raise InputError(path, place, "there are no atoms to write", "choose some atoms")
+    if not np.isfinite(positions).all():
+        cause = f"{int((~np.isfinite(positions)).sum())} coordinates are NaN or infinite"
+        raise InputError(path, place, cause, "report this as a fault of the program")

@@ -186,7 +186,11 @@ def _elements(columns: dict[str, _Text], names: _Text, residues: _Text, file: st
 
 
 def format_mmcif(
-    atoms: AtomTable, positions: Float32[np.ndarray, "frames n 3"], *, name: str
+    atoms: AtomTable,
+    positions: Float32[np.ndarray, "frames n 3"],
+    *,
+    name: str,
+    altloc: _Text | None = None,
 ) -> str:
     """Atoms in mmCIF format, one model per frame, with entities, sequences and software.
 
@@ -194,6 +198,7 @@ def format_mmcif(
         atoms: the atoms.
         positions: their positions in every frame in Å.
         name: name of the data block and of the entry.
+        altloc: letter of the alternate location of each atom, or empty; none when not given.
 
     Returns:
         contents of the file.
@@ -206,7 +211,7 @@ def format_mmcif(
             np.where(atoms.hetero, "HETATM", "ATOM").tolist(),
             _tokens(np.strings.upper(atoms.element)),
             _tokens(atoms.name),
-            ["."] * len(atoms),
+            ["."] * len(atoms) if altloc is None else _tokens(altloc),
             _tokens(atoms.residue_name),
             entities.label_chain.tolist(),
             entities.entity.astype("U").tolist(),
@@ -243,7 +248,7 @@ _SITE_TAGS = (
     "id",
     "type_symbol",
     "label_atom_id",
-    # Always empty, but gemmi takes a table without it for no atoms at all.
+    # Mostly empty, but gemmi takes a table without it for no atoms at all.
     "label_alt_id",
     "label_comp_id",
     "label_asym_id",

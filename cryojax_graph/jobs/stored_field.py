@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from cryojax_graph.fields import RECIPES, Field, check_recipe, fit_recipe, usual_constants
+from cryojax_graph.fields import (
+    RECIPES,
+    Field,
+    SplineField,
+    check_recipe,
+    fit_recipe,
+    usual_constants,
+)
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
 from cryojax_graph.io.mrc import Map, read_map
@@ -171,6 +178,20 @@ def build_field(stored: StoredField, *, near: Float[np.ndarray, "n 3"] | None = 
     return fit_recipe(
         density.values, density.origin, density.voxel_size, stored.recipe, stored.constants
     )
+
+
+def field_of(density: Map, recipe: str) -> SplineField:
+    """The field of a map by a recipe, with its usual constants.
+
+    Args:
+        density: the map.
+        recipe: one of ``RECIPES``.
+
+    Returns:
+        the field.
+    """
+    constants = usual_constants(recipe)
+    return fit_recipe(density.values, density.origin, density.voxel_size, recipe, constants)
 
 
 def part_around(density: Map, points: Float[np.ndarray, "n 3"], border: int) -> Map:

@@ -46,6 +46,7 @@ from cryojax_graph.metrics.local_resolution import (
     sphere_window,
     spread_resolution,
 )
+from cryojax_graph.metrics.map_model import atom_density, masked_correlation
 from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
 from cryojax_graph.metrics.nodes import (
     CutScores,
@@ -74,6 +75,7 @@ __all__ = [
     "PoseErrors",
     "ShellSums",
     "area_ratio",
+    "atom_density",
     "best_constant_structure",
     "bootstrap_interval",
     "clash_count",
@@ -94,6 +96,7 @@ __all__ = [
     "lddt_ca",
     "leading_direction",
     "local_correlation",
+    "masked_correlation",
     "match_points",
     "mean_amplitudes",
     "measured_correlation",

@@ -6,6 +6,7 @@ import pytest
 
 from cryojax_graph.io import InputError, read_atoms, select_atoms, write_atoms
 from cryojax_graph.io.atom_table import element_from_name
+from cryojax_graph.io.atoms import parse_records, write_records
 from cryojax_graph.io.pdb import _decode_hybrid36
 
 LINE = (
@@ -256,3 +257,18 @@ def test_nothing_wrong_is_written(tmp_path):
         write_atoms(tmp_path / "b.cif", select_atoms(atoms, np.zeros(1, bool)))
     with pytest.raises(InputError, match="names no format"):
         write_atoms(tmp_path / "b.xyz", atoms)
+
+
+def test_alternate_locations_are_written_and_come_back(tmp_path):
+    lines = [pdb_line(alt="A"), pdb_line(alt="B", at=(5, 5, 5)), pdb_line(name=" CB ")]
+    (tmp_path / "a.pdb").write_text("\n".join([*lines, "END", ""]))
+    records = parse_records(tmp_path / "a.pdb")
+    write_records(tmp_path / "b.cif", records)
+    back = parse_records(tmp_path / "b.cif")
+    assert back.altloc.tolist() == ["A", "B", ""]
+    check_equal(records.atoms, back.atoms)
+    sites = gemmi.read_structure(str(tmp_path / "b.cif"))[0].all()
+    assert [site.atom.altloc for site in sites] == ["A", "B", "\0"]
+    broken = dataclasses.replace(records.atoms, positions=records.atoms.positions * np.nan)
+    with pytest.raises(InputError, match="are NaN"):
+        write_records(tmp_path / "c.cif", dataclasses.replace(records, atoms=broken))

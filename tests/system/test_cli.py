@@ -307,6 +307,7 @@ ENDS_EARLY = {
     "refine": ["none.star", "--reference", "none.mrc"],
     "locate": ["none.mrc"],
     "query": ["none.npz"],
+    "fit": ["none.cif", "--map", "none.mrc"],
     "validate fsc": ["none.mrc", "none.mrc"],
     "validate motion": ["none", "--truth", "none.npz"],
     "validate poses": ["none.star", "--truth", "none.npz"],

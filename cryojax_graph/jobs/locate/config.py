@@ -7,7 +7,8 @@ import tyro
 
 from cryojax_graph.io.errors import InputError
 
-FieldKind = Literal["positive", "spline", "quintic", "fourier", "trilinear", "siren", "paper"]
+RecipeKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
+FieldKind = Literal[RecipeKind, "siren", "paper"]
 
 
 @dataclass(frozen=True)

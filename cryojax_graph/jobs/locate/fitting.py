@@ -5,10 +5,11 @@ from dataclasses import replace
 import jax
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import Field, fit_recipe, usual_constants, voxel_grid
+from cryojax_graph.fields import Field, voxel_grid
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.stored_field import field_of
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
 from cryojax_graph.training.callbacks import abort_when, save_every
 from cryojax_graph.training.checkpoint import Checkpoints
@@ -32,8 +33,7 @@ def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
     network = network_of(config)
     if network is not None:
         return _train(part, network, job)
-    constants = usual_constants(config.field)
-    return fit_recipe(part.values, part.origin, part.voxel_size, config.field, constants)
+    return field_of(part, config.field)
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:

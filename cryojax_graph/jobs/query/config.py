@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.locate.config import FieldKind
+from cryojax_graph.jobs.locate.config import RecipeKind
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class QueryConfig:
     hessian: bool = False
     like: str | None = None
     voxel: float | None = None
-    field: FieldKind | None = None
+    field: RecipeKind | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself or means nothing."""

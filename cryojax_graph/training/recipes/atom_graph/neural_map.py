@@ -18,7 +18,7 @@ from cryojax_graph.fields.siren import init_siren
 from cryojax_graph.fields.spline import SplineField
 from cryojax_graph.forward.batched import map_batches
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
-from cryojax_graph.models.atom_graph.objective import slope_error, voxel_error
+from cryojax_graph.models.atom_graph.network_error import slope_error, voxel_error
 from cryojax_graph.training.batches import Feed
 from cryojax_graph.training.state import TrainState
 from cryojax_graph.training.step import Metrics, Step

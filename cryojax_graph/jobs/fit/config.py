@@ -1,0 +1,53 @@
+"""Settings of ``fit``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.locate.config import RecipeKind
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of the verb.
+
+    Args:
+        model: Atomic model with all its atoms, PDB or mmCIF, in the frame of the map.
+        map: Density map, MRC or CCP4.
+        field: How density between voxels is known, as in ``locate``.
+        resolution: Of the map, Å; three voxels when not given.
+        rigid: First move the whole model, or each chain, as a rigid body.
+        reach: How far atoms may be from their places, Å; the map is smoothed by about as much
+            before the details count. 0 for a model that only wants a last touch.
+        steps: Of the fit, rounded up to fifties.
+        bond_deviation: Standard deviation of bonds from ideal lengths that the weight of the
+            density is chosen for, Å.
+        weight: Of the density, in place of the chosen one; the log and the metrics say that.
+    """
+
+    model: tyro.conf.Positional[str]
+    map: str
+    field: RecipeKind = "positive"
+    resolution: float | None = None
+    rigid: Literal["none", "model", "chain"] = "none"
+    reach: float = 0.5
+    steps: int = 600
+    bond_deviation: float = 0.015
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        for name in ("resolution", "bond_deviation", "weight"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                self._refuse(name, f"{value} is not above 0")
+        if not 0.0 <= self.reach < float("inf"):
+            self._refuse("reach", f"{self.reach} is below 0")
+        if self.steps < 1:
+            self._refuse("steps", f"{self.steps} is below 1")
+
+    def _refuse(self, name: str, cause: str) -> None:
+        place = f"--{name.replace('_', '-')}"
+        raise InputError("command line", place, cause, "choose another value")

@@ -1,0 +1,128 @@
+"""``fit`` from file to files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.jobs.fit.config import FitConfig
+from cryojax_graph.jobs.fit.molecule import Molecule, outside_of, read_molecule
+from cryojax_graph.jobs.fit.outputs import note_metrics, write_outputs
+from cryojax_graph.jobs.fit.report import fit_report
+from cryojax_graph.jobs.fit.scores import scores_of
+from cryojax_graph.jobs.fit.search import around, fit_model, level_of, rigid_steps
+from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.plan import Plan
+
+_OUTPUTS = ("model.cif", "metrics.json", "report.html")
+# Processor time per voxel of the fields and per atom and step, and bytes of each.
+_FIELD_SECONDS, _STEP_SECONDS = 2e-5, 6e-6
+_FIELD_BYTES, _ATOM_BYTES = 300, 8000
+# Of the atoms: outside the box, or at low density, where a model is in another frame.
+_FEW = 0.5
+
+
+def fit(config: FitConfig, *, options: JobOptions) -> Path:
+    """Move the atoms of a model into a map.
+
+    Args:
+        config: the model, the map, and how.
+        options: where.
+
+    Returns:
+        the job folder.
+
+    Raises:
+        InputError: a file cannot be used, or most of the model lies outside the map.
+    """
+    density, molecule = _read(config)
+    level = level_of(density)
+    inputs = {"model": config.model, "map": config.map}
+    with open_job(config, verb="fit", options=options, inputs=inputs) as job:
+        held = molecule.restraints
+        job.log(
+            f"{len(molecule.masses):,} atoms, {len(held.bonds):,} bonds, {len(held.angles):,} "
+            f"angles, {len(held.planes):,} planes, {len(held.chiral):,} chiral vertices; "
+            f"field: {config.field}"
+        )
+        _warn_outside(density, molecule, job)
+        with job.progress("fitting", config.steps + rigid_steps(config)) as advance:
+            fitted = fit_model(
+                density,
+                level,
+                molecule,
+                config,
+                seed=options.seed,
+                advance=advance,
+                check_abort=job.check_abort,
+                log=job.log,
+            )
+        heavy = molecule.heavy
+        if np.mean(fitted.after[heavy] < 1.0) > _FEW:
+            job.warn(
+                "Most atoms lie where the map is hardly above its mean: the model may stand in "
+                "another frame than the map; --rigid model moves it by some Å"
+            )
+        resolution = config.resolution or 3.0 * float(density.voxel_size.max())
+        scores = scores_of(density, molecule, fitted, resolution)
+        note_metrics(scores, fitted, job)
+        write_outputs(molecule, fitted, job)
+        job.write_text("report.html", fit_report(molecule, fitted, scores, job), "this page")
+        job.log(
+            f"density at atoms {scores.density[0]:.2f} → {scores.density[1]:.2f} σ, bonds "
+            f"{scores.geometry[0].bonds:.3f} → {scores.geometry[1].bonds:.3f} Å, atoms moved by "
+            f"{scores.shift:.2f} Å"
+        )
+    return job.folder
+
+
+def plan_fit(config: FitConfig, *, options: JobOptions) -> Plan:
+    """Say what ``fit`` would do.
+
+    Args:
+        config: the model, the map, and how.
+        options: of the job.
+
+    Returns:
+        the plan.
+
+    Raises:
+        InputError: a file cannot be used, or most of the model lies outside the map.
+    """
+    density, molecule = _read(config)
+    atoms, voxels = len(molecule.masses), around(density, molecule, margin=6.0).values.size
+    rigid = () if config.rigid == "none" else (f"move as rigid bodies: {config.rigid}",)
+    return Plan(
+        actions=(
+            f"make fields ({config.field}) of {voxels:,} voxels around {atoms:,} atoms",
+            *rigid,
+            f"move the atoms in {config.steps:,} steps",
+        ),
+        outputs=_OUTPUTS,
+        seconds=15.0 + voxels * _FIELD_SECONDS + atoms * config.steps * _STEP_SECONDS,
+        memory_bytes=int(6e8 + voxels * _FIELD_BYTES + atoms * _ATOM_BYTES),
+        disk_bytes=int(4e6 + 120 * atoms),
+    )
+
+
+def _read(config: FitConfig) -> tuple[Map, Molecule]:
+    density = read_map(config.map)
+    if not np.ptp(density.values) > 0:
+        cause = f"every voxel is {float(density.values.flat[0]):g}"
+        raise InputError(config.map, "its values", cause, "name a map that shows something")
+    molecule = read_molecule(config.model)
+    outside = outside_of(molecule.positions, density)
+    if outside.mean() > _FEW:
+        cause = f"{int(outside.sum()):,} of {len(outside):,} atoms lie outside of the map"
+        remedy = "give the model in the frame of the map, or a map that holds it"
+        raise InputError(config.model, "its coordinates", cause, remedy)
+    return density, molecule
+
+
+def _warn_outside(density: Map, molecule: Molecule, job: Job) -> None:
+    outside = int(outside_of(molecule.positions, density).sum())
+    if outside:
+        job.warn(f"{outside:,} atoms lie outside of the map: only their neighbours hold them")

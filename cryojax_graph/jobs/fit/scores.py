@@ -1,0 +1,83 @@
+"""A model before and after its fit, in figures."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cryojax_graph.io.mrc import Map
+from cryojax_graph.jobs.fit.molecule import Molecule
+from cryojax_graph.jobs.fit.search import Fitted
+from cryojax_graph.metrics import atom_density, masked_correlation
+from cryojax_graph.protein import (
+    GeometryScores,
+    count_clashes,
+    find_contacts,
+    pairs_within_bonds,
+    score_geometry,
+)
+
+# Width of an atom at a resolution, as programs that simulate maps of models have it.
+_WIDTH = 0.225
+
+
+class FitScores(NamedTuple):
+    """Figures of a fit; pairs are before and after.
+
+    Attributes:
+        density: mean at heavy atoms, weighted by occupancy, standard deviations above the mean.
+        correlation: of the map with the density of the model, at voxels near the model.
+        geometry: deviations from the restraints.
+        clashes: number of pairs of atoms that are too close.
+        shift: of atoms, root mean square, Å.
+    """
+
+    density: tuple[float, float]
+    correlation: tuple[float, float]
+    geometry: tuple[GeometryScores, GeometryScores]
+    clashes: tuple[int, int]
+    shift: float
+
+
+def scores_of(density: Map, molecule: Molecule, fitted: Fitted, resolution: float) -> FitScores:
+    """Compare a model with its map and its restraints, before and after.
+
+    Args:
+        density: the map.
+        molecule: the model as given.
+        fitted: the model in the map.
+        resolution: of the map, Å.
+
+    Returns:
+        figures.
+    """
+    occupancy = molecule.records.atoms.occupancy * molecule.heavy
+    states = molecule.positions, fitted.positions
+    drawn = [
+        atom_density(
+            density.values.shape,
+            density.voxel_size,
+            density.origin,
+            positions,
+            molecule.masses,
+            width=_WIDTH * resolution,
+        )
+        for positions in states
+    ]
+    # The same voxels for both, so that the figures can be compared.
+    near = (drawn[0] != 0) | (drawn[1] != 0)
+    bonds = np.asarray(molecule.restraints.bonds)
+    joined = pairs_within_bonds(bonds, len(molecule.masses))
+    before, after = (np.average(v, weights=occupancy) for v in (fitted.before, fitted.after))
+    first, second = (masked_correlation(density.values, d, near) for d in drawn)
+    shift = np.sum((states[1] - states[0]) ** 2, axis=1)
+    clashes = [count_clashes(find_contacts(p, molecule.labels, joined), p) for p in states]
+    return FitScores(
+        (float(before), float(after)),
+        (first, second),
+        (
+            score_geometry(molecule.restraints, states[0]),
+            score_geometry(molecule.restraints, states[1]),
+        ),
+        (clashes[0], clashes[1]),
+        float(np.sqrt(shift.mean())),
+    )

@@ -1,0 +1,277 @@
+"""From a map and a model to the model in the map."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+
+from cryojax_graph.fields import SplineField, query
+from cryojax_graph.io.mrc import Map
+from cryojax_graph.jobs.fit.config import FitConfig
+from cryojax_graph.jobs.fit.molecule import Molecule
+from cryojax_graph.jobs.locate.search import crop
+from cryojax_graph.jobs.stored_field import field_of
+from cryojax_graph.models.atom_graph import (
+    Target,
+    descend,
+    descend_rigid,
+    first_pull,
+    move_bodies,
+    start_descent,
+    start_rigid,
+)
+from cryojax_graph.protein import distances_between, find_contacts, pairs_within_bonds
+
+_SLICE = 50
+# Å that an atom may go in a step, first and last; in between it falls as a cosine.
+_FIRST_STRIDE, _LAST_STRIDE = 0.04, 0.0005
+# Rigid bodies: smoothed maps from coarse to fine, standard deviations in Å, and steps on each.
+_RIGID_WIDTHS, _RIGID_STEPS, _RIGID_STRIDE = (3.0, 1.5, 0.75), 100, 0.1
+# Of the steps, those on the smoothed map, with the first weight.
+_EARLY = 0.4
+# How far the model may move before the part of the map around it ends, Å, and further as a body.
+_MARGIN, _RIGID_MARGIN = 6.0, 10.0
+_ROOM = 1.1
+# Of the weight, from one slice to the next, and over all.
+_LEAST_CHANGE, _MOST_CHANGE, _MOST = 0.5, 1.6, 10.0
+
+
+class Fitted(NamedTuple):
+    """A model in its map.
+
+    Attributes:
+        positions: of the atoms, Å.
+        before: density at the atoms of the model as given, standard deviations from the mean.
+        after: the same at the end.
+        weight: of the density, kT per standard deviation at a carbon atom.
+    """
+
+    positions: Float[np.ndarray, "n 3"]
+    before: Float[np.ndarray, " n"]
+    after: Float[np.ndarray, " n"]
+    weight: float
+
+
+class Level(NamedTuple):
+    """What the values of a map are measured from.
+
+    Attributes:
+        mean: of the map, map units.
+        deviation: standard deviation, map units.
+    """
+
+    mean: float
+    deviation: float
+
+
+def level_of(density: Map) -> Level:
+    """Mean and standard deviation of a map.
+
+    Args:
+        density: the map.
+    """
+    values = density.values
+    return Level(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
+
+
+def around(density: Map, molecule: Molecule, *, margin: float) -> Map:
+    """The part of a map around a model.
+
+    Args:
+        density: the map.
+        molecule: the model.
+        margin: Å on every side, as far as the map reaches.
+
+    Returns:
+        a map.
+    """
+    inside = np.zeros(density.values.shape, bool)
+    corners = []
+    for axis, size in enumerate(density.values.shape[::-1]):
+        place = (molecule.positions[:, axis] - density.origin[axis]) / density.voxel_size[axis]
+        more = margin / density.voxel_size[axis]
+        low = int(np.clip(np.floor(place.min() - more), 0, size - 1))
+        corners.append(slice(low, int(np.clip(np.ceil(place.max() + more), low, size - 1)) + 1))
+    inside[tuple(corners[::-1])] = True
+    return crop(density, inside)
+
+
+def smoothed(density: Map, width: float) -> Map:
+    """A map less sharp.
+
+    Args:
+        density: the map.
+        width: standard deviation of the Gaussian it is convolved with, Å.
+
+    Returns:
+        the map.
+    """
+    values = gaussian_filter(density.values, width / density.voxel_size[::-1], mode="nearest")
+    return Map(values, density.voxel_size, density.origin)
+
+
+def rigid_steps(config: FitConfig) -> int:
+    """Number of steps of rigid bodies.
+
+    Args:
+        config: of the job.
+    """
+    return 0 if config.rigid == "none" else len(_RIGID_WIDTHS) * _RIGID_STEPS
+
+
+def rigid_fit(
+    density: Map,
+    molecule: Molecule,
+    config: FitConfig,
+    *,
+    advance: Callable[[int], object],
+    check_abort: Callable[[], None],
+) -> Float[np.ndarray, "n 3"]:
+    """Move a model, or its chains, to where the map is highest.
+
+    Args:
+        density: the map.
+        molecule: the model.
+        config: of the job.
+        advance: told the number of steps done.
+        check_abort: called between parts of the work.
+
+    Returns:
+        positions, Å.
+    """
+    whole = config.rigid == "model"
+    body = jnp.asarray(np.zeros_like(molecule.chain) if whole else molecule.chain)
+    positions = jnp.asarray(molecule.positions, jnp.float32)
+    masses = jnp.asarray(molecule.masses, jnp.float32)
+    now = start_rigid(int(body.max()) + 1)
+    run = jax.jit(descend_rigid)
+    for width in _RIGID_WIDTHS:
+        check_abort()
+        field = field_of(smoothed(density, width), "spline")
+        strides = _strides(0, _RIGID_STEPS, _RIGID_STEPS) * (_RIGID_STRIDE / _FIRST_STRIDE)
+        start = start_rigid(len(now.motion))._replace(motion=now.motion)
+        now, _ = run(field, masses, positions, body, start, strides)
+        advance(_RIGID_STEPS)
+    return np.asarray(move_bodies(positions, body, now.motion), np.float64)
+
+
+def fit_model(
+    density: Map,
+    level: Level,
+    molecule: Molecule,
+    config: FitConfig,
+    *,
+    seed: int = 0,
+    advance: Callable[[int], object] = lambda done: None,
+    check_abort: Callable[[], None] = lambda: None,
+    log: Callable[[str], None] = lambda message: None,
+) -> Fitted:
+    """Move the atoms of a model up the density of a map, their geometry restrained.
+
+    Args:
+        density: the map.
+        level: its mean and standard deviation.
+        molecule: the model.
+        config: of the job.
+        seed: of the draws that the first weight is told from.
+        advance: told the number of steps done.
+        check_abort: called between slices of the work.
+        log: told what happens.
+
+    Returns:
+        positions, density and the weight that was chosen.
+    """
+    part = around(density, molecule, margin=_MARGIN + _RIGID_MARGIN * (config.rigid != "none"))
+    start = molecule.positions
+    if config.rigid != "none":
+        start = rigid_fit(part, molecule, config, advance=advance, check_abort=check_abort)
+        shift = np.sqrt(np.mean(np.sum((start - molecule.positions) ** 2, axis=1)))
+        log(f"rigid bodies moved by {shift:.2f} Å (rms over atoms)")
+    field = field_of(part, config.field)
+    slices = -(-config.steps // _SLICE)
+    # Bonds tell the weight only when atoms have come to rest, more or less.
+    early = round(_EARLY * slices)
+    fields = [field] * slices
+    if config.reach > 0:
+        fields[:early] = [field_of(smoothed(part, config.reach), "spline")] * early
+    targets = _Targets(molecule, level)
+    first = weight = config.weight or targets.first_weight(fields[0], start, config, seed)
+    now, run = start_descent(jnp.asarray(start, jnp.float32)), jax.jit(descend)
+    for number, stage in enumerate(fields):
+        check_abort()
+        target = targets.at(stage, np.asarray(now.positions, np.float64))
+        strides = _strides(number * _SLICE, _SLICE, slices * _SLICE)
+        now, _ = run(target, now, jnp.float32(weight), strides)
+        advance(min(_SLICE, config.steps - number * _SLICE))
+        if config.weight is None and early <= number < slices - 1:
+            spread = _bond_spread(molecule, np.asarray(now.positions, np.float64))
+            change = np.clip(config.bond_deviation / spread, _LEAST_CHANGE, _MOST_CHANGE)
+            weight = float(np.clip(weight * change, first / _MOST, first * _MOST))
+    end = np.asarray(now.positions, np.float64)
+    before, after = (_density_at(field, level, p) for p in (molecule.positions, end))
+    return Fitted(end, before, after, weight)
+
+
+class _Targets:
+    """What atoms are fitted to as they move: the list of contacts is made anew, of one length."""
+
+    def __init__(self, molecule: Molecule, level: Level) -> None:
+        self._molecule, self._level = molecule, level
+        bonds = np.asarray(molecule.restraints.bonds)
+        self._joined = pairs_within_bonds(bonds, len(molecule.masses))
+        self._restraints = jax.tree.map(jnp.asarray, molecule.restraints)
+        self._size = 0
+
+    def at(self, field: SplineField, positions: Float[np.ndarray, "n 3"]) -> Target:
+        labels, joined = self._molecule.labels, self._joined
+        contacts = find_contacts(positions, labels, joined, size=self._size)
+        if len(contacts.pairs) > self._size:
+            # Another length is another program to compile.
+            self._size = 1 << int(_ROOM * len(contacts.pairs)).bit_length()
+            contacts = find_contacts(positions, labels, joined, size=self._size)
+        return Target(
+            field,
+            jnp.asarray(self._molecule.masses, jnp.float32),
+            jnp.float32(self._level.deviation),
+            self._restraints,
+            jax.tree.map(jnp.asarray, contacts),
+        )
+
+    def first_weight(
+        self,
+        field: SplineField,
+        positions: Float[np.ndarray, "n 3"],
+        config: FitConfig,
+        seed: int,
+    ) -> float:
+        target, key = self.at(field, positions), jax.random.key(seed)
+        at = jnp.asarray(positions, jnp.float32)
+        return float(jax.jit(first_pull)(key, target, at, deviation=config.bond_deviation))
+
+
+def _bond_spread(molecule: Molecule, positions: Float[np.ndarray, "n 3"]) -> float:
+    """Standard deviation of bonds from their lengths, as the median tells it.
+
+    A few places where a bad model is caught must not set the weight for all.
+    """
+    bonds = np.asarray(molecule.restraints.bonds)
+    deviation = distances_between(positions, bonds) - molecule.restraints.bond_length
+    return max(float(np.median(np.abs(deviation)) / 0.6745), 1e-4)
+
+
+def _density_at(
+    field: SplineField, level: Level, positions: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, " n"]:
+    values = jax.jit(query)(field, jnp.asarray(positions, jnp.float32))
+    return (np.asarray(values, np.float64) - level.mean) / level.deviation
+
+
+def _strides(first: int, count: int, total: int) -> Float[np.ndarray, " steps"]:
+    """Lengths of some steps of a descent, Å."""
+    share = np.minimum((first + np.arange(count)) / total, 1.0)
+    fall = 0.5 * (1.0 + np.cos(np.pi * share))
+    return (_LAST_STRIDE + (_FIRST_STRIDE - _LAST_STRIDE) * fall).astype(np.float32)

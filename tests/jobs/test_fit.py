@@ -1,0 +1,235 @@
+"""``fit`` on a map of a real structure whose atoms were shaken."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cryojax_graph.cli import main
+from cryojax_graph.forward.density import density_of_atoms
+from cryojax_graph.io import Map, read_map, write_map
+from cryojax_graph.io.atom_table import AtomRecords, AtomTable, select_atoms
+from cryojax_graph.io.atoms import parse_records, read_atoms, write_atoms, write_records
+from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.fit import FitConfig, fit, plan_fit
+from cryojax_graph.jobs.fit.molecule import read_molecule
+from cryojax_graph.jobs.fit.search import fit_model, level_of
+from cryojax_graph.jobs.options import JobOptions
+
+BOX, VOXEL = 48, 0.7
+# The tip of a long side chain.
+TWICE = 18
+OPTIONS = ["--field", "spline", "--resolution", "2", "--steps", "300"]
+
+
+def rms(a, b) -> float:
+    return float(np.sqrt(np.mean(np.sum((a - b) ** 2, axis=1))))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Path:
+    """Eighteen residues in a map at about 2 Å with noise, not at the origin, and shaken ones.
+
+    One atom of the shaken model has two locations.
+    """
+    folder = tmp_path_factory.mktemp("fit")
+    atoms = read_demo_molecule()[0]
+    atoms = select_atoms(atoms, atoms.residue_number <= atoms.residue_number[0] + 17)
+    atoms = replace(atoms, b_factor=np.full(len(atoms), 33.25, np.float32))
+    names, kind = np.unique(atoms.element, return_inverse=True)
+    electrons = {"C": 6.0, "N": 7.0, "O": 8.0, "S": 16.0}
+    centre = np.rint(atoms.positions.mean(0))
+    values = density_of_atoms(
+        jnp.asarray(atoms.positions - centre, jnp.float32),
+        jnp.asarray(kind.reshape(-1)),
+        jnp.array([[electrons[e]] for e in names.tolist()]),
+        jnp.full((len(names), 1), 0.5),
+        box=BOX,
+        voxel_size=VOXEL,
+    )
+    rng = np.random.default_rng(0)
+    values = np.asarray(values) + 0.05 * rng.normal(size=values.shape)
+    origin = centre - BOX // 2 * VOXEL
+    write_map(
+        folder / "map.mrc", Map(values.astype(np.float32), np.full(3, VOXEL), origin.astype(float))
+    )
+    twice = np.sort(np.append(np.arange(len(atoms)), TWICE))
+    write_records(folder / "true.cif", located(select_atoms(atoms, twice)))
+    shaken = atoms.positions + 0.3 / np.sqrt(3) * rng.normal(size=atoms.positions.shape)
+    atoms = replace(atoms, positions=shaken.astype(np.float32))
+    write_records(folder / "shaken.cif", located(select_atoms(atoms, twice)))
+    return folder
+
+
+def located(atoms: AtomTable) -> AtomRecords:
+    altloc = np.full(len(atoms), "", "U1")
+    altloc[TWICE], altloc[TWICE + 1] = "A", "B"
+    occupancy = np.where(altloc == "", 1.0, 0.5).astype(np.float32)
+    atoms = replace(atoms, occupancy=occupancy)
+    return AtomRecords(atoms, altloc, np.zeros(len(atoms), np.int32))
+
+
+def read(path: Path) -> AtomTable:
+    return parse_records(path).atoms
+
+
+@pytest.fixture(scope="module")
+def done(case, tmp_path_factory) -> Path:
+    job = tmp_path_factory.mktemp("job") / "job"
+    arguments = ["fit", str(case / "shaken.cif"), "--map", str(case / "map.mrc"), *OPTIONS]
+    assert main([*arguments, "-o", str(job)]) == 0
+    return job
+
+
+def test_shaken_atoms_go_back(done, case):
+    true, given = read(case / "true.cif"), read(case / "shaken.cif")
+    fitted, metrics = read(done / "model.cif"), json.loads((done / "metrics.json").read_text())
+    assert rms(given.positions, true.positions) > 0.27
+    assert rms(fitted.positions, true.positions) < 0.15
+    assert metrics["shift_angstrom"] == pytest.approx(
+        rms(fitted.positions, given.positions), rel=0.01
+    )
+    assert metrics["density_at_atoms_after"] > metrics["density_at_atoms_before"] + 0.5
+    assert metrics["correlation_after"] > metrics["correlation_before"] + 0.02
+    assert metrics["bond_deviation_before_angstrom"] > 0.1
+    assert metrics["bond_deviation_after_angstrom"] < 0.025
+    assert metrics["angle_deviation_after_degrees"] < 3.0
+    assert metrics["plane_deviation_after_angstrom"] < 0.03
+    assert metrics["chirality_errors_after"] == 0
+    assert metrics["clashes_after"] == 0
+    assert metrics["units"]["weight"]
+
+
+def test_only_coordinates_change(done, case):
+    given, fitted = (parse_records(p) for p in (case / "shaken.cif", done / "model.cif"))
+    assert fitted.altloc.tolist() == given.altloc.tolist()
+    assert set(fitted.altloc) == {"", "A", "B"}
+    for name in vars(given.atoms):
+        if name != "positions":
+            np.testing.assert_array_equal(getattr(given.atoms, name), getattr(fitted.atoms, name))
+
+
+def test_the_page_shows_residues_and_shifts(done):
+    page = (done / "report.html").read_text()
+    assert "Residue by residue" in page
+    assert "How far each atom has moved" in page
+
+
+def test_a_heavier_weight_brings_more_density_and_worse_bonds(case):
+    density, molecule = read_map(case / "map.mrc"), read_molecule(str(case / "shaken.cif"))
+    bonds, heights = [], []
+    for weight in (3.0, 300.0):
+        config = FitConfig("", "", field="spline", steps=150, weight=weight)
+        fitted = fit_model(density, level_of(density), molecule, config)
+        assert fitted.weight == weight
+        heights.append(fitted.after.mean())
+        pairs = np.asarray(molecule.restraints.bonds)
+        length = np.linalg.norm(np.diff(fitted.positions[pairs], axis=1)[:, 0], axis=1)
+        bonds.append(rms(length[:, None], np.asarray(molecule.restraints.bond_length)[:, None]))
+    assert heights[1] > heights[0]
+    assert bonds[1] > 2 * bonds[0]
+
+
+def test_a_model_2_angstrom_off_is_brought_back_as_a_body(case, tmp_path):
+    true = read(case / "true.cif")
+    turn = np.array([[0.985, -0.174, 0], [0.174, 0.985, 0], [0, 0, 1]])
+    centre = true.positions.mean(0)
+    off = (true.positions - centre) @ turn.T + centre + np.array([1.5, -1.2, 1.0])
+    write_records(tmp_path / "off.cif", located(replace(true, positions=off.astype(np.float32))))
+    config = FitConfig(
+        str(tmp_path / "off.cif"), str(case / "map.mrc"), field="spline", rigid="chain", steps=50
+    )
+    job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert rms(read(job / "model.cif").positions, true.positions) < 0.4
+    assert "rigid bodies moved by 2" in (job / "run.log").read_text()
+
+
+def test_the_plan_tells_of_atoms_and_writes_nothing(case, tmp_path):
+    config = FitConfig(str(case / "true.cif"), str(case / "map.mrc"), rigid="model")
+    plan = plan_fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert "atoms" in plan.actions[0]
+    assert "rigid" in plan.actions[1]
+    assert not (tmp_path / "job").exists()
+
+
+def shifted(case: Path, tmp_path: Path, by: float) -> str:
+    true = read_atoms(case / "true.cif")
+    positions = true.positions + np.float32(by)
+    write_atoms(tmp_path / "far.cif", replace(true, positions=positions))
+    return str(tmp_path / "far.cif")
+
+
+def single(case: Path, tmp_path: Path) -> str:
+    write_atoms(tmp_path / "one.cif", select_atoms(read_atoms(case / "true.cif"), np.array([0])))
+    return str(tmp_path / "one.cif")
+
+
+def c_alpha(case: Path, tmp_path: Path) -> str:
+    true = read_atoms(case / "true.cif")
+    write_atoms(tmp_path / "ca.cif", select_atoms(true, true.name == "CA"))
+    return str(tmp_path / "ca.cif")
+
+
+def empty(case: Path, tmp_path: Path) -> str:
+    true = read_atoms(case / "true.cif")
+    write_atoms(tmp_path / "empty.cif", replace(true, occupancy=0 * true.occupancy))
+    return str(tmp_path / "empty.cif")
+
+
+def several(case: Path, tmp_path: Path) -> str:
+    line = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\n"
+    (tmp_path / "two.pdb").write_text("".join(f"MODEL {k}\n{line}ENDMDL\n" for k in (1, 2)))
+    return str(tmp_path / "two.pdb")
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (lambda case, tmp: shifted(case, tmp, 100), "atoms lie outside of the map"),
+        (single, "it holds a single atom"),
+        (c_alpha, "no two of its 18 atoms are bonded"),
+        (empty, "every atom has occupancy 0"),
+        (several, "it holds 2 models"),
+    ],
+)
+def test_models_that_cannot_be_fitted_are_refused(case, tmp_path, capsys, make, cause):
+    model = make(case, tmp_path)
+    for more in ([], ["--dry-run"]):
+        arguments = ["fit", model, "--map", str(case / "map.mrc"), "-o", str(tmp_path / "job")]
+        assert main([*arguments, *more]) == 2
+        told = capsys.readouterr().err
+        assert cause in told
+        assert model in told
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_flat_map_is_refused(case, tmp_path):
+    write_map(tmp_path / "flat.mrc", Map(np.ones((9, 9, 9), np.float32), np.ones(3), np.zeros(3)))
+    config = FitConfig(str(case / "true.cif"), str(tmp_path / "flat.mrc"))
+    for work in (plan_fit, fit):
+        with pytest.raises(InputError, match="every voxel is 1"):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+
+
+def test_a_model_without_density_is_warned_of(case, tmp_path):
+    density = read_map(case / "map.mrc")
+    values = np.random.default_rng(1).normal(size=density.values.shape).astype(np.float32)
+    write_map(tmp_path / "noise.mrc", replace(density, values=values))
+    config = FitConfig(
+        str(case / "true.cif"), str(tmp_path / "noise.mrc"), field="spline", steps=50, weight=1e-3
+    )
+    job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("another frame" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"steps": 0}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}]
+)
+def test_settings_that_mean_nothing_are_refused(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        FitConfig("model.cif", "map.mrc", **changes)
