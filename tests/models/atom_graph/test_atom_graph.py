@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 from jaxtyping import Array, Float
 
+from cryojax_graph.fields import Expansion, differentiate
 from cryojax_graph.geometry import rmsd, superposed_rmsd
 from cryojax_graph.models.atom_graph import (
     Target,
@@ -35,9 +36,12 @@ class Bumps(NamedTuple):
     height: jax.Array
     width: float = 1.2
 
-    def value(self, point: Float[Array, "3"]) -> Float[Array, ""]:
-        squared = jnp.sum((point - self.places) ** 2, axis=-1)
-        return self.height * jnp.sum(jnp.exp(-squared / (2 * self.width**2)))
+    def values(self, points: Float[Array, "n 3"]) -> Float[Array, " n"]:
+        squared = jnp.sum((points[:, None] - self.places) ** 2, axis=-1)
+        return self.height * jnp.sum(jnp.exp(-squared / (2 * self.width**2)), axis=-1)
+
+    def expansions(self, points: Float[Array, "n 3"]) -> Expansion:
+        return differentiate(self.values, points)
 
 
 def bumps(height: float = 1.0) -> Bumps:
