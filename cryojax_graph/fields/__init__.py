@@ -10,6 +10,7 @@ A field tells values and expansions of many points in Å (``Field``); what else 
 - ``fit_spline``: trilinear, cubic or quintic B-splines through every voxel; linear in the map.
 - ``fit_fourier``: the band-limited function through every voxel, the box repeated.
 - ``fit_positive``: non-negative Gaussians on a finer grid and the spline of what they leave.
+- ``fit_atoms``: the same Gaussians as wide as atoms and drawn narrower: for peaks, not for density.
 - ``NeuralField``: networks, one for each box of a map; ``training.recipes.atom_graph`` trains them.
 
 ``RECIPES`` has them under the names that files and the command line use.
@@ -21,7 +22,7 @@ from cryojax_graph.fields.grid import VoxelGrid, voxel_grid
 from cryojax_graph.fields.neural import NeuralField
 from cryojax_graph.fields.patches import Patches, cut_patches, lay_patches, owners_of
 from cryojax_graph.fields.peaks import Peaks, merge_summits, select_peaks
-from cryojax_graph.fields.positive import fit_masses, fit_positive
+from cryojax_graph.fields.positive import fit_atoms, fit_masses, fit_positive
 from cryojax_graph.fields.query import (
     Expansion,
     Field,
@@ -68,6 +69,7 @@ __all__ = [
     "cluster_points",
     "cut_patches",
     "differentiate",
+    "fit_atoms",
     "fit_fourier",
     "fit_masses",
     "fit_positive",

@@ -8,7 +8,7 @@ import tyro
 from cryojax_graph.io.errors import InputError
 
 RecipeKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
-FieldKind = Literal[RecipeKind, "siren", "paper"]
+FieldKind = Literal["atoms", RecipeKind, "siren", "paper"]
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class LocateConfig:
     Args:
         map: Density map, MRC or CCP4.
         model: Atomic model in the frame of the map; peaks are then scored against its atoms.
-        field: How density between voxels is known: ``positive`` fits atom-like Gaussians and is
-            the most accurate; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the
-            box; ``trilinear`` is for comparison; ``siren`` trains networks; ``paper`` is the
-            published system, its networks, walk and clusters (hours on a processor).
+        field: Where peaks are looked for. ``atoms`` explains the map by Gaussians as wide as atoms
+            at its resolution and draws them narrower, so that merged peaks part. All others are
+            the density itself: ``positive`` is the most accurate between voxels; ``spline`` and
+            ``quintic`` are B-splines; ``fourier`` repeats the box; ``trilinear`` is for comparison;
+            ``siren`` trains networks; ``paper`` is the published system, its networks, walk and
+            clusters (hours on a processor).
         threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
         sigmas: The same in standard deviations above the mean of the map.
         resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are
@@ -34,7 +36,7 @@ class LocateConfig:
 
     map: tyro.conf.Positional[str]
     model: str | None = None
-    field: FieldKind = "positive"
+    field: FieldKind = "atoms"
     threshold: float | None = None
     sigmas: float = 3.0
     resolution: float | None = None

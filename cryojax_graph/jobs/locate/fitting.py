@@ -1,11 +1,14 @@
 """From a map to its field; networks are trained resumably."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import Field, voxel_grid
+from cryojax_graph.fields import Field, fit_atoms, voxel_grid
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
@@ -17,6 +20,10 @@ from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
+
+# Width of an atom in a map and what it is drawn with, as shares of the resolution: found on maps
+# simulated at 1.3 to 3 Å with B-factors and noise (docs/validation.md).
+ATOM_WIDTHS = 0.30, 0.22
 
 
 def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
@@ -33,7 +40,31 @@ def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
     network = network_of(config)
     if network is not None:
         return _train(part, network, job)
+    if config.field == "atoms":
+        width, drawn = (share * _voxels_per_resolution(part, config) for share in ATOM_WIDTHS)
+        fit = jax.jit(partial(fit_atoms, width=width, drawn=drawn))
+        return fit(jnp.asarray(part.values), voxel_grid(part.origin, part.voxel_size))
     return field_of(part, config.field)
+
+
+def recipe_of(config: LocateConfig) -> str:
+    """How the density of the map itself is known, for the stored field."""
+    return "positive" if config.field == "atoms" else config.field
+
+
+def amplification_of(config: LocateConfig) -> float:
+    """How much higher a peak is in the field than in the map."""
+    width, drawn = ATOM_WIDTHS
+    return (width / drawn) ** 3 if config.field == "atoms" else 1.0
+
+
+def resolution_of(density: Map, config: LocateConfig) -> float:
+    """What is stated, or three voxels, Å."""
+    return config.resolution or 3.0 * float(density.voxel_size.max())
+
+
+def _voxels_per_resolution(density: Map, config: LocateConfig) -> float:
+    return resolution_of(density, config) / float(np.prod(density.voxel_size) ** (1 / 3))
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:

@@ -15,7 +15,7 @@ from cryojax_graph.jobs.job import Job
 
 _UNITS = {
     "position": "angstrom",
-    "density": "map units",
+    "density": "map units, of the field that was searched",
     "significance": "standard deviations of the noise",
     "gradient_norm": "map units per angstrom",
     "eigenvalues": "map units per square angstrom, of the Hessian, ascending",
@@ -81,7 +81,7 @@ def node_features(peaks: Peaks, noise: float) -> dict[str, np.ndarray]:
 
     Args:
         peaks: of the field.
-        noise: standard deviation of the map where there is no density, map units; 0 if unknown.
+        noise: standard deviation of the field where there is no density, map units; 0 if unknown.
     """
     return {
         "density": peaks.value,

@@ -11,7 +11,12 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.graph_scores import atoms_of, note_scores, score_graph
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
-from cryojax_graph.jobs.locate.fitting import fit_field
+from cryojax_graph.jobs.locate.fitting import (
+    amplification_of,
+    fit_field,
+    recipe_of,
+    resolution_of,
+)
 from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import (
@@ -78,9 +83,11 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
                 "The map is 0 outside its mask, or has no voxels outside: its noise is not known, "
                 "and no peak has a significance"
             )
-        resolution = config.resolution or 3.0 * float(density.voxel_size.max())
+        resolution = resolution_of(density, config)
         graph = build_density_graph(
-            found.peaks.position, node_features(found.peaks, noise), cutoff=2.0 * resolution
+            found.peaks.position,
+            node_features(found.peaks, noise * amplification_of(config)),
+            cutoff=2.0 * resolution,
         )
         scores = None if atoms is None else score_graph(found.peaks.position, atoms)
         if scores is not None:
@@ -90,7 +97,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         write_outputs(graph, str(Path(config.map).resolve()), threshold, job)
         accuracy = accuracy_of(density, noise)
         with job.output(FIELD, f"the map as a field, voxels within {accuracy:.2g}") as path:
-            save_field(path, density, config.field, accuracy=accuracy)
+            save_field(path, density, recipe_of(config), accuracy=accuracy)
         page = locate_report(density, found, scores, resolution, job)
         job.write_text("report.html", page, "this page")
         job.log(f"{len(found.peaks):,} peaks, {edges:,} edges")

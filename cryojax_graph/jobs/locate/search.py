@@ -114,7 +114,9 @@ def climb_to_peaks(
         advance(len(starts) - len(pending))
     assert summits is not None
     advance(len(starts))
-    peaks = merge_summits(summits, above, part.values, distance=config.merge)
+    at_voxels = np.zeros(above.shape)
+    at_voxels[above] = _in_parts(partial(jax.jit(query), field), starts, check_abort)
+    peaks = merge_summits(summits, above, at_voxels, distance=config.merge)
     return _found(field, peaks, threshold, config, np.asarray(summits.arrived))
 
 
