@@ -1,11 +1,21 @@
 """Non-negative Gaussians beside the true density between voxels."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cryojax_graph.fields import fit_masses, fit_positive, fit_spline, query, voxel_grid
+from cryojax_graph.fields import (
+    fit_atoms,
+    fit_masses,
+    fit_positive,
+    fit_spline,
+    query,
+    upsample,
+    voxel_grid,
+)
 
 VOXEL = 0.8
 
@@ -82,3 +92,35 @@ def test_the_field_is_differentiable_by_the_map(simulated):
         expected = (value(1e-6) - value(-1e-6)) / 2e-6
         slope = float(jax.jit(jax.grad(value))(0.0))
         assert slope == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_atoms_that_merged_part_again():
+    z, y, x = np.indices((16, 16, 20))
+    places = np.array([[7.2, 8.1, 7.6], [9.3, 8.3, 8.0]])
+    square = ((np.stack([x, y, z], -1)[..., None, :] - places) ** 2).sum(-1)
+    volume = np.exp(-square / (2 * 1.1**2)).sum(-1).astype(np.float32)
+    grid = voxel_grid(np.zeros(3), np.ones(3))
+    line = places[0] + np.linspace(-0.5, 1.5, 201)[:, None] * (places[1] - places[0])
+
+    def tops(field) -> np.ndarray:
+        along = np.asarray(query(field, jnp.asarray(line, jnp.float32)))
+        inner = (along[1:-1] > along[:-2]) & (along[1:-1] > along[2:])
+        return line[1:-1][inner]
+
+    assert len(tops(jax.jit(fit_spline)(jnp.asarray(volume), grid))) == 1
+    field = jax.jit(partial(fit_atoms, width=1.1, drawn=0.8))(jnp.asarray(volume), grid)
+    parted = tops(field)
+    assert len(parted) == 2
+    # Nearer to each other than they are, but on their own sides.
+    assert np.linalg.norm(parted - places, axis=1).max() < 0.5
+
+
+def test_a_single_atom_is_drawn_narrower_with_the_same_mass():
+    z, y, x = np.indices((17, 17, 17))
+    volume = 2.0 * np.exp(-((x - 8) ** 2 + (y - 8) ** 2 + (z - 8) ** 2) / 2.0).astype(np.float32)
+    grid = voxel_grid(np.zeros(3), np.ones(3))
+    field = jax.jit(partial(fit_atoms, width=1.0, drawn=0.8))(jnp.asarray(volume), grid)
+    height = float(field.value(jnp.full(3, 8.0)))
+    # Not all of it: some mass stays beside the middle.
+    assert 0.8 * 2.0 / 0.8**3 < height < 2.0 / 0.8**3
+    assert float(upsample(field, 1).sum()) / 8 == pytest.approx(float(volume.sum()), rel=0.1)

@@ -108,7 +108,7 @@ def test_a_spline_finds_them_too(case, tmp_path):
 
 
 def test_prominence_leaves_out_shoulders(case, done, tmp_path):
-    config = LocateConfig(str(case[0]), sigmas=2.0, prominence=2.0)
+    config = LocateConfig(str(case[0]), sigmas=2.0, resolution=2.0, prominence=8.0)
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     fewer, all_ = (len(read_npz(f / "graph.npz")["density"]) for f in (job, done))
     assert 0 < fewer < all_
