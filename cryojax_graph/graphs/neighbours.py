@@ -1,7 +1,9 @@
 """Edges grouped by receiver in lists of one length: sums over neighbours without a scatter."""
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
@@ -37,6 +39,7 @@ def most_neighbours(graph: jraph.GraphsTuple) -> int:
     return max(1, int(np.bincount(np.asarray(graph.receivers), minlength=1).max()))
 
 
+@partial(jax.jit, static_argnames="places")
 def neighbour_lists(
     graph: jraph.GraphsTuple, *, places: int, edge_mask: Bool[Array, " edges"] | None = None
 ) -> NeighbourLists:

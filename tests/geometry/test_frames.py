@@ -1,14 +1,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from cryojax_graph.geometry.frames import Frames, apply, compose, frames_from_three_points, invert
-from cryojax_graph.geometry.rotations import random_rotations
 
-ROTATIONS = random_rotations(jax.random.key(0), 2)
-SHIFTS = 10 * jax.random.normal(jax.random.key(1), (2, 3))
-A, B = (Frames(ROTATIONS[i], SHIFTS[i]) for i in (0, 1))
-POINTS = 20 * jax.random.normal(jax.random.key(2), (4, 5, 3))
+RNG = np.random.default_rng(0)
+ROTATIONS = Rotation.random(2, random_state=0).as_matrix()
+SHIFTS = 10 * RNG.normal(size=(2, 3))
+A, B = (
+    Frames(jnp.asarray(rotation, jnp.float32), jnp.asarray(shift, jnp.float32))
+    for rotation, shift in zip(ROTATIONS, SHIFTS, strict=True)
+)
+POINTS = jnp.asarray(20 * RNG.normal(size=(4, 5, 3)), jnp.float32)
 
 
 def test_apply_is_rotation_then_translation():

@@ -1,3 +1,6 @@
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +8,7 @@ import pytest
 
 from cryojax_graph.graphs.build import build_backbone_graph
 from cryojax_graph.graphs.convolution import (
+    NormalisedAdjacency,
     apply_convolution,
     apply_convolution_stack,
     init_convolution,
@@ -21,21 +25,35 @@ GRAPH = build_backbone_graph(
     POINTS, np.repeat([0, 1], 12), np.arange(24), contact_cutoff=6.0, contact_neighbours=4
 )
 FEATURES = RNG.normal(size=(3, 24, 5))
-LAYER = jax.tree.map(lambda x: x + 0.3, init_convolution(jax.random.key(0), inputs=5, outputs=4))
-STACK = jax.tree.map(
-    lambda x: x + 0.1, init_convolution_stack(jax.random.key(1), channels=5, layers=3)
-)
 layer, stack = (
     jax.jit(apply_convolution),
     jax.jit(apply_convolution_stack, static_argnames="first_residual"),
 )
 
 
+@partial(jax.jit, static_argnames="places")
 def adjacency_of(graph, places: int):
     return normalised_adjacency(neighbour_lists(graph, places=places))
 
 
-ADJACENCY = adjacency_of(GRAPH, most_neighbours(GRAPH))
+class Given(NamedTuple):
+    """Parameters that are nowhere zero, and neighbours."""
+
+    layer: dict
+    stack: dict
+    adjacency: NormalisedAdjacency
+
+
+@pytest.fixture(scope="module")
+def given() -> Given:
+    @jax.jit
+    def parameters(key):
+        first, second = jax.random.split(key)
+        layer = init_convolution(first, inputs=5, outputs=4)
+        stack = init_convolution_stack(second, channels=5, layers=3)
+        return jax.tree.map(lambda x: x + 0.3, layer), jax.tree.map(lambda x: x + 0.1, stack)
+
+    return Given(*parameters(jax.random.key(0)), adjacency_of(GRAPH, most_neighbours(GRAPH)))
 
 
 def dense_adjacency(graph) -> np.ndarray:
@@ -59,37 +77,43 @@ def dense_stack(params, features: np.ndarray, first_residual: bool) -> np.ndarra
     return features
 
 
-def test_layer_agrees_with_the_dense_formula():
-    result = layer(LAYER, jnp.asarray(FEATURES, jnp.float32), ADJACENCY)
-    np.testing.assert_allclose(result, dense_layer(LAYER, FEATURES), atol=1e-5)
+def test_layer_agrees_with_the_dense_formula(given):
+    result = layer(given.layer, jnp.asarray(FEATURES, jnp.float32), given.adjacency)
+    np.testing.assert_allclose(result, dense_layer(given.layer, FEATURES), atol=1e-5)
 
 
-def test_one_example_and_a_batch_and_vmap_agree():
+def test_one_example_and_a_batch_and_vmap_agree(given):
     features = jnp.asarray(FEATURES, jnp.float32)
-    together = layer(LAYER, features, ADJACENCY)
-    np.testing.assert_allclose(layer(LAYER, features[1], ADJACENCY), together[1], atol=1e-6)
-    mapped = jax.jit(jax.vmap(apply_convolution, (None, 0, None)))(LAYER, features, ADJACENCY)
+    together = layer(given.layer, features, given.adjacency)
+    np.testing.assert_allclose(
+        layer(given.layer, features[1], given.adjacency), together[1], atol=1e-6
+    )
+    mapped = jax.jit(jax.vmap(apply_convolution, (None, 0, None)))(
+        given.layer, features, given.adjacency
+    )
     np.testing.assert_allclose(mapped, together, atol=1e-6)
 
 
 @pytest.mark.parametrize("first_residual", [True, False])
-def test_stack_agrees_with_the_dense_formula(first_residual):
+def test_stack_agrees_with_the_dense_formula(given, first_residual):
     features = jnp.asarray(FEATURES, jnp.float32)
-    result = stack(STACK, features, ADJACENCY, first_residual=first_residual)
+    result = stack(given.stack, features, given.adjacency, first_residual=first_residual)
     np.testing.assert_allclose(
-        result, dense_stack(STACK, FEATURES, first_residual), rtol=1e-5, atol=1e-5
+        result, dense_stack(given.stack, FEATURES, first_residual), rtol=1e-5, atol=1e-5
     )
 
 
-def test_gradients_agree_with_central_differences_of_the_dense_formula():
+def test_gradients_agree_with_central_differences_of_the_dense_formula(given):
     features, cotangent = jnp.asarray(FEATURES, jnp.float32), RNG.normal(size=FEATURES.shape)
-    objective = jax.jit(jax.grad(lambda p, x: (cotangent * stack(p, x, ADJACENCY)).sum(), (0, 1)))
-    gradients = objective(STACK, features)
-    change = jax.tree.map(lambda x: RNG.normal(size=x.shape), (STACK, features))
+    objective = jax.jit(
+        jax.grad(lambda p, x: (cotangent * stack(p, x, given.adjacency)).sum(), (0, 1))
+    )
+    gradients = objective(given.stack, features)
+    change = jax.tree.map(lambda x: RNG.normal(size=x.shape), (given.stack, features))
 
     def at(step: float) -> float:
         moved = jax.tree.map(
-            lambda x, d: np.asarray(x, float) + step * d, (STACK, FEATURES), change
+            lambda x, d: np.asarray(x, float) + step * d, (given.stack, FEATURES), change
         )
         return (cotangent * dense_stack(*moved, True)).sum()
 
@@ -100,23 +124,25 @@ def test_gradients_agree_with_central_differences_of_the_dense_formula():
     np.testing.assert_allclose(slope, expected, rtol=1e-4)
 
 
-def test_forward_mode_and_vmap_of_the_gradient_work_too():
+def test_forward_mode_and_vmap_of_the_gradient_work_too(given):
     features = jnp.asarray(FEATURES, jnp.float32)
 
     def energy(x):
-        return (stack(STACK, x, ADJACENCY) ** 2).sum()
+        return (stack(given.stack, x, given.adjacency) ** 2).sum()
 
     _, slope = jax.jit(lambda x: jax.jvp(energy, (x,), (x,)))(features[0])
     gradients = jax.jit(jax.vmap(jax.grad(energy)))(features)
     np.testing.assert_allclose(slope, (gradients[0] * features[0]).sum(), rtol=1e-4)
 
 
-def test_more_places_than_neighbours_change_nothing():
+def test_more_places_than_neighbours_change_nothing(given):
     features = jnp.asarray(FEATURES, jnp.float32)
     for more in (1, 20):
         wider = adjacency_of(GRAPH, most_neighbours(GRAPH) + more)
         np.testing.assert_allclose(
-            layer(LAYER, features, wider), layer(LAYER, features, ADJACENCY), atol=1e-6
+            layer(given.layer, features, wider),
+            layer(given.layer, features, given.adjacency),
+            atol=1e-6,
         )
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -85,18 +86,15 @@ def test_a_prediction_is_the_image_of_the_forward_model(make_chain):
     rotation = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
     shift = jnp.asarray([1.0, -2.0])
     transfer = contrast_transfer(ctf, box=32, pixel_size=2.0)
-    spectrum = predicted_spectrum(
-        template.c_alpha, rotation, shift, transfer, 1.0, template=template, pixel_size=2.0
-    )
-    image = gaussian_image(
+    predict = jax.jit(partial(predicted_spectrum, template=template, pixel_size=2.0))
+    spectrum = predict(template.c_alpha, rotation, shift, transfer, 1.0)
+    image = jax.jit(partial(gaussian_image, box=32, pixel_size=2.0))(
         place_beads(template.beads, template.c_alpha),
         template.beads.mass,
         jnp.sqrt(template.beads.variance + 1.0),
         rotation,
         shift,
         ctf,
-        box=32,
-        pixel_size=2.0,
     )
     np.testing.assert_allclose(jnp.fft.irfft2(spectrum), image, atol=1e-4)
 
@@ -132,8 +130,9 @@ def test_published_loss_sees_only_bonds_and_centroid_of_the_geometry(make_chain)
 
     config = paper()
     template = build_template(make_chain(12), config, pixel_size=1.5)
+    start = jax.jit(partial(network.init, config=config.decoder, template=template))
     params = {
-        "decoder": network.init(jax.random.key(0), config.decoder, template),
+        "decoder": start(jax.random.key(0)),
         "imaging": init_imaging(np.zeros((1, BOX, BOX // 2 + 1), complex), "squared_error"),
         "latents": {"mean": jax.random.normal(jax.random.key(1), (3, 8))},
     }
@@ -149,22 +148,15 @@ def test_published_loss_sees_only_bonds_and_centroid_of_the_geometry(make_chain)
         "step": jnp.asarray(0),
     }
     scene = Scene(template, 3.0, 3, 10)
-    value, terms = squared_error_loss(
-        params, batch, config=config, key=jax.random.key(0), scene=scene
-    )
+    loss = jax.jit(partial(squared_error_loss, config=config, scene=scene))
+    value, terms = loss(params, batch, key=jax.random.key(0))
+    decode = jax.jit(partial(network.apply, config=config.decoder, template=template))
+    predict = jax.jit(partial(predicted_spectrum, template=template, pixel_size=3.0))
     expected, bonds, centroids = [], [], []
     known = np.linalg.norm(np.diff(np.asarray(template.c_alpha), axis=0), axis=1)
     for z, y in zip(params["latents"]["mean"], observed, strict=True):
-        c_alpha = network.apply(params["decoder"], z, config=config.decoder, template=template)
-        spectrum = predicted_spectrum(
-            c_alpha,
-            jnp.eye(3),
-            jnp.zeros(2),
-            jnp.asarray(transfer[0]),
-            0.0,
-            template=template,
-            pixel_size=3.0,
-        )
+        c_alpha = decode(params["decoder"], z)
+        spectrum = predict(c_alpha, jnp.eye(3), jnp.zeros(2), jnp.asarray(transfer[0]), 0.0)
         expected.append(((np.fft.irfft2(spectrum) + 0.1) / 10.0 - y) ** 2)
         bonds.append((np.linalg.norm(np.diff(np.asarray(c_alpha), axis=0), axis=1) - known) ** 2)
         centroids.append((np.asarray(c_alpha - template.c_alpha).mean(0) ** 2).sum())
@@ -179,7 +171,8 @@ def test_restraints_start_stiff_and_end_as_they_are(make_chain):
 
     config = default()
     template = build_template(make_chain(24), config, pixel_size=3.0)
-    decoder = network.init(jax.random.key(0), config.decoder, template)
+    start = jax.jit(partial(network.init, config=config.decoder, template=template))
+    decoder = start(jax.random.key(0))
     # Far from the template, so that there is an energy to be weighted.
     decoder["mean"] = 3.0 * jax.random.normal(jax.random.key(1), decoder["mean"].shape)
     params = {
@@ -196,16 +189,15 @@ def test_restraints_start_stiff_and_end_as_they_are(make_chain):
     }
     scene = Scene(template, 3.0, 2000, 100, None, 2)
 
+    @cache
+    def compiled(config):
+        return jax.jit(partial(likelihood_loss, config=config, scene=scene))
+
     def loss(step: int, stiff: float) -> tuple[float, float]:
         restraints = replace(config.objective.restraints, stiff_at_first=stiff)
         changed = replace(config, objective=replace(config.objective, restraints=restraints))
-        value, terms = likelihood_loss(
-            params,
-            batch | {"step": jnp.asarray(step)},
-            config=changed,
-            key=jax.random.key(2),
-            scene=scene,
-        )
+        given = params, batch | {"step": jnp.asarray(step)}
+        value, terms = compiled(changed)(*given, key=jax.random.key(2))
         return float(value), float(terms["restraint_energy"])
 
     # 20 conformations among 2,000 images: a hundredth of the energy counts, at first all of it.

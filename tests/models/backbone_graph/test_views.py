@@ -46,17 +46,22 @@ def scene(make_chain):
         "extra_variance": jnp.float32(1.0),
         "log_noise": jnp.full(BOX // 2 + 1, np.log(0.05), jnp.float32),
     }
-    spectrum = jnp.exp(0.3) * predicted_spectrum(
-        template.c_alpha,
-        rotation,
-        shift,
-        transfer,
-        jax.nn.softplus(1.0),
-        template=template,
-        pixel_size=PIXEL,
+    place = {"template": template, "pixel_size": PIXEL}
+    predict = jax.jit(partial(predicted_spectrum, **place))
+    spectrum = np.exp(0.3) * predict(
+        template.c_alpha, rotation, shift, transfer, jax.nn.softplus(1.0)
     )
     image = {"spectrum": spectrum, "transfer": transfer, "rotation": rotation, "shift": shift}
-    return SimpleNamespace(template=template, imaging=imaging, image=image)
+    given, band = (imaging, template.c_alpha), jnp.ones((BOX, BOX // 2 + 1))
+    return SimpleNamespace(
+        template=template,
+        imaging=imaging,
+        image=image,
+        score=jax.jit(
+            lambda image: score_conformation(*given, image, band, contrast_deviation=0.0, **place)
+        ),
+        slope=jax.jit(lambda image: pose_slope(*given, image, band, jnp.float32(1.0), **place)),
+    )
 
 
 def off_by(scene, turn, move):
@@ -69,27 +74,11 @@ def off_by(scene, turn, move):
 
 
 def log_likelihood(scene, image):
-    return -score_conformation(
-        scene.imaging,
-        scene.template.c_alpha,
-        image,
-        jnp.ones((BOX, BOX // 2 + 1)),
-        template=scene.template,
-        pixel_size=PIXEL,
-        contrast_deviation=0.0,
-    ).loss
+    return -scene.score(image).loss
 
 
 def slope_at(scene, image):
-    return pose_slope(
-        scene.imaging,
-        scene.template.c_alpha,
-        image,
-        jnp.ones((BOX, BOX // 2 + 1)),
-        jnp.float32(1.0),
-        template=scene.template,
-        pixel_size=PIXEL,
-    )
+    return scene.slope(image)
 
 
 def test_slope_is_the_gradient_of_the_likelihood(scene):
@@ -99,7 +88,7 @@ def test_slope_is_the_gradient_of_the_likelihood(scene):
         turned = exp_map(by[:3]) @ image["rotation"]
         return log_likelihood(scene, image | {"rotation": turned, "shift": image["shift"] + by[3:]})
 
-    exact = jax.grad(moved)(jnp.zeros(5))
+    exact = jax.jit(jax.grad(moved))(jnp.zeros(5))
     found = slope_at(scene, image).gradient
     # Turns are differences of images 0.01 radians apart.
     np.testing.assert_allclose(found, exact, rtol=0.05, atol=0.02 * float(jnp.abs(exact).max()))
