@@ -26,7 +26,7 @@ class Walk(NamedTuple):
 
 
 def walk_uphill(
-    field: Field, starts: Float[Array, "n 3"], *, step: float = 0.05, steps: int = 1000
+    field: Field, starts: Float[Array, "n 3"], *, step: float = 0.05, steps: int | Array = 1000
 ) -> Walk:
     """Walk along the gradient from many points until density falls.
 
@@ -51,7 +51,7 @@ class _Walkers(NamedTuple):
     walking: Array
 
 
-def _walk(field: Field, starts: Float[Array, "n 3"], *, step: float, steps: int) -> Walk:
+def _walk(field: Field, starts: Float[Array, "n 3"], *, step: float, steps: int | Array) -> Walk:
     def under_way(state: tuple[_Walkers, Array]) -> Array:
         walkers, taken = state
         return jnp.any(walkers.walking) & (taken < steps)

@@ -46,7 +46,7 @@ PAIRS = {
     "emd_1044": 4.0,
     "emd_6770": 4.0,
 }
-METHODS = ("trilinear", "spline", "positive", "walk", "atoms")
+METHODS = ("spline", "positive", "walk", "atoms")
 SSNR_AT_LIMIT, LEAST_B, OF_THE_ATOM, ZONE = 1 / 3, 15.0, 0.3, 3.0
 
 

@@ -80,7 +80,7 @@ def test_it_says_what_its_networks_say(points):
     field = field_of("linear")
     found = jax.jit(query)(field, jnp.asarray(points, jnp.float32))
     np.testing.assert_allclose(found, [by_hand(field, p) for p in points], atol=2e-4)
-    one = field.value(jnp.asarray(points[3], jnp.float32))
+    one = jax.jit(NeuralField.value)(field, jnp.asarray(points[3], jnp.float32))
     np.testing.assert_allclose(one, found[3], atol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_gradient_and_hessian_are_those_of_the_joined_field(points):
 
 def test_nothing_is_outside():
     points = jnp.asarray(ORIGIN + np.array([[-1.0, 3.0, 3.0], [500.0, 0.0, 0.0]]), jnp.float32)
-    found = query_expansion(field_of("smooth"), points)
+    found = jax.jit(query_expansion)(field_of("smooth"), points)
     for part in found:
         assert not np.asarray(part).any()
 
@@ -120,13 +120,15 @@ def test_weights_are_drawn_as_its_authors_do():
 def test_walks_end_one_step_from_the_top():
     z, y, x = np.indices((15, 15, 15))
     volume = np.exp(-((x - 7.3) ** 2 + (y - 6.8) ** 2 + (z - 7.1) ** 2) / 8).astype(np.float32)
-    field = fit_spline(jnp.asarray(volume), voxel_grid(np.zeros(3), np.ones(3)), degree=5)
+    grid = voxel_grid(np.zeros(3), np.ones(3))
+    field = jax.jit(fit_spline)(jnp.asarray(volume), grid)
     starts = jnp.asarray(np.random.default_rng(0).uniform(4, 10, (30, 3)), jnp.float32)
-    end = jax.jit(walk_uphill)(field, starts)
+    walk = jax.jit(walk_uphill)
+    end = walk(field, starts, steps=500)
     assert end.arrived.all()
     distance = np.linalg.norm(np.asarray(end.position) - [7.3, 6.8, 7.1], axis=1)
     assert distance.max() < 0.1
-    short = walk_uphill(field, starts, steps=2)
+    short = walk(field, starts, steps=2)
     assert not short.arrived.all()
 
 

@@ -98,7 +98,7 @@ sys.path.insert(0, sys.argv[1])
 from test_neural_map import SMALL, blobs, points_of, query, trained
 from cryojax_graph.training.mesh import data_mesh
 volume = blobs()
-_, alone, _ = trained(volume, SMALL, mesh=data_mesh(jax.devices()[:1]))
+_, alone, _ = trained(volume, SMALL)
 _, divided, field = trained(volume, SMALL, mesh=data_mesh())
 one, three = alone.params["networks"], divided.params["networks"]
 assert three.resting.tolist() == [False, False, True], "what fills up the devices rests"
