@@ -122,12 +122,20 @@ def test_walks_end_one_step_from_the_top():
     volume = np.exp(-((x - 7.3) ** 2 + (y - 6.8) ** 2 + (z - 7.1) ** 2) / 8).astype(np.float32)
     field = fit_spline(jnp.asarray(volume), voxel_grid(np.zeros(3), np.ones(3)), degree=5)
     starts = jnp.asarray(np.random.default_rng(0).uniform(4, 10, (30, 3)), jnp.float32)
-    end = jax.jit(walk_uphill)(field, starts)
+    box = {"first": jnp.zeros(3), "last": jnp.full(3, 14.0)}
+    end = jax.jit(walk_uphill)(field, starts, **box)
     assert end.arrived.all()
     distance = np.linalg.norm(np.asarray(end.position) - [7.3, 6.8, 7.1], axis=1)
     assert distance.max() < 0.1
-    short = walk_uphill(field, starts, steps=2)
-    assert not short.arrived.all()
+    assert not walk_uphill(field, starts, **box, steps=2).arrived.all()
+
+
+def test_walks_that_leave_the_box_are_lost():
+    slope = np.broadcast_to(np.arange(9.0)[None, None], (9, 9, 9)).astype(np.float32)
+    field = fit_spline(jnp.asarray(slope), voxel_grid(np.zeros(3), np.ones(3)), degree=1)
+    starts = jnp.array([[6.0, 4.0, 4.0], [9.0, 4.0, 4.0]])
+    end = walk_uphill(field, starts, first=jnp.zeros(3), last=jnp.full(3, 8.0))
+    assert not end.arrived.any()
 
 
 def test_clusters_are_chains_of_near_points():
