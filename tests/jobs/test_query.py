@@ -24,7 +24,7 @@ from cryojax_graph.io import (
     write_map,
 )
 from cryojax_graph.io.atoms import write_atoms
-from cryojax_graph.jobs.locate.config import FieldKind
+from cryojax_graph.jobs.locate.config import RecipeKind
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.query import QueryConfig, evaluate, plan_query, query
 from cryojax_graph.jobs.stored_field import Grid, accuracy_of, build_field, load_field, save_field
@@ -240,7 +240,7 @@ def test_a_loaded_field_is_a_pytree(files):
 
 
 def test_the_command_line_knows_every_recipe():
-    assert set(get_args(FieldKind)) == set(RECIPES)
+    assert set(get_args(RecipeKind)) == set(RECIPES)
 
 
 def test_accuracy_is_a_part_of_the_range_where_the_noise_is_not_known():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.locate.config import FieldKind
+from cryojax_graph.jobs.locate.config import RecipeKind
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class QueryConfig:
         like: Map whose grid the written map shall have.
         voxel: Edge of the voxels of the written map, Å; that of the source when not given.
         field: How density between voxels is known, in place of what is stored; positive for a map.
+            Stored networks are asked as they are.
     """
 
     source: tyro.conf.Positional[str]
@@ -27,7 +28,7 @@ class QueryConfig:
     hessian: bool = False
     like: str | None = None
     voxel: float | None = None
-    field: FieldKind | None = None
+    field: RecipeKind | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself or means nothing."""
