@@ -18,7 +18,7 @@ class Walk(NamedTuple):
 
     Attributes:
         position: the last place before density fell, (x, y, z) in Å.
-        arrived: density did fall, before the steps were used up.
+        arrived: density did fall, before the steps were used up and before the box was left.
     """
 
     position: Float[Array, "*n 3"]
@@ -26,7 +26,13 @@ class Walk(NamedTuple):
 
 
 def walk_uphill(
-    field: Field, starts: Float[Array, "n 3"], *, step: float = 0.05, steps: int | Array = 1000
+    field: Field,
+    starts: Float[Array, "n 3"],
+    *,
+    first: Float[Array, "3"],
+    last: Float[Array, "3"],
+    step: float = 0.05,
+    steps: int | Array = 1000,
 ) -> Walk:
     """Walk along the gradient from many points until density falls.
 
@@ -35,13 +41,17 @@ def walk_uphill(
     Args:
         field: any.
         starts: (x, y, z) in Å.
+        first: corner of the box that is walked in, (x, y, z) in Å; a walk that leaves it is lost.
+        last: the opposite corner.
         step: its length, Å.
         steps: at most.
 
     Returns:
         one end for each start.
     """
-    return map_batches(partial(_walk, field, step=step, steps=steps), starts, chunk=_POINTS)
+    return map_batches(
+        partial(_walk, field, first=first, last=last, step=step, steps=steps), starts, chunk=_POINTS
+    )
 
 
 class _Walkers(NamedTuple):
@@ -49,9 +59,21 @@ class _Walkers(NamedTuple):
     value: Array
     gradient: Array
     walking: Array
+    left: Array
 
 
-def _walk(field: Field, starts: Float[Array, "n 3"], *, step: float, steps: int | Array) -> Walk:
+def _walk(
+    field: Field,
+    starts: Float[Array, "n 3"],
+    *,
+    first: Float[Array, "3"],
+    last: Float[Array, "3"],
+    step: float,
+    steps: int | Array,
+) -> Walk:
+    def outside(points: Array) -> Array:
+        return jnp.any((points < first) | (points > last), axis=1)
+
     def under_way(state: tuple[_Walkers, Array]) -> Array:
         walkers, taken = state
         return jnp.any(walkers.walking) & (taken < steps)
@@ -62,7 +84,8 @@ def _walk(field: Field, starts: Float[Array, "n 3"], *, step: float, steps: int 
         along = walkers.gradient / jnp.sqrt(jnp.where(square > 0, square, 1.0))
         there = walkers.position + step * along
         value, gradient = value_and_gradient(field.values, there)
-        rises = walkers.walking & (value > walkers.value)
+        leaves = walkers.walking & outside(there)
+        rises = walkers.walking & ~leaves & (value > walkers.value)
 
         def chosen(new: Array, old: Array) -> Array:
             return jnp.where(rises.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -72,10 +95,11 @@ def _walk(field: Field, starts: Float[Array, "n 3"], *, step: float, steps: int 
             chosen(value, walkers.value),
             chosen(gradient, walkers.gradient),
             rises,
+            walkers.left | leaves,
         )
         return onward, taken + 1
 
     value, gradient = value_and_gradient(field.values, starts)
-    first = _Walkers(starts, value, gradient, jnp.ones(len(starts), bool))
-    end, _ = jax.lax.while_loop(under_way, go_on, (first, jnp.int32(0)))
-    return Walk(end.position, ~end.walking)
+    begin = _Walkers(starts, value, gradient, ~outside(starts), outside(starts))
+    end, _ = jax.lax.while_loop(under_way, go_on, (begin, jnp.int32(0)))
+    return Walk(end.position, ~end.walking & ~end.left)

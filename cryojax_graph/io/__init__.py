@@ -23,6 +23,7 @@ from cryojax_graph.io.describe_models import (
 from cryojax_graph.io.describe_particles import ParticleFacts, describe_particles
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.molecular_dynamics import read_simulation
@@ -76,6 +77,7 @@ __all__ = [
     "StackWriter",
     "StarTable",
     "StoredField",
+    "StoredNetworks",
     "StoredVoxels",
     "Trajectory",
     "allowed_roots",

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from cryojax_graph.fields import (
     RECIPES,
     Field,
+    NeuralField,
     SplineField,
     check_recipe,
     fit_recipe,
@@ -22,9 +23,11 @@ from cryojax_graph.fields import (
 )
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.unpack import open_plain
 from cryojax_graph.jobs.claim import finished_manifest
+from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 
 FIELD = "field.npz"
 _REMEDY = "name a field.npz, the folder of a finished locate job, or a map"
@@ -58,8 +61,10 @@ def grid_of(stored: StoredField) -> Grid:
         stored: the field.
 
     Returns:
-        its grid.
+        its grid; of networks, that of the part of the map that they were trained on.
     """
+    if isinstance(stored, StoredNetworks):
+        return Grid(stored.shape, stored.voxel_size, stored.origin)
     density = stored.density
     return Grid(density.values.shape, density.voxel_size, density.origin)
 
@@ -82,19 +87,41 @@ def accuracy_of(density: Map, noise: float) -> float:
     return _SHARE_OF_RANGE * float(np.ptp(density.values))
 
 
-def save_field(path: str | Path, density: Map, recipe: str, *, accuracy: float = 0.0) -> None:
+def describe_field(stored: StoredField) -> str:
+    """What a field is, and how true to its map.
+
+    Args:
+        stored: the field.
+
+    Returns:
+        without a full stop.
+    """
+    if isinstance(stored, StoredNetworks):
+        return describe_networks(stored)
+    exact = f"within {stored.accuracy:.3g}" if stored.accuracy else "exact"
+    return f"{stored.recipe}, of voxels that are {exact}"
+
+
+def save_field(
+    path: str | Path, density: Map, recipe: str | NeuralField, *, accuracy: float = 0.0
+) -> None:
     """Write the field of a map.
 
     Args:
         path: ``.npz`` file to write.
         density: the map.
-        recipe: how the field is fitted to it, one of ``RECIPES``.
-        accuracy: largest error of a voxel, map units; 0 keeps every bit.
+        recipe: how the field is fitted to it, one of ``RECIPES``; or networks that were trained on
+            the map, which are stored in place of its voxels, in half precision.
+        accuracy: largest error of a voxel, map units; 0 keeps every bit. That of networks is
+            measured.
 
     Raises:
         InputError: the disk refuses.
     """
-    write_field(path, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
+    if isinstance(recipe, NeuralField):
+        write_field(path, store_networks(recipe, density))
+    else:
+        write_field(path, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
 
 
 def load_field(path: str | Path, *, recipe: str | None = None) -> Field:
@@ -105,7 +132,7 @@ def load_field(path: str | Path, *, recipe: str | None = None) -> Field:
         recipe: one of ``RECIPES``; the stored one when not given, ``positive`` for a map.
 
     Returns:
-        the field of the whole map.
+        the field of the whole map; networks know the part that they were trained on.
 
     Raises:
         InputError: the file cannot be used.
@@ -121,15 +148,20 @@ def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
         recipe: in place of the stored one.
 
     Returns:
-        voxels and a recipe that can be followed.
+        voxels and a recipe that can be followed, or networks.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: the file cannot be used, or holds networks where a recipe is asked for.
     """
     path = source_path(path)
     with open_plain(path) as handle:
         archive = handle.read(2) == b"PK"
     stored = read_field(path) if archive else StoredVoxels(read_map(path), recipe or "positive")
+    if isinstance(stored, StoredNetworks):
+        if recipe is None:
+            return stored
+        cause = f"it holds networks, not the voxels that --field {recipe} needs"
+        raise InputError(path, "header, kind", cause, "leave out --field, or name the map")
     if recipe is not None or not archive:
         chosen = recipe or stored.recipe
         return StoredVoxels(stored.density, chosen, usual_constants(chosen), stored.accuracy)
@@ -161,16 +193,18 @@ def source_path(path: str | Path) -> Path:
 
 
 def build_field(stored: StoredField, *, near: Float[np.ndarray, "n 3"] | None = None) -> Field:
-    """The field of stored voxels.
+    """The field of stored voxels or networks.
 
     Args:
-        stored: with a recipe that can be followed.
+        stored: networks, or voxels with a recipe that can be followed.
         near: points (x, y, z) in Å, at least one in the box, where alone the field has to be right:
             it is then built of the voxels around them.
 
     Returns:
         the field.
     """
+    if isinstance(stored, StoredNetworks):
+        return build_networks(stored)
     density = stored.density
     reach = RECIPES[stored.recipe].reach
     if near is not None and reach is not None:

@@ -123,13 +123,22 @@ def test_walks_end_one_step_from_the_top():
     grid = voxel_grid(np.zeros(3), np.ones(3))
     field = jax.jit(fit_spline)(jnp.asarray(volume), grid)
     starts = jnp.asarray(np.random.default_rng(0).uniform(4, 10, (30, 3)), jnp.float32)
-    walk = jax.jit(walk_uphill)
+    walk = jax.jit(partial(walk_uphill, first=jnp.zeros(3), last=jnp.full(3, 14.0)))
     end = walk(field, starts, steps=500)
     assert end.arrived.all()
     distance = np.linalg.norm(np.asarray(end.position) - [7.3, 6.8, 7.1], axis=1)
     assert distance.max() < 0.1
     short = walk(field, starts, steps=2)
     assert not short.arrived.all()
+
+
+def test_walks_that_leave_the_box_are_lost():
+    slope = np.broadcast_to(np.arange(9.0)[None, None], (9, 9, 9)).astype(np.float32)
+    grid = voxel_grid(np.zeros(3), np.ones(3))
+    field = jax.jit(partial(fit_spline, degree=1))(jnp.asarray(slope), grid)
+    starts = jnp.array([[6.0, 4.0, 4.0], [9.0, 4.0, 4.0]])
+    walk = jax.jit(partial(walk_uphill, first=jnp.zeros(3), last=jnp.full(3, 8.0)))
+    assert not walk(field, starts).arrived.any()
 
 
 def test_clusters_are_chains_of_near_points():

@@ -125,6 +125,29 @@ def field_seed(tmp_path) -> bytes:
     return (tmp_path / "seed.npz").read_bytes()
 
 
+def networks_seed(tmp_path) -> bytes:
+    rng, sizes = np.random.default_rng(0), [(3, 4), (4, 1)]
+    networks = cg.StoredNetworks(
+        kernels=tuple(rng.normal(size=(1, *s)).astype(np.float16) for s in sizes),
+        biases=tuple(rng.normal(size=(1, s[1])).astype(np.float16) for s in sizes),
+        network=np.array([0, -1], np.int32),
+        constant=np.zeros(2, np.float32),
+        offset=0.5,
+        scale=0.5,
+        shape=(4, 5, 9),
+        origin=np.array([3.0, 0.0, -7.0]),
+        voxel_size=np.array([1.0, 1.5, 2.0]),
+        starts=((0,), (0,), (0, 3)),
+        size=(4, 5, 6),
+        omega=30.0,
+        blend="smooth",
+        largest_error=0.1,
+        rms_error=0.01,
+    )
+    cg.write_field(tmp_path / "seed.npz", networks)
+    return (tmp_path / "seed.npz").read_bytes()
+
+
 def fasta_seed(tmp_path) -> bytes:
     return b">one first\nMKLVAAGG\nwwyx\n>two\nACDEFGHIKLMNPQRSTVWY\n"
 
@@ -168,6 +191,7 @@ FORMATS = {
     "mmcif": (mmcif_seed, "f.cif", cg.read_trajectory),
     "npz": (npz_seed, "f.npz", cg.read_trajectory),
     "field": (field_seed, "f.npz", cg.read_field),
+    "field of networks": (networks_seed, "f.npz", cg.read_field),
     "fasta": (fasta_seed, "f.fasta", cg.read_sequences),
 }
 NUMBERS = (b"nan", b"-1", b"1e999", b"0", b"99999999999999999999", b"", b"?", b"1_0", b"'", b";")

@@ -1,14 +1,18 @@
 """Settings of ``locate``."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 import tyro
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.ranges import check_ranges
+from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 
 RecipeKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
 FieldKind = Literal["atoms", RecipeKind, "siren", "paper"]
+_MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class LocateConfig:
         prominence: Least height of a peak above the saddle to a higher one, as a share of the
             threshold.
         steps: of training at most, for ``siren`` and ``paper``.
+        networks: All settings of the networks, for ``siren``.
     """
 
     map: tyro.conf.Positional[str]
@@ -43,6 +48,7 @@ class LocateConfig:
     merge: float = 0.2
     prominence: float = 0.0
     steps: int | None = None
+    networks: NeuralMapConfig = dataclasses.field(default_factory=NeuralMapConfig)
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -50,10 +56,36 @@ class LocateConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 self._refuse(name, f"{value} is not above 0")
-        if self.steps is not None and self.steps < 1:
-            self._refuse("steps", f"{self.steps} is below 1")
+        if self.steps is not None and not 1 <= self.steps <= _MOST_STEPS:
+            self._refuse("steps", f"{self.steps} is not from 1 to {_MOST_STEPS:,}")
+        if self.steps is not None and self.field not in ("siren", "paper"):
+            self._refuse("steps", f"--field {self.field} has none")
         if not 0.0 <= self.prominence < float("inf"):
             self._refuse("prominence", f"{self.prominence} is below 0")
+        if self.networks != NeuralMapConfig() and self.field != "siren":
+            self._refuse("networks", f"--field {self.field} does not take them")
+        _check_networks(self.networks)
 
     def _refuse(self, name: str, cause: str) -> None:
         raise InputError("command line", f"--{name}", cause, "choose another value")
+
+
+def _check_networks(networks: NeuralMapConfig) -> None:
+    # Where more than two boxes hold a voxel, the first two hand over before the third begins.
+    most_overlap = networks.patch // 2
+    check_ranges(
+        {
+            "networks.patch": (networks.patch, 4, 512),
+            "networks.overlap": (networks.overlap, 2, most_overlap),
+            "networks.width": (networks.width, 1, 4096),
+            "networks.hidden": (networks.hidden, 0, 64),
+            "networks.omega": (networks.omega, 1e-3, 1e4),
+            "networks.points": (networks.points, 0, 10_000_000),
+            "networks.slope-weight": (networks.slope_weight, 0.0, 1e6),
+            "networks.rate": (networks.rate, 1e-9, 1.0),
+            "networks.steps": (networks.steps, 1, _MOST_STEPS),
+            "networks.patience": (networks.patience, 1, _MOST_STEPS),
+            "networks.fair": (networks.fair, 0.0, 1e6),
+            "networks.perfect": (networks.perfect, 0.0, 1e6),
+        }
+    )

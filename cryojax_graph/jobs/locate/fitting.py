@@ -2,36 +2,59 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import Field, fit_atoms, voxel_grid
+from cryojax_graph.fields import Field, fit_atoms, usual_constants, voxel_grid
+from cryojax_graph.io.field_file import StoredField, StoredVoxels
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.stored_field import field_of
-from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
+from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
+from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
 from cryojax_graph.training.callbacks import abort_when, save_every
 from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.history import History
-from cryojax_graph.training.loop import Progress, fit
+from cryojax_graph.training.loop import Progress, TrainingDiverged, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
 
 # Width of an atom in a map and what it is drawn with, as shares of the resolution: found on maps
 # simulated at 1.3 to 3 Å with B-factors and noise (docs/validation.md).
 ATOM_WIDTHS = 0.30, 0.22
+HISTORY = "networks.csv"
+# Voxels of all boxes that a processor may pass between two looks at the abort mark.
+_AT_ONCE = 200_000
 
 
-def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
+class Fitted(NamedTuple):
+    """A field in both its forms.
+
+    Attributes:
+        field: of the part of the map that is above the threshold.
+        stored: what the file keeps: all voxels, or the networks of the part.
+    """
+
+    field: Field
+    stored: StoredField
+
+
+def fit_field(
+    density: Map, part: Map, config: LocateConfig, *, accuracy: float, job: Job
+) -> Fitted:
     """Fit the field that the config names.
 
     Args:
-        part: of the map.
+        density: the map.
+        part: of it, for which the field has to be right.
         config: of the job.
+        accuracy: largest error of a stored voxel, map units.
         job: at work.
 
     Returns:
@@ -39,17 +62,18 @@ def fit_field(part: Map, config: LocateConfig, job: Job) -> Field:
     """
     network = network_of(config)
     if network is not None:
-        return _train(part, network, job)
+        stored = _train(part, network, job)
+        # Peaks are looked for in the field that is stored, rounded weights and all.
+        return Fitted(build_networks(stored), stored)
     if config.field == "atoms":
         width, drawn = (share * _voxels_per_resolution(part, config) for share in ATOM_WIDTHS)
         fit = jax.jit(partial(fit_atoms, width=width, drawn=drawn))
-        return fit(jnp.asarray(part.values), voxel_grid(part.origin, part.voxel_size))
-    return field_of(part, config.field)
-
-
-def recipe_of(config: LocateConfig) -> str:
-    """How the density of the map itself is known, for the stored field."""
-    return "positive" if config.field == "atoms" else config.field
+        field = fit(jnp.asarray(part.values), voxel_grid(part.origin, part.voxel_size))
+        # What is stored is the density of the map.
+        recipe = "positive"
+    else:
+        field, recipe = field_of(part, config.field), config.field
+    return Fitted(field, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
 
 
 def amplification_of(config: LocateConfig) -> float:
@@ -71,11 +95,11 @@ def network_of(config: LocateConfig) -> NeuralMapConfig | None:
     """Settings of the networks of a field, if it has any."""
     if config.field not in ("siren", "paper"):
         return None
-    network = paper() if config.field == "paper" else default()
+    network = paper() if config.field == "paper" else config.networks
     return network if config.steps is None else replace(network, steps=config.steps)
 
 
-def _train(part: Map, network: NeuralMapConfig, job: Job) -> Field:
+def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
     mesh = data_mesh()
     on_processor = mesh.devices.flat[0].platform == "cpu"
     run = prepare_neural_map(
@@ -84,15 +108,18 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> Field:
         network,
         key=jax.random.key(job.seed),
         together=1 if on_processor else 64,
-        steps_per_call=5 if on_processor else 50,
+        steps_per_call=_steps_per_call(network, part) if on_processor else 50,
         mesh=mesh,
     )
     boxes = int((~run.state.params["networks"].resting).sum())
-    job.log(f"{boxes:,} networks of {network.hidden + 1} sine layers of {network.width}")
+    plural = "s" * (boxes > 1)
+    job.log(f"{boxes:,} network{plural} of {network.hidden + 1} sine layers of {network.width}")
     with Checkpoints(job.working("checkpoints/networks"), to_dict(network)) as checkpoints:
         state = checkpoints.restore(run.state)
         start = int(state.step)
-        history = History(job.working("networks.csv"), step=start)
+        if start:
+            job.log(f"continues at step {start:,}")
+        history = History(job.working(HISTORY), step=start)
         with job.progress("training networks", network.steps, start=start) as advance:
 
             def show(progress: Progress) -> None:
@@ -107,16 +134,34 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> Field:
                 callbacks=[
                     history,
                     show,
+                    _refuse_divergence,
                     abort_when(job.abort_reason, checkpoints),
                     save_every(checkpoints, seconds=job.save_seconds),
                 ],
             )
-    networks = state.params["networks"]
+    least = np.asarray(state.params["networks"].least)[:boxes]
+    job.metric("networks", boxes, "1")
     job.metric("network_steps", int(state.step), "1")
-    job.metric("network_error", float(networks.least.mean()), "1")
-    if network.points == 0 and bool((networks.least > network.fair).any()):
+    job.metric("network_error", float(least.mean()), "1")
+    if network.points == 0 and (least > network.fair).any():
         job.warn(
-            f"{int((networks.least > network.fair).sum())} networks are still above a mean squared "
-            f"error of {network.fair:g} after {network.steps:,} steps; more --steps help"
+            f"{int((least > network.fair).sum()):,} of {boxes:,} networks are still above a mean "
+            f"squared error of {network.fair:g} after {network.steps:,} steps; more --steps help"
         )
-    return trained_field(run, state)
+    stored = store_networks(trained_field(run, state), part)
+    job.log(f"Trained: {describe_networks(stored)}")
+    job.metric("field_largest_error", stored.largest_error, "map units")
+    job.metric("field_rms_error", stored.rms_error, "map units")
+    return stored
+
+
+def _steps_per_call(network: NeuralMapConfig, part: Map) -> int:
+    points = network.points or part.values.size
+    return max(1, min(5, _AT_ONCE // points))
+
+
+def _refuse_divergence(progress: Progress) -> None:
+    if not np.isfinite(progress.metrics["loss"]).all():
+        raise TrainingDiverged(
+            f"the error of networks is not finite at step {progress.step:,}; lower --networks.rate"
+        )

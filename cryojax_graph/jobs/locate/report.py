@@ -1,18 +1,32 @@
 """The page of ``locate``."""
 
-import jax.numpy as jnp
+from functools import partial
+
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from cryojax_graph.fields import query
+from cryojax_graph.io.field_file import StoredField
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
-from cryojax_graph.jobs.figures import Axis, heat_map_figure, histogram_figure
+from cryojax_graph.jobs.figures import (
+    Axis,
+    Curve,
+    curves_figure,
+    heat_map_figure,
+    histogram_figure,
+)
 from cryojax_graph.jobs.graph_scores import GraphScores, score_highlights, score_section
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.fitting import HISTORY
 from cryojax_graph.jobs.locate.search import Located
+from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
+from cryojax_graph.jobs.stored_networks import describe_networks
+from cryojax_graph.training.history import read_history
 
-_PIXELS, _EDGE = 160, 16.0
+_PIXELS, _EDGE, _POINTS = 160, 16.0, 400
 _CITATION = (
     "Ranno & Si (2022), Neural representations of cryo-EM maps and a graph-based interpretation, "
     "BMC Bioinformatics 23:397"
@@ -20,7 +34,12 @@ _CITATION = (
 
 
 def locate_report(
-    density: Map, found: Located, scores: GraphScores | None, resolution: float, job: Job
+    density: Map,
+    found: Located,
+    scores: GraphScores | None,
+    resolution: float,
+    stored: StoredField,
+    job: Job,
 ) -> str:
     """Draw the page.
 
@@ -29,6 +48,7 @@ def locate_report(
         found: its peaks.
         scores: of the peaks against a model; None without a model.
         resolution: that the graph was made with, Å.
+        stored: the field as it is kept.
         job: at work.
 
     Returns:
@@ -37,6 +57,8 @@ def locate_report(
     peaks = found.peaks
     highlights = [Highlight(f"{len(peaks):,}", "peaks")]
     sections = [_field(density, found), _heights(found)]
+    if isinstance(stored, StoredNetworks):
+        sections.append(_training(stored, job))
     if scores is not None:
         highlights += score_highlights(scores)
         sections.insert(0, score_section(scores))
@@ -58,7 +80,7 @@ def _field(density: Map, found: Located) -> Section:
     offsets = np.linspace(-_EDGE / 2, _EDGE / 2, _PIXELS)
     y, x = np.meshgrid(offsets, offsets, indexing="ij")
     plane = centre + np.stack([x, y, np.zeros_like(x)], axis=-1)
-    smooth = np.asarray(query(found.field, jnp.asarray(plane.reshape(-1, 3), jnp.float32)))
+    smooth = in_parts(partial(jax.jit(query), found.field), plane.reshape(-1, 3))
     axes = Axis("x from the centre, Å"), Axis("y from the centre, Å")
     figures = [
         heat_map_figure(
@@ -90,6 +112,34 @@ def _nearest(density: Map, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray
     values = np.zeros(len(points))
     values[inside] = density.values[tuple(index[inside].T)]
     return values
+
+
+def _training(stored: StoredNetworks, job: Job) -> Section:
+    history = read_history(job.working(HISTORY))
+    # Every step is too many to draw; what is drawn are means over short runs of them.
+    length = max(1, len(history["step"]) // _POINTS)
+    usable = len(history["step"]) // length * length
+
+    def mean(name: str) -> Float[np.ndarray, " points"]:
+        return history[name][:usable].reshape(-1, length).mean(axis=1)
+
+    steps = mean("step")
+    curves = [Curve("mean of the networks", steps, mean("loss"))]
+    if len(stored.kernels[0]) > 1:
+        curves.append(Curve("the worst", steps, mean("worst")))
+    errors = curves_figure(
+        curves,
+        Axis("step"),
+        Axis("error", log=True),
+        caption="Mean squared error of what the networks learn, density from -1 to 1 and, but for "
+        "paper, its slopes per voxel; of networks that are done, the lowest.",
+    )
+    shape = " × ".join(str(n) for n in stored.shape[::-1])
+    text = (
+        f"The field is {describe_networks(stored)}. It covers the {shape} voxels around what lies "
+        "above the threshold, and is 0 elsewhere."
+    )
+    return Section("Training", (paragraph(text), errors))
 
 
 def _heights(found: Located) -> Section:

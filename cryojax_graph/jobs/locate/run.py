@@ -6,6 +6,8 @@ import numpy as np
 
 from cryojax_graph.graphs import build_density_graph
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import write_field
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.graph_scores import atoms_of, note_scores, score_graph
@@ -14,7 +16,6 @@ from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.fitting import (
     amplification_of,
     fit_field,
-    recipe_of,
     resolution_of,
 )
 from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
@@ -27,22 +28,8 @@ from cryojax_graph.jobs.locate.search import (
     walk_to_peaks,
 )
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.plan import Plan
-from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, save_field
+from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, describe_field
 
-_OUTPUTS = (
-    FIELD,
-    "graph.json",
-    "graph.npz",
-    "graph.bild",
-    "peaks.cif",
-    "view.cxc",
-    "metrics.json",
-    "report.html",
-)
-# Processor time per voxel of the fit and per voxel climbed from, and bytes of each.
-_FIT_SECONDS, _CLIMB_SECONDS = 1.5e-5, 3e-4
-_FIT_BYTES, _CLIMB_BYTES = 250, 1500
 # A share of voxels that a masked map keeps outside its mask.
 _MASKED = 0.02
 
@@ -68,16 +55,19 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
         part = crop(density, density.values > threshold)
-        field = fit_field(part, config, job)
+        noise = noise_of(density, threshold)
+        fitted = fit_field(density, part, config, accuracy=accuracy_of(density, noise), job=job)
         search = walk_to_peaks if config.field == "paper" else climb_to_peaks
         with job.progress("climbing to the peaks", starts) as advance:
             found = search(
-                field, part, threshold, config, advance=advance, check_abort=job.check_abort
+                fitted.field, part, threshold, config, advance=advance, check_abort=job.check_abort
             )
         if not len(found.peaks):
             cause = f"no peak is left above {threshold:.4g}"
-            raise InputError(config.map, "its values", cause, "lower --threshold or --prominence")
-        noise = noise_of(density, threshold)
+            remedy = "lower --threshold or --prominence"
+            if isinstance(fitted.stored, StoredNetworks):
+                remedy += ", or train the networks longer with --steps"
+            raise InputError(config.map, "its values", cause, remedy)
         if noise == 0:
             job.warn(
                 "The map is 0 outside its mask, or has no voxels outside: its noise is not known, "
@@ -95,46 +85,12 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         edges = len(np.asarray(graph.senders)) // 2
         _note_metrics(found, edges, noise, job)
         write_outputs(graph, str(Path(config.map).resolve()), threshold, job)
-        accuracy = accuracy_of(density, noise)
-        with job.output(FIELD, f"the map as a field, voxels within {accuracy:.2g}") as path:
-            save_field(path, density, recipe_of(config), accuracy=accuracy)
-        page = locate_report(density, found, scores, resolution, job)
+        with job.output(FIELD, f"the field: {describe_field(fitted.stored)}") as path:
+            write_field(path, fitted.stored)
+        page = locate_report(density, found, scores, resolution, fitted.stored, job)
         job.write_text("report.html", page, "this page")
         job.log(f"{len(found.peaks):,} peaks, {edges:,} edges")
     return job.folder
-
-
-def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
-    """Say what ``locate`` would do.
-
-    Args:
-        config: the map, and how.
-        options: of the job.
-
-    Returns:
-        the plan.
-
-    Raises:
-        InputError: a file cannot be used, or nothing lies above the threshold.
-    """
-    density = read_map(config.map)
-    threshold = threshold_of(density, config, file=config.map)
-    above = density.values > threshold
-    part, starts = crop(density, above).values.size, int(above.sum())
-    if config.model is not None:
-        atoms_of(config.model)
-    return Plan(
-        actions=(
-            f"fit a field ({config.field}) to {part:,} voxels",
-            f"climb to its peaks from {starts:,} voxels above {threshold:.4g}",
-            "join them to a graph",
-            "store the field",
-        ),
-        outputs=_OUTPUTS,
-        seconds=10.0 + part * _FIT_SECONDS + starts * _CLIMB_SECONDS,
-        memory_bytes=int(6e8 + part * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES),
-        disk_bytes=int(5e6 + 100 * starts + density.values.size),
-    )
 
 
 def noise_of(density: Map, threshold: float) -> float:

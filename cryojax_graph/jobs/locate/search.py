@@ -24,10 +24,10 @@ from cryojax_graph.fields import (
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.parts import in_parts
 
 # Empty voxels around what is above the threshold: as far as a field looks from a point.
 _BORDER = 8
-_STARTS = 1 << 13
 # Most ascents arrive within the steps of the first round; those that do not go on together.
 _ROUNDS = (12, 12, 40)
 _SEED_DISTANCE = 0.5
@@ -108,15 +108,16 @@ def climb_to_peaks(
     pending = np.arange(len(starts))
     for steps in _ROUNDS:
         places = starts if summits is None else np.asarray(summits.position)[pending]
-        ends = _in_parts(partial(up, field, steps=steps), places, check_abort)
+        ends = in_parts(partial(up, field, steps=steps), places, check_abort=check_abort)
         summits = ends if summits is None else _replaced(summits, pending, ends)
         pending = pending[~ends.arrived]
         advance(len(starts) - len(pending))
     assert summits is not None
     advance(len(starts))
     at_voxels = np.zeros(above.shape)
-    at_voxels[above] = _in_parts(partial(jax.jit(query), field), starts, check_abort)
+    at_voxels[above] = in_parts(partial(jax.jit(query), field), starts, check_abort=check_abort)
     peaks = merge_summits(summits, above, at_voxels, distance=config.merge)
+    peaks = select_peaks(peaks, peaks.value > threshold)
     return _found(field, peaks, threshold, config, np.asarray(summits.arrived))
 
 
@@ -131,39 +132,75 @@ def walk_to_peaks(
 ) -> Located:
     """Walk uphill as published: from a grid of seeds in steps of 0.05 Å, then cluster the ends.
 
+    Ranno and Si (2022), section 2.4; seeds are no farther apart than voxels, as in their program.
+    A walk that leaves the box, or takes more than 50 Å, is lost.
+
     Args:
         field: of the map.
         part: the map, from ``crop``.
         threshold: map units; seeds lie above.
         config: of the job; ends closer than ``merge`` belong to one cluster, whose centroid is the
             node.
-        advance: told how many walks are over.
+        advance: told how many walks are over, in voxels above the threshold.
         check_abort: called between parts of the work.
 
     Returns:
         field and peaks.
     """
-    spacing = np.minimum(_SEED_DISTANCE, part.voxel_size)
-    counts = np.floor((np.array(part.values.shape[::-1]) - 1) * part.voxel_size / spacing) + 1
-    shape = tuple(int(n) for n in counts[::-1])
+    spacing, shape = seeds_of(part)
     index = np.argwhere(np.ones(shape, bool))
     seeds = part.origin + index[:, ::-1] * spacing
-    value = _in_parts(partial(jax.jit(query), field), seeds, check_abort)
+    value = in_parts(partial(jax.jit(query), field), seeds, check_abort=check_abort)
     above = (value > threshold).reshape(shape)
-    walked = _in_parts(partial(jax.jit(walk_uphill), field), seeds[above.reshape(-1)], check_abort)
-    advance(int(above.sum()))
-    ends = np.asarray(walked.position, np.float64)
+    up = partial(
+        jax.jit(walk_uphill),
+        field,
+        first=jnp.asarray(seeds[0], jnp.float32),
+        last=jnp.asarray(part.origin + _edges(part), jnp.float32),
+    )
+    count, voxels = int(above.sum()), int((part.values > threshold).sum())
+    walked = in_parts(
+        up,
+        seeds[above.reshape(-1)],
+        check_abort=check_abort,
+        # Seeds are more than the voxels that the caller counts in.
+        advance=lambda done: advance(voxels * done // max(count, 1)),
+    )
+    ends = walked.position[walked.arrived].astype(np.float64)
     cluster = cluster_points(ends, config.merge)
     size = np.bincount(cluster)
     centre = np.stack([np.bincount(cluster, ends[:, k]) / size for k in range(3)], axis=1)
-    there = _in_parts(partial(jax.jit(query_expansion), field), centre, check_abort)
+    # Walks that are lost have no centre; they are given one more, which is passed over.
+    of_walk = np.full(len(walked.arrived), len(centre))
+    of_walk[walked.arrived] = cluster
+    centre = np.concatenate([centre, seeds[:1]])
+    there = in_parts(partial(jax.jit(query_expansion), field), centre, check_abort=check_abort)
     summits = Summit(
-        jnp.asarray(centre)[cluster],
-        jax.tree.map(lambda values: values[cluster], there),
+        jnp.asarray(centre)[of_walk],
+        jax.tree.map(lambda values: values[of_walk], there),
         walked.arrived,
     )
     peaks = merge_summits(summits, above, value.reshape(shape), distance=1e-6)
     return _found(field, peaks, threshold, config, walked.arrived)
+
+
+def seeds_of(part: Map) -> tuple[Float[np.ndarray, "3"], tuple[int, int, int]]:
+    """The grid of seeds of published walks.
+
+    Args:
+        part: of a map.
+
+    Returns:
+        distance of seeds along x, y, z, Å; and their number along z, y, x.
+    """
+    spacing = np.minimum(_SEED_DISTANCE, part.voxel_size)
+    x, y, z = (np.floor(_edges(part) / spacing) + 1).astype(int).tolist()
+    return spacing, (z, y, x)
+
+
+def _edges(part: Map) -> Float[np.ndarray, "3"]:
+    """From the first voxel to the last along x, y, z, Å."""
+    return (np.array(part.values.shape[::-1]) - 1) * part.voxel_size
 
 
 def _found(
@@ -173,31 +210,9 @@ def _found(
     config: LocateConfig,
     arrived: Bool[np.ndarray, " n"],
 ) -> Located:
-    high = (peaks.value > threshold) & (peaks.prominence >= config.prominence * abs(threshold))
+    high = peaks.prominence >= config.prominence * abs(threshold)
     lost = int((~arrived).sum())
     return Located(field, select_peaks(peaks, high), threshold, len(arrived), lost)
-
-
-def _in_parts(
-    function: Callable[..., Any],
-    points: Float[np.ndarray, "n 3"],
-    check_abort: Callable[[], None],
-) -> Any:
-    """Results for all points, a part of them at a time, which is filled up to the same size."""
-    found = []
-    for first in range(0, max(len(points), 1), _STARTS):
-        check_abort()
-        some = points[first : first + _STARTS].astype(np.float32)
-        # Outside every map, where nothing is to be climbed.
-        outside = np.full((_STARTS - len(some), 3), -1e6, np.float32)
-        filled = np.concatenate([some, outside])
-        result = jax.device_get(function(filled))
-        found.append(jax.tree.map(partial(_head, count=len(some)), result))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
-
-
-def _head(values: np.ndarray, *, count: int) -> np.ndarray:
-    return values[:count]
 
 
 def _replaced(summits: Summit, which: Int[np.ndarray, " n"], new: Summit) -> Summit:

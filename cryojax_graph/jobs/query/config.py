@@ -20,6 +20,7 @@ class QueryConfig:
         like: Map whose grid the written map shall have.
         voxel: Edge of the voxels of the written map, Å; that of the source when not given.
         field: How density between voxels is known, in place of what is stored; positive for a map.
+            Stored networks are asked as they are.
     """
 
     source: tyro.conf.Positional[str]

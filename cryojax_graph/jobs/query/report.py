@@ -7,7 +7,7 @@ from cryojax_graph.jobs.figures import Axis, heat_map_figure, histogram_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.query.evaluate import Values
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
-from cryojax_graph.jobs.stored_field import Grid, StoredField
+from cryojax_graph.jobs.stored_field import Grid, StoredField, describe_field
 
 # More pixels than a page needs.
 _PIXELS = 400
@@ -34,7 +34,8 @@ def points_report(stored: StoredField, values: Values, outside: int, job: Job) -
     return job_page(
         job.manifest,
         title="A field at points",
-        summary=f"{count:,} points, {outside:,} of them outside of the box. {_what(stored)}",
+        summary=f"{count:,} points, {outside:,} of them outside of the box. "
+        f"Field: {describe_field(stored)}.",
         sections=[Section("Values", figures)],
         highlights=[
             Highlight(f"{count:,}", "points"),
@@ -76,12 +77,7 @@ def map_report(
     return job_page(
         job.manifest,
         title="A map of a field",
-        summary=f"{extent} voxels. {_what(stored)}",
+        summary=f"{extent} voxels. Field: {describe_field(stored)}.",
         sections=[Section("The middle section", (paragraph("As in map.mrc."), figure))],
         highlights=[Highlight(extent, "voxels")],
     )
-
-
-def _what(stored: StoredField) -> str:
-    exact = f"within {stored.accuracy:.3g}" if stored.accuracy else "exact"
-    return f"Field: {stored.recipe}, of voxels that are {exact}."

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import StoredVoxels
+from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.limits import DEFAULT_LIMITS
 from cryojax_graph.io.mrc import Map, read_map, write_map
 from cryojax_graph.io.npz import write_npz
@@ -23,9 +25,16 @@ from cryojax_graph.jobs.stored_field import (
     Grid,
     StoredField,
     build_field,
+    describe_field,
     grid_of,
     read_source,
     source_path,
+)
+from cryojax_graph.jobs.stored_networks import (
+    GRADIENT_SECONDS,
+    HESSIAN_SECONDS,
+    VALUE_SECONDS,
+    weights_of,
 )
 
 _HEADER = ("x", "y", "z", "density", "gradient_x", "gradient_y", "gradient_z")
@@ -35,6 +44,7 @@ _TABLE, _ARRAYS, _MAP, _PAGE = "values.csv", "values.npz", "map.mrc", "report.ht
 # Processor time and bytes per voxel of the fit, and per point.
 _FIT_SECONDS, _POINT_SECONDS = 1.5e-5, 1e-5
 _FIT_BYTES, _POINT_BYTES = 250, 200
+_NETWORK_BYTES = 1.5e9
 
 
 def query(config: QueryConfig, *, options: JobOptions) -> Path:
@@ -56,7 +66,7 @@ def query(config: QueryConfig, *, options: JobOptions) -> Path:
         points = read_points(config.points)
         inputs["points"] = config.points
         with open_job(config, verb="query", options=options, inputs=inputs) as job:
-            job.log(f"{len(points):,} points; field: {stored.recipe}")
+            job.log(f"{len(points):,} points; field: {describe_field(stored)}")
             _at_points(stored, points, config.hessian, job)
         return job.folder
     grid = _wanted_grid(stored, config)
@@ -90,12 +100,19 @@ def plan_query(config: QueryConfig, *, options: JobOptions) -> Plan:
         count = int(np.prod(grid.shape))
         asked, outputs = f"a map of {_extent(grid.shape)} voxels", (_MAP,)
         disk = 4 * count
-    voxels = int(np.prod(grid_of(stored).shape))
+    if isinstance(stored, StoredNetworks):
+        begin, fit_seconds, fit_bytes = "take", 0.0, _NETWORK_BYTES
+        ask = GRADIENT_SECONDS if config.points else VALUE_SECONDS
+        seconds = weights_of(stored) * (HESSIAN_SECONDS if config.hessian else ask)
+    else:
+        voxels = int(np.prod(grid_of(stored).shape))
+        begin = f"fit to at most {voxels:,} voxels"
+        fit_seconds, fit_bytes, seconds = voxels * _FIT_SECONDS, voxels * _FIT_BYTES, _POINT_SECONDS
     return Plan(
-        actions=(f"fit a field ({stored.recipe}) to at most {voxels:,} voxels", f"ask for {asked}"),
+        actions=(f"{begin} a field ({describe_field(stored)})", f"ask for {asked}"),
         outputs=(*outputs, "metrics.json", _PAGE),
-        seconds=10.0 + voxels * _FIT_SECONDS + count * _POINT_SECONDS,
-        memory_bytes=int(6e8 + voxels * _FIT_BYTES + count * _POINT_BYTES),
+        seconds=10.0 + fit_seconds + count * seconds,
+        memory_bytes=int(6e8 + fit_bytes + count * _POINT_BYTES),
         disk_bytes=int(5e6 + disk),
     )
 
@@ -172,7 +189,8 @@ def _written(
 
 def _on_grid(stored: StoredField, grid: Grid, job: Job) -> None:
     pairs = zip(grid_of(stored), grid, strict=True)
-    if all(np.array_equal(own, wanted) for own, wanted in pairs):
+    same = all(np.array_equal(own, wanted) for own, wanted in pairs)
+    if same and isinstance(stored, StoredVoxels):
         job.log(f"The grid is that of the source: its own voxels, within {stored.accuracy:.3g}")
         values = stored.density.values
     else:
@@ -184,7 +202,7 @@ def _on_grid(stored: StoredField, grid: Grid, job: Job) -> None:
 
 
 def _resampled(stored: StoredField, grid: Grid, job: Job) -> Float32[np.ndarray, "z y x"]:
-    job.log(f"A map of {_extent(grid.shape)} voxels; field: {stored.recipe}")
+    job.log(f"A map of {_extent(grid.shape)} voxels; field: {describe_field(stored)}")
     total = int(np.prod(grid.shape))
     outside = total - int(np.prod([side.sum() for side in sides_inside(grid, grid_of(stored))]))
     if outside:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
 from cryojax_graph.fields import VoxelGrid, fit_positive
@@ -20,6 +20,7 @@ from cryojax_graph.forward.batched import map_batches
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 from cryojax_graph.models.atom_graph.network_error import slope_error, voxel_error
 from cryojax_graph.training.batches import Feed
+from cryojax_graph.training.mesh import replicate
 from cryojax_graph.training.state import TrainState
 from cryojax_graph.training.step import Metrics, Step
 
@@ -133,9 +134,17 @@ def prepare_neural_map(
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_a_row=jnp.zeros((), jnp.int32),
     )
+    if mesh is not None:
+        # Where steps leave them: put elsewhere at first, the program would be compiled twice.
+        rows = NamedSharding(mesh, PartitionSpec("data"))
+        data = jax.device_put(data, rows)
+        state = replicate(state._replace(params={}), mesh)
+        state = state._replace(params={"networks": jax.device_put(networks, rows)})
     return NeuralMapRun(
         state,
-        _several_steps(step, data, together=together, mesh=mesh, length=steps_per_call),
+        _several_steps(
+            step, data, len(corners), together=together, mesh=mesh, length=steps_per_call
+        ),
         Steps(steps_per_call),
         partial(
             NeuralField,
@@ -193,6 +202,7 @@ def _optimizer(config: NeuralMapConfig) -> optax.GradientTransformation:
 def _several_steps(
     step: Callable[..., tuple[_Network, Array]],
     data: dict[str, Any],
+    networks_count: int,
     *,
     together: int,
     mesh: Mesh | None,
@@ -219,7 +229,12 @@ def _several_steps(
             networks, history = carry
             key = jax.random.fold_in(state.key, state.step + i)
             networks, errors = one_step(networks, data, key)
-            now = {"loss": errors.mean(), "worst": errors.max(), "resting": networks.resting.mean()}
+            # What fills up devices has no error.
+            now = {
+                "loss": errors.sum() / networks_count,
+                "worst": errors.max(),
+                "resting": 1.0 - (~networks.resting).sum() / networks_count,
+            }
             return networks, {k: history[k].at[i].set(v) for k, v in now.items()}
 
         nothing = {k: jnp.zeros(length) for k in ("loss", "worst", "resting")}

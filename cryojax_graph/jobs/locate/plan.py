@@ -1,0 +1,138 @@
+"""What ``locate`` would do, and what it would take."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cryojax_graph.fields import lay_patches
+from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.jobs.graph_scores import atoms_of
+from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.locate.fitting import network_of
+from cryojax_graph.jobs.locate.search import crop, seeds_of, threshold_of
+from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.plan import Plan, readable_time
+from cryojax_graph.jobs.stored_field import FIELD
+from cryojax_graph.jobs.stored_networks import GRADIENT_SECONDS, HESSIAN_SECONDS, VALUE_SECONDS
+from cryojax_graph.models.atom_graph.config import NeuralMapConfig
+
+_OUTPUTS = (
+    FIELD,
+    "graph.json",
+    "graph.npz",
+    "graph.bild",
+    "peaks.cif",
+    "view.cxc",
+    "metrics.json",
+    "report.html",
+)
+# Processor time per voxel of the fit and per voxel climbed from, and bytes of each.
+_FIT_SECONDS, _CLIMB_SECONDS = 1.5e-5, 3e-4
+_FIT_BYTES, _CLIMB_BYTES = 250, 1500
+# Processor time per weight and point of one step: of values, and of values and slopes.
+_STEP_SECONDS, _SLOPE_SECONDS = 1.5e-10, 7e-10
+# Times that an ascent asks for the field; and walks, which go on together until the last arrives.
+_ASCENT, _WALK, _TOGETHER = 12, 120, 4096
+# Programs of networks are compiled longer.
+_COMPILE_SECONDS = 15.0
+# Bytes of a network in training per weight, of a question per sine, and of a seed.
+_WEIGHT_BYTES, _SINE_BYTES, _SEED_BYTES = 40, 1.5e6, 60
+_LONG = 3600.0
+
+
+class _Cost(NamedTuple):
+    """What a field takes.
+
+    Attributes:
+        action: what is done.
+        seconds: of one core.
+        memory_bytes: beside the program.
+        disk_bytes: of the stored field.
+    """
+
+    action: str
+    seconds: float
+    memory_bytes: float
+    disk_bytes: float
+
+
+def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
+    """Say what ``locate`` would do.
+
+    Args:
+        config: the map, and how.
+        options: of the job.
+
+    Returns:
+        the plan; that of networks is for processors.
+
+    Raises:
+        InputError: a file cannot be used, or nothing lies above the threshold.
+    """
+    density = read_map(config.map)
+    threshold = threshold_of(density, config, file=config.map)
+    above = density.values > threshold
+    part, starts = crop(density, above), int(above.sum())
+    if config.model is not None:
+        atoms_of(config.model)
+    network = network_of(config)
+    if network is None:
+        cost = _of_voxels(density, part, starts, config)
+    else:
+        cost = _of_networks(part, starts, config, network)
+    return Plan(
+        actions=(
+            cost.action,
+            f"climb to its peaks from {starts:,} voxels above {threshold:.4g}",
+            "join them to a graph",
+            "store the field",
+        ),
+        outputs=_OUTPUTS,
+        seconds=10.0 + cost.seconds,
+        memory_bytes=int(6e8 + cost.memory_bytes),
+        disk_bytes=int(5e6 + 100 * starts + cost.disk_bytes),
+    )
+
+
+def _of_voxels(density: Map, part: Map, starts: int, config: LocateConfig) -> _Cost:
+    voxels = part.values.size
+    return _Cost(
+        f"fit a field ({config.field}) to {voxels:,} voxels",
+        voxels * _FIT_SECONDS + starts * _CLIMB_SECONDS,
+        voxels * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES,
+        density.values.size,
+    )
+
+
+def _of_networks(part: Map, starts: int, config: LocateConfig, network: NeuralMapConfig) -> _Cost:
+    patches = lay_patches(part.values.shape, size=network.patch, overlap=network.overlap)
+    width, boxes = network.width, patches.count
+    weights = 4 * width + network.hidden * width * (width + 1) + width + 1
+    points = network.points or int(np.prod(patches.size))
+    step = points * weights * (_SLOPE_SECONDS if network.points else _STEP_SECONDS)
+    # Devices take equal numbers of networks.
+    training = -(-boxes // jax.device_count()) * network.steps * step
+    searching, seeds = starts * _ASCENT * HESSIAN_SECONDS, 0
+    if config.field == "paper":
+        spacing, shape = seeds_of(part)
+        seeds = int(np.prod(shape))
+        walks = starts * float(np.prod(part.voxel_size / spacing))
+        rounds = _WALK * np.ceil(walks / _TOGETHER) * _TOGETHER
+        searching = seeds * VALUE_SECONDS + rounds * GRADIENT_SECONDS
+    action = (
+        f"train at most {boxes:,} network{'s' * (boxes > 1)} of {network.hidden + 1} sine layers "
+        f"of {width}, at most {network.steps:,} steps of {readable_time(step)} each on one core: "
+        f"{readable_time(training)} on this machine's processor"
+    )
+    if training > _LONG:
+        action += "; use an accelerator, or fewer --steps"
+    return _Cost(
+        action,
+        _COMPILE_SECONDS + training + searching * weights,
+        part.values.size * (_FIT_BYTES if network.points else 20)
+        + boxes * (weights * _WEIGHT_BYTES + 8 * int(np.prod(patches.size)))
+        + width * (network.hidden + 1) * _SINE_BYTES
+        + seeds * _SEED_BYTES,
+        2 * boxes * weights + 3 * 16 * boxes * weights,
+    )
