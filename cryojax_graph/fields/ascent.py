@@ -142,6 +142,8 @@ def symmetric_eigenvalues(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     Returns:
         three eigenvalues, in the unit of the matrix.
     """
+    largest = jnp.max(jnp.abs(matrix))
+    matrix = matrix / jnp.where(largest > 0, largest, 1.0)
     mean = jnp.trace(matrix) / 3.0
     centred = matrix - mean * jnp.eye(3)
     spread = jnp.sqrt(jnp.maximum(jnp.sum(centred**2) / 6.0, 1e-30))
@@ -149,7 +151,7 @@ def symmetric_eigenvalues(matrix: Float[Array, "3 3"]) -> Float[Array, "3"]:
     cosine = jnp.clip(_determinant(unit) / 2.0, -1.0, 1.0)
     angle = jnp.arccos(cosine) / 3.0
     turns = jnp.array([2.0, -2.0, 0.0]) * jnp.pi / 3.0
-    return mean + 2.0 * spread * jnp.cos(angle + turns)
+    return largest * (mean + 2.0 * spread * jnp.cos(angle + turns))
 
 
 def solve_symmetric(matrix: Float[Array, "3 3"], vector: Float[Array, "3"]) -> Float[Array, "3"]:

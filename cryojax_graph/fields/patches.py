@@ -59,8 +59,8 @@ def lay_patches(shape: tuple[int, ...], *, size: int = 64, overlap: int = 4) -> 
     for n in shape:
         length = min(n, size)
         count = math.ceil((n - length) / (size - overlap)) + 1
-        spacing = (n - length) / max(count - 1, 1)
-        starts.append(tuple(math.floor(i * spacing) for i in range(count)))
+        # In whole numbers: rounded, the last box can miss the last voxel.
+        starts.append(tuple(i * (n - length) // max(count - 1, 1) for i in range(count)))
         sizes.append(length)
     return Patches(tuple(starts), tuple(sizes))
 

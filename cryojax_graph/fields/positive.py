@@ -58,10 +58,10 @@ def fit_atoms(
     """The field of Gaussians as wide as atoms in the map, drawn narrower, so that peaks part.
 
     Where two atoms have merged to one peak, only two masses explain its shape, for neither can be
-    negative. Not the density of the map: a single atom becomes higher by ``(width / drawn)**3``.
+    negative. Not the density of the map: peaks are as high as each atom alone would be there.
 
     Args:
-        volume: density at the voxels.
+        volume: density at the voxels, above that of the solvent.
         grid: where they lie.
         width: standard deviation of an atom in the map, voxels.
         drawn: what it is drawn with, voxels.
@@ -73,7 +73,7 @@ def fit_atoms(
     """
     masses = fit_masses(volume, width=width, finer=finer, steps=steps)
     fine = _along_axes(_kernels(masses.shape, finer, finer, drawn), masses)
-    return fit_spline(fine * (width / drawn) ** 3, grid.finer(finer))
+    return fit_spline(fine, grid.finer(finer))
 
 
 def fit_masses(

@@ -1,6 +1,7 @@
 """Settings of ``locate``."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,8 +55,12 @@ class LocateConfig:
         """Refuse values that mean nothing."""
         for name in ("resolution", "merge"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                self._refuse(name, f"{value} is not above 0")
+            if value is not None and not 0 < value < math.inf:
+                self._refuse(name, f"{value} is not a number above 0")
+        for name in ("threshold", "sigmas"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                self._refuse(name, f"{value} is not a finite number")
         if self.steps is not None and not 1 <= self.steps <= _MOST_STEPS:
             self._refuse("steps", f"{self.steps} is not from 1 to {_MOST_STEPS:,}")
         if self.steps is not None and self.field not in ("siren", "paper"):

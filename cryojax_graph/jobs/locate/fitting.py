@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import Field, fit_atoms, usual_constants, voxel_grid
+from cryojax_graph.fields import RECIPES, Field, fit_atoms, usual_constants, voxel_grid
 from cryojax_graph.io.field_file import StoredField, StoredVoxels
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
@@ -66,29 +66,22 @@ def fit_field(
         # Peaks are looked for in the field that is stored, rounded weights and all.
         return Fitted(build_networks(stored), stored)
     if config.field == "atoms":
-        width, drawn = (share * _voxels_per_resolution(part, config) for share in ATOM_WIDTHS)
+        voxels = resolution_of(density, config) / float(np.prod(part.voxel_size) ** (1 / 3))
+        width, drawn = (share * voxels for share in ATOM_WIDTHS)
         fit = jax.jit(partial(fit_atoms, width=width, drawn=drawn))
-        field = fit(jnp.asarray(part.values), voxel_grid(part.origin, part.voxel_size))
+        above_solvent = part.values - float(np.median(density.values))
+        field = fit(jnp.asarray(above_solvent), voxel_grid(part.origin, part.voxel_size))
         # What is stored is the density of the map.
         recipe = "positive"
     else:
-        field, recipe = field_of(part, config.field), config.field
+        recipe = config.field
+        field = field_of(density if RECIPES[recipe].reach is None else part, recipe)
     return Fitted(field, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
-
-
-def amplification_of(config: LocateConfig) -> float:
-    """How much higher a peak is in the field than in the map."""
-    width, drawn = ATOM_WIDTHS
-    return (width / drawn) ** 3 if config.field == "atoms" else 1.0
 
 
 def resolution_of(density: Map, config: LocateConfig) -> float:
     """What is stated, or three voxels, Å."""
     return config.resolution or 3.0 * float(density.voxel_size.max())
-
-
-def _voxels_per_resolution(density: Map, config: LocateConfig) -> float:
-    return resolution_of(density, config) / float(np.prod(density.voxel_size) ** (1 / 3))
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:

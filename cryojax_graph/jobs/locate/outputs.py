@@ -4,6 +4,7 @@ import json
 from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float
 
 from cryojax_graph.fields import Peaks
 from cryojax_graph.graphs import DensityGraph
@@ -15,7 +16,8 @@ from cryojax_graph.jobs.job import Job
 
 _UNITS = {
     "position": "angstrom",
-    "density": "map units, of the field that was searched",
+    "density": "map units",
+    "height": "map units, of the field that was searched",
     "significance": "standard deviations of the noise",
     "gradient_norm": "map units per angstrom",
     "eigenvalues": "map units per square angstrom, of the Hessian, ascending",
@@ -76,15 +78,19 @@ def node_link(
     }
 
 
-def node_features(peaks: Peaks, noise: float) -> dict[str, np.ndarray]:
+def node_features(
+    peaks: Peaks, density: Float[np.ndarray, " n"], noise: float
+) -> dict[str, np.ndarray]:
     """What the graph says of every peak beside its place.
 
     Args:
         peaks: of the field.
-        noise: standard deviation of the field where there is no density, map units; 0 if unknown.
+        density: of the map at the peaks.
+        noise: standard deviation of the map where there is no density, map units; 0 if unknown.
     """
     return {
-        "density": peaks.value,
+        "density": density,
+        "height": peaks.value,
         "significance": peaks.prominence / noise if noise > 0 else np.zeros(len(peaks)),
         "gradient_norm": peaks.gradient_norm,
         "eigenvalues": peaks.eigenvalues,

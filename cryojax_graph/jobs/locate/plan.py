@@ -10,7 +10,7 @@ from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.graph_scores import atoms_of
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.fitting import network_of
-from cryojax_graph.jobs.locate.search import crop, seeds_of, threshold_of
+from cryojax_graph.jobs.locate.search import check_resolution, crop, seeds_of, threshold_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, readable_time
 from cryojax_graph.jobs.stored_field import FIELD
@@ -72,6 +72,7 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
     """
     density = read_map(config.map)
     threshold = threshold_of(density, config, file=config.map)
+    check_resolution(density, config)
     above = density.values > threshold
     part, starts = crop(density, above), int(above.sum())
     if config.model is not None:

@@ -144,7 +144,7 @@ def _training(stored: StoredNetworks, job: Job) -> Section:
 
 def _heights(found: Located) -> Section:
     figure = histogram_figure(
-        {"density": found.peaks.value, "prominence": found.peaks.prominence},
+        {"density": found.density, "prominence": found.peaks.prominence},
         Axis("map units"),
         marks={"threshold": found.threshold},
         caption="How high peaks are, and how far above the saddle to a higher one.",

@@ -14,7 +14,6 @@ from cryojax_graph.jobs.graph_scores import atoms_of, note_scores, score_graph
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.fitting import (
-    amplification_of,
     fit_field,
     resolution_of,
 )
@@ -22,6 +21,7 @@ from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import (
     Located,
+    check_resolution,
     climb_to_peaks,
     crop,
     threshold_of,
@@ -49,11 +49,18 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     """
     density = read_map(config.map)
     threshold = threshold_of(density, config, file=config.map)
+    check_resolution(density, config)
     atoms = None if config.model is None else atoms_of(config.model)
     inputs = {"map": config.map} | ({"model": config.model} if config.model else {})
     with open_job(config, verb="locate", options=options, inputs=inputs) as job:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
+        resolution = resolution_of(density, config)
+        job.metric("resolution", resolution, "angstrom")
+        if config.resolution is None:
+            job.log(
+                f"Resolution taken for three voxels, {resolution:.2f} Å; --resolution states it"
+            )
         part = crop(density, density.values > threshold)
         noise = noise_of(density, threshold)
         fitted = fit_field(density, part, config, accuracy=accuracy_of(density, noise), job=job)
@@ -63,7 +70,9 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
                 fitted.field, part, threshold, config, advance=advance, check_abort=job.check_abort
             )
         if not len(found.peaks):
-            cause = f"no peak is left above {threshold:.4g}"
+            cause = (
+                f"of {found.maxima:,} maxima none is above {threshold:.4g} and stands out enough"
+            )
             remedy = "lower --threshold or --prominence"
             if isinstance(fitted.stored, StoredNetworks):
                 remedy += ", or train the networks longer with --steps"
@@ -73,10 +82,9 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
                 "The map is 0 outside its mask, or has no voxels outside: its noise is not known, "
                 "and no peak has a significance"
             )
-        resolution = resolution_of(density, config)
         graph = build_density_graph(
             found.peaks.position,
-            node_features(found.peaks, noise * amplification_of(config)),
+            node_features(found.peaks, found.density, noise),
             cutoff=2.0 * resolution,
         )
         scores = None if atoms is None else score_graph(found.peaks.position, atoms)

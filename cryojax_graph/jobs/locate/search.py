@@ -25,6 +25,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.parts import in_parts
+from cryojax_graph.jobs.stored_field import field_of
 
 # Empty voxels around what is above the threshold: as far as a field looks from a point.
 _BORDER = 8
@@ -39,6 +40,8 @@ class Located(NamedTuple):
     Attributes:
         field: of the part of the map that is above the threshold, and a border.
         peaks: above the threshold.
+        density: of the map at the peaks; with ``atoms`` they are peaks of something sharper.
+        maxima: of the field, before threshold and prominence took their share.
         threshold: map units.
         starts: points from which one climbed.
         lost: those whose ascent did not arrive at a peak.
@@ -46,6 +49,8 @@ class Located(NamedTuple):
 
     field: Field
     peaks: Peaks
+    density: Float[np.ndarray, " n"]
+    maxima: int
     threshold: float
     starts: int
     lost: int
@@ -77,6 +82,26 @@ def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
         cause = f"no voxel lies above {threshold:.4g}; the highest is {values.max():.4g}"
         raise InputError(file, "its values", cause, "lower --threshold or --sigmas")
     return float(threshold)
+
+
+def check_resolution(density: Map, config: LocateConfig) -> None:
+    """Refuse a resolution that the map cannot have, and a distance that merges atoms.
+
+    Args:
+        density: the map.
+        config: of the job.
+
+    Raises:
+        InputError: so it is.
+    """
+    voxel, box = float(density.voxel_size.max()), density.voxel_size * density.values.shape[::-1]
+    stated = config.resolution
+    if stated is not None and not 1.9 * voxel <= stated <= float(box.max()) / 2:
+        cause = f"{stated:g} Å of a map with voxels of {voxel:.3g} Å in a box of {box.max():.4g} Å"
+        raise InputError("command line", "--resolution", cause, "state the resolution of the map")
+    if config.merge > (most := stated or 3.0 * voxel):
+        cause = f"peaks {config.merge:g} Å apart would be one at a resolution of {most:.3g} Å"
+        raise InputError("command line", "--merge", cause, "choose a smaller distance")
 
 
 def climb_to_peaks(
@@ -117,8 +142,11 @@ def climb_to_peaks(
     at_voxels = np.zeros(above.shape)
     at_voxels[above] = in_parts(partial(jax.jit(query), field), starts, check_abort=check_abort)
     peaks = merge_summits(summits, above, at_voxels, distance=config.merge)
-    peaks = select_peaks(peaks, peaks.value > threshold)
-    return _found(field, peaks, threshold, config, np.asarray(summits.arrived))
+    of_map = peaks.value
+    if config.field == "atoms" and len(peaks):
+        spline = field_of(part, "spline")
+        of_map = in_parts(partial(jax.jit(query), spline), peaks.position, check_abort=check_abort)
+    return _found(field, peaks, of_map, threshold, config, np.asarray(summits.arrived))
 
 
 def walk_to_peaks(
@@ -181,7 +209,7 @@ def walk_to_peaks(
         walked.arrived,
     )
     peaks = merge_summits(summits, above, value.reshape(shape), distance=1e-6)
-    return _found(field, peaks, threshold, config, walked.arrived)
+    return _found(field, peaks, peaks.value, threshold, config, walked.arrived)
 
 
 def seeds_of(part: Map) -> tuple[Float[np.ndarray, "3"], tuple[int, int, int]]:
@@ -206,13 +234,17 @@ def _edges(part: Map) -> Float[np.ndarray, "3"]:
 def _found(
     field: Field,
     peaks: Peaks,
+    of_map: Float[np.ndarray, " peaks"],
     threshold: float,
     config: LocateConfig,
-    arrived: Bool[np.ndarray, " n"],
+    arrived: Bool[np.ndarray, " starts"],
 ) -> Located:
-    high = peaks.prominence >= config.prominence * abs(threshold)
+    kept = peaks.prominence >= config.prominence * abs(threshold)
+    if config.field != "paper":
+        kept &= of_map > threshold
     lost = int((~arrived).sum())
-    return Located(field, select_peaks(peaks, high), threshold, len(arrived), lost)
+    chosen = select_peaks(peaks, kept)
+    return Located(field, chosen, of_map[kept], len(peaks), threshold, len(arrived), lost)
 
 
 def _replaced(summits: Summit, which: Int[np.ndarray, " n"], new: Summit) -> Summit:

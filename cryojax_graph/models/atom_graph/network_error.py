@@ -8,7 +8,7 @@ from cryojax_graph.fields.siren import Siren, siren
 from cryojax_graph.forward.batched import sum_images
 
 # Points whose activations stay in cache; the gradient of all voxels is summed over them.
-_POINTS = 8192
+_POINTS = 2048
 
 
 def voxel_error(
