@@ -17,8 +17,10 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.fit import FitConfig, fit, plan_fit
 from cryojax_graph.jobs.fit.molecule import read_molecule
+from cryojax_graph.jobs.fit.scores import scores_of
 from cryojax_graph.jobs.fit.search import fit_model, level_of
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.metrics import atom_density
 
 BOX, VOXEL = 48, 0.7
 # The tip of a long side chain.
@@ -111,6 +113,56 @@ def test_only_coordinates_change(done, case):
     for name in vars(given.atoms):
         if name != "positions":
             np.testing.assert_array_equal(getattr(given.atoms, name), getattr(fitted.atoms, name))
+
+
+def test_the_log_tells_of_progress_and_geometry(done):
+    log = (done / "run.log").read_text()
+    assert "fitting: 300/300" in log
+    last = next(line for line in log.splitlines() if "density at atoms" in line)
+    for what in ("bonds", "angles", "peptide planes", "pairs too close", "correlation"):
+        assert what in last
+    assert "became worse" not in log
+
+
+def test_a_good_model_stays_good_in_a_map_of_low_resolution(case):
+    molecule = read_molecule(str(case / "true.cif"))
+    voxel, shape = np.full(3, 1.3), (40, 40, 40)
+    origin = molecule.positions.mean(0) - 26.0
+    values = atom_density(
+        shape, voxel, origin, molecule.positions, molecule.masses, width=0.225 * 3.8
+    )
+    noise = 0.1 * values.std() * np.random.default_rng(0).normal(size=shape)
+    density = Map((values + noise).astype(np.float32), voxel, origin)
+    config = FitConfig("", "", field="spline", steps=300)
+    fitted = fit_model(density, level_of(density), molecule, config)
+    scores = scores_of(density, molecule, fitted, 3.8)
+    first, second = scores.geometry
+    assert second.angles < first.angles + 0.3
+    assert second.peptides < first.peptides + 0.03
+    assert scores.clashes[1] <= scores.clashes[0] + 1
+    assert scores.shift < 0.4
+
+
+def test_a_heavy_weight_is_warned_of(case, tmp_path):
+    config = FitConfig(
+        str(case / "true.cif"), str(case / "map.mrc"), field="spline", steps=50, weight=3000.0
+    )
+    job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("geometry became worse" in warning for warning in warnings)
+
+
+def test_residues_without_ideal_values_are_told_of(case, tmp_path):
+    records = parse_records(case / "true.cif")
+    names = np.full(len(records.atoms), "UNK", records.atoms.residue_name.dtype)
+    atoms = replace(records.atoms, residue_name=names)
+    write_records(tmp_path / "unknown.cif", replace(records, atoms=atoms))
+    config = FitConfig(
+        str(tmp_path / "unknown.cif"), str(case / "map.mrc"), field="spline", steps=50
+    )
+    job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("No ideal values" in warning for warning in warnings)
 
 
 def test_the_page_shows_residues_and_shifts(done):
@@ -220,7 +272,7 @@ def test_a_model_without_density_is_warned_of(case, tmp_path):
     values = np.random.default_rng(1).normal(size=density.values.shape).astype(np.float32)
     write_map(tmp_path / "noise.mrc", replace(density, values=values))
     config = FitConfig(
-        str(case / "true.cif"), str(tmp_path / "noise.mrc"), field="spline", steps=50, weight=1e-3
+        str(case / "true.cif"), str(tmp_path / "noise.mrc"), field="spline", steps=50
     )
     job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
     warnings = json.loads((job / "manifest.json").read_text())["warnings"]
@@ -228,7 +280,8 @@ def test_a_model_without_density_is_warned_of(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"steps": 0}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}]
+    "changes",
+    [{"steps": 0}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}, {"reach": 1e6}],
 )
 def test_settings_that_mean_nothing_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes))):

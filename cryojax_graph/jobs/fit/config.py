@@ -8,6 +8,9 @@ import tyro
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.locate.config import RecipeKind
 
+# Reach, Å: what is farther off needs another start.
+_FARTHEST = 10.0
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -20,10 +23,10 @@ class FitConfig:
         resolution: Of the map, Å; three voxels when not given.
         rigid: First move the whole model, or each chain, as a rigid body.
         reach: How far atoms may be from their places, Å; the map is smoothed by about as much
-            before the details count. 0 for a model that only wants a last touch.
+            before the details count. 0 for a model that only wants a last touch, at most 10.
         steps: Of the fit, rounded up to fifties.
         bond_deviation: Standard deviation of bonds from ideal lengths that the weight of the
-            density is chosen for, Å.
+            density may bring about, Å; angles, planes and close pairs are limited besides.
         weight: Of the density, in place of the chosen one; the log and the metrics say that.
     """
 
@@ -43,8 +46,8 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 self._refuse(name, f"{value} is not above 0")
-        if not 0.0 <= self.reach < float("inf"):
-            self._refuse("reach", f"{self.reach} is below 0")
+        if not 0.0 <= self.reach <= _FARTHEST:
+            self._refuse("reach", f"{self.reach} is not from 0 to {_FARTHEST:g} Å")
         if self.steps < 1:
             self._refuse("steps", f"{self.steps} is below 1")
 

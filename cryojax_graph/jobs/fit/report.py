@@ -83,8 +83,9 @@ def _residues(molecule: Molecule, fitted: Fitted) -> Section:
             Curve("after", number + 1, mean(fitted.after)),
         ],
         Axis("residue, in the order of the file"),
-        Axis("mean density at its atoms, standard deviations"),
-        caption="Residues that stay low are not in the map, or not at their places.",
+        Axis("mean density, σ"),
+        caption="Density at the atoms of each residue, in standard deviations above the mean "
+        "of the map. Residues that stay low are not in the map, or not at their places.",
     )
     return Section("Residue by residue", (figure,))
 

@@ -10,12 +10,13 @@ from cryojax_graph.jobs.fit.config import FitConfig
 from cryojax_graph.jobs.fit.molecule import Molecule, outside_of, read_molecule
 from cryojax_graph.jobs.fit.outputs import note_metrics, write_outputs
 from cryojax_graph.jobs.fit.report import fit_report
-from cryojax_graph.jobs.fit.scores import scores_of
+from cryojax_graph.jobs.fit.scores import FitScores, scores_of
 from cryojax_graph.jobs.fit.search import around, fit_model, level_of, rigid_steps
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.protein.ideal_geometry import standard_name
 
 _OUTPUTS = ("model.cif", "metrics.json", "report.html")
 # Processor time per voxel of the fields and per atom and step, and bytes of each.
@@ -23,6 +24,16 @@ _FIELD_SECONDS, _STEP_SECONDS = 2e-5, 6e-6
 _FIELD_BYTES, _ATOM_BYTES = 300, 8000
 # Of the atoms: outside the box, or at low density, where a model is in another frame.
 _FEW = 0.5
+# Clearly worse than the model given: Å, degrees, Å, Å, and pairs of atoms.
+_WORSE_BONDS, _WORSE_ANGLES, _WORSE_PLANES, _WORSE_PEPTIDES, _WORSE_CLASHES = (
+    0.01,
+    0.7,
+    0.02,
+    0.04,
+    5,
+)
+# Names of residues in a message.
+_LISTED = 6
 
 
 def fit(config: FitConfig, *, options: JobOptions) -> Path:
@@ -49,6 +60,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
             f"field: {config.field}"
         )
         _warn_outside(density, molecule, job)
+        _tell_unknown(molecule, job)
         with job.progress("fitting", config.steps + rigid_steps(config)) as advance:
             fitted = fit_model(
                 density,
@@ -61,7 +73,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
                 log=job.log,
             )
         heavy = molecule.heavy
-        if np.mean(fitted.after[heavy] < 1.0) > _FEW:
+        if np.mean(fitted.placed[heavy] < 1.0) > _FEW:
             job.warn(
                 "Most atoms lie where the map is hardly above its mean: the model may stand in "
                 "another frame than the map; --rigid model moves it by some Å"
@@ -71,11 +83,15 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
         note_metrics(scores, fitted, job)
         write_outputs(molecule, fitted, job)
         job.write_text("report.html", fit_report(molecule, fitted, scores, job), "this page")
+        first, second = scores.geometry
         job.log(
-            f"density at atoms {scores.density[0]:.2f} → {scores.density[1]:.2f} σ, bonds "
-            f"{scores.geometry[0].bonds:.3f} → {scores.geometry[1].bonds:.3f} Å, atoms moved by "
-            f"{scores.shift:.2f} Å"
+            f"density at atoms {scores.density[0]:.2f} → {scores.density[1]:.2f} σ, correlation "
+            f"{scores.correlation[0]:.3f} → {scores.correlation[1]:.3f}, bonds {first.bonds:.3f} "
+            f"→ {second.bonds:.3f} Å, angles {first.angles:.2f} → {second.angles:.2f}°, peptide "
+            f"planes {first.peptides:.3f} → {second.peptides:.3f} Å, pairs too close "
+            f"{scores.clashes[0]:,} → {scores.clashes[1]:,}, atoms moved by {scores.shift:.2f} Å"
         )
+        _warn_worse(scores, len(molecule.masses), job)
     return job.folder
 
 
@@ -126,3 +142,44 @@ def _warn_outside(density: Map, molecule: Molecule, job: Job) -> None:
     outside = int(outside_of(molecule.positions, density).sum())
     if outside:
         job.warn(f"{outside:,} atoms lie outside of the map: only their neighbours hold them")
+
+
+def _tell_unknown(molecule: Molecule, job: Job) -> None:
+    """Say what has no ideal values: water aside, residues other than amino acids."""
+    names = molecule.labels.residue_name
+    bonded = np.zeros(len(names), bool)
+    bonded[np.asarray(molecule.restraints.bonds).reshape(-1)] = True
+    bonded &= ~np.isin(names, ("HOH", "WAT", "DOD"))
+    known = {name: standard_name(name) is not None for name in set(names.tolist())}
+    unknown = bonded & ~np.array([known[name] for name in names.tolist()])
+    if not unknown.any():
+        return
+    kinds = sorted(set(names[unknown].tolist()))
+    listed = ", ".join(kinds[:_LISTED]) + (", …" if len(kinds) > _LISTED else "")
+    message = (
+        f"No ideal values are known for {int(unknown.sum()):,} atoms ({listed}): they keep the "
+        "bonds, angles and planes that they have in the model, good or bad"
+    )
+    (job.warn if unknown.sum() > _FEW * bonded.sum() else job.log)(message)
+
+
+def _warn_worse(scores: FitScores, atoms: int, job: Job) -> None:
+    first, second = scores.geometry
+    worse = []
+    if second.bonds > first.bonds + _WORSE_BONDS:
+        worse.append(f"bonds {first.bonds:.3f} → {second.bonds:.3f} Å")
+    if second.angles > first.angles + _WORSE_ANGLES:
+        worse.append(f"angles {first.angles:.2f} → {second.angles:.2f}°")
+    if second.planes > first.planes + _WORSE_PLANES:
+        worse.append(f"planes {first.planes:.3f} → {second.planes:.3f} Å")
+    if second.peptides > first.peptides + _WORSE_PEPTIDES:
+        worse.append(f"peptide planes {first.peptides:.3f} → {second.peptides:.3f} Å")
+    if second.hands > first.hands:
+        worse.append(f"chiral vertices of the wrong hand {first.hands} → {second.hands}")
+    if scores.clashes[1] > scores.clashes[0] + max(_WORSE_CLASHES, 0.01 * atoms):
+        worse.append(f"pairs too close {scores.clashes[0]:,} → {scores.clashes[1]:,}")
+    if worse:
+        job.warn(
+            f"The geometry became worse: {', '.join(worse)}. The map may not show as much as the "
+            "model says: compare with the model given, or use a smaller --weight"
+        )

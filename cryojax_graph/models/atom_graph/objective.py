@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.fields import Field
 from cryojax_graph.forward.grids import Scalar
@@ -19,6 +20,24 @@ from cryojax_graph.protein import (
 _ASIDE = 0.3
 
 
+# Overlap of atoms too close to each other that costs one half kT, Å.
+_OVERLAP_DEVIATION = 0.05
+
+
+class Crowd(NamedTuple):
+    """Atoms whose densities overlap: what one of them explains, its neighbours must not claim too.
+
+    Attributes:
+        pairs: of atoms; an atom with itself where the list is padded.
+        height: of the peak of a carbon atom in the map, map units.
+        width: standard deviation of the peak of an atom, Å.
+    """
+
+    pairs: Int[Array | np.ndarray, "pairs 2"]
+    height: Float[Array, ""]
+    width: Float[Array, ""]
+
+
 class Target(NamedTuple):
     """What atoms are fitted to.
 
@@ -29,6 +48,8 @@ class Target(NamedTuple):
         scale: of the density, map units; its standard deviation.
         restraints: of the geometry.
         contacts: of the neighbourhood.
+        crowd: atoms that share their density; None, and each atom counts all density where it is
+            as its own.
     """
 
     field: Field
@@ -36,10 +57,15 @@ class Target(NamedTuple):
     scale: Float[Array, ""]
     restraints: GeometryRestraints
     contacts: Contacts
+    crowd: Crowd | None = None
 
 
 def density_score(target: Target, positions: Float[Array, "n 3"]) -> Float[Array, ""]:
-    """Weighted sum of the density at the atoms.
+    """Weighted sum of the density at the atoms, less what their neighbours explain of it.
+
+    With a crowd this is, up to a constant, minus half the squared distance of the map from the
+    density of the model (of the Hilbert space whose kernel is the peak of an atom), so that a
+    true model is at its maximum; without one atoms climb to shared peaks.
 
     Args:
         target: what they are fitted to.
@@ -49,7 +75,14 @@ def density_score(target: Target, positions: Float[Array, "n 3"]) -> Float[Array
         in standard deviations of the map.
     """
     values = target.field.values(positions)
-    return jnp.sum(target.masses * values) / target.scale
+    score = jnp.sum(target.masses * values)
+    if target.crowd is not None:
+        first, second = target.crowd.pairs[:, 0], target.crowd.pairs[:, 1]
+        apart = jnp.sum((positions[first] - positions[second]) ** 2, axis=-1)
+        shared = jnp.exp(-0.5 * apart / target.crowd.width**2)
+        both = jnp.where(first == second, 0.0, target.masses[first] * target.masses[second])
+        score -= target.crowd.height * jnp.sum(both * shared)
+    return score / target.scale
 
 
 def fit_energy(
@@ -66,7 +99,7 @@ def fit_energy(
         kT.
     """
     geometry = restraint_energy(target.restraints, positions)
-    geometry += repulsion_energy(target.contacts, positions)
+    geometry += repulsion_energy(target.contacts, positions, deviation=_OVERLAP_DEVIATION)
     return geometry - pull * density_score(target, positions)
 
 

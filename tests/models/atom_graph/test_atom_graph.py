@@ -23,6 +23,7 @@ from cryojax_graph.models.atom_graph import (
     start_descent,
     start_rigid,
 )
+from cryojax_graph.models.atom_graph.objective import Crowd
 from cryojax_graph.protein import Contacts, GeometryRestraints
 
 PLACES = np.array([[8.0, 9.0, 10.0], [11.0, 9.5, 8.0], [14.0, 12.0, 11.0], [10.0, 13.0, 7.0]])
@@ -79,6 +80,26 @@ def test_the_score_is_density_times_mass():
     values = np.exp(-square / (2 * 1.2**2)).sum(1)
     expected = np.dot(1.0 + np.arange(4) / 4, values) / 0.5
     np.testing.assert_allclose(jax.jit(density_score)(target, at), expected, rtol=1e-5)
+
+
+def test_atoms_that_share_their_density_stay_apart():
+    places = jnp.asarray([[8.0, 9.0, 10.0], [9.2, 9.4, 10.1], [8.8, 10.5, 9.4]])
+    field = Bumps(places, jnp.asarray(0.7))
+    pairs = np.array([[0, 1], [0, 2], [1, 2], [0, 0]], np.int32)
+    alone = target_of(field, 3)._replace(masses=jnp.ones(3))
+    shared = alone._replace(crowd=Crowd(pairs, jnp.asarray(0.7), jnp.asarray(1.2)))
+    slope = jax.jit(jax.grad(density_score, argnums=1))
+    assert float(jnp.abs(slope(alone, places)).max()) > 0.1
+    np.testing.assert_allclose(slope(shared, places), 0.0, atol=1e-5)
+    start = start_descent(places + 0.3 * jnp.asarray([[1.0, 0, 0], [0, 1, 0], [0, 0, -1]]))
+    strides = np.geomspace(0.05, 1e-3, 300).astype(np.float32)
+    # Peaks this close are one: along their sum atoms meet, as a model they find their places.
+    end, met = (
+        jax.jit(descend)(target, start, jnp.float32(1.0), strides)[0].positions
+        for target in (shared, alone)
+    )
+    assert rmsd(end, places) < 0.1
+    assert rmsd(met, places) > 0.4
 
 
 def test_energy_has_the_gradient_of_differences():
