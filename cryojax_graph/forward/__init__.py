@@ -29,7 +29,8 @@ How the parts go together:
   shells, undoes a B-factor and cuts off at a resolution.
 - How likely an observed image is: ``log_likelihood`` of two half spectra, at a given contrast or at
   the ``optimal_scale``; ``inner_product`` is what both are made of.
-- Many images: ``jax.vmap``, or ``map_images`` and the differentiable ``sum_images``, which keep
+- Many images: ``jax.vmap``, or ``map_images`` (``map_batches`` for a function of many) and the
+  differentiable ``sum_images``, which keep
   intermediate arrays in cache.
 - Where pixels and coefficients lie: ``pixel_coordinates``, ``frequency_axes``,
   ``frequency_indices``, ``radial_frequency``; ``spectrum_multiplicity`` completes half a spectrum.
@@ -44,7 +45,7 @@ An image with white noise of variance 0.1, and how likely it is:
 """
 
 from cryojax_graph.forward.automatic_mask import automatic_mask, blur_map, soften
-from cryojax_graph.forward.batched import map_images, sum_images
+from cryojax_graph.forward.batched import map_batches, map_images, sum_images
 from cryojax_graph.forward.bootstrap import (
     Replicates,
     add_replicate,
@@ -151,6 +152,7 @@ __all__ = [
     "log_likelihood",
     "lost_mass",
     "low_pass",
+    "map_batches",
     "map_image",
     "map_images",
     "map_spectrum",
