@@ -25,7 +25,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch-python", required=True, help="interpreter that has PyTorch")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has cryojax_graph")
+    parser.add_argument("--python", default=sys.executable, help="one that has cryojax_graph")
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
