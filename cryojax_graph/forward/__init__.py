@@ -30,8 +30,7 @@ How the parts go together:
 - How likely an observed image is: ``log_likelihood`` of two half spectra, at a given contrast or at
   the ``optimal_scale``; ``inner_product`` is what both are made of.
 - Many images: ``jax.vmap``, or ``map_images`` (``map_batches`` for a function of many) and the
-  differentiable ``sum_images``, which keep
-  intermediate arrays in cache.
+  differentiable ``sum_images``, which keep intermediate arrays in cache.
 - Where pixels and coefficients lie: ``pixel_coordinates``, ``frequency_axes``,
   ``frequency_indices``, ``radial_frequency``; ``spectrum_multiplicity`` completes half a spectrum.
 

@@ -27,6 +27,7 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.unpack import open_plain
 from cryojax_graph.jobs.claim import finished_manifest
+from cryojax_graph.jobs.map_parts import part_around
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 
 FIELD = "field.npz"
@@ -226,26 +227,3 @@ def field_of(density: Map, recipe: str) -> SplineField:
     """
     constants = usual_constants(recipe)
     return fit_recipe(density.values, density.origin, density.voxel_size, recipe, constants)
-
-
-def part_around(density: Map, points: Float[np.ndarray, "n 3"], border: int) -> Map:
-    """The part of a map that holds all points and a border, as far as the map reaches.
-
-    Args:
-        density: the map.
-        points: (x, y, z) in Å, at least one in the box.
-        border: voxels.
-
-    Returns:
-        the part, in its place.
-    """
-    index = ((points - density.origin) / density.voxel_size)[:, ::-1]
-    last = np.array(density.values.shape) - 1
-    low = np.clip(np.floor(index.min(axis=0)) - border, 0, last).astype(int)
-    high = np.clip(np.ceil(index.max(axis=0)) + border, 0, last).astype(int)
-    corners = tuple(slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-    return Map(
-        np.ascontiguousarray(density.values[corners]),
-        density.voxel_size,
-        density.origin + low[::-1] * density.voxel_size,
-    )

@@ -29,7 +29,8 @@ from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.locate import LocateConfig
 from cryojax_graph.jobs.locate.fitting import ATOM_WIDTHS
-from cryojax_graph.jobs.locate.search import climb_to_peaks, crop, threshold_of, walk_to_peaks
+from cryojax_graph.jobs.locate.search import climb_to_peaks, threshold_of, walk_to_peaks
+from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.metrics import score_nodes
 
 RESOLUTIONS = ((1.2, 0.4), (1.5, 0.5), (1.75, 0.65), (2.2, 0.8), (3.0, 1.0))

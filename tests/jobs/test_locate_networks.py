@@ -20,7 +20,8 @@ from cryojax_graph.io import InputError, Map, StoredNetworks, read_field, read_m
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.locate import LocateConfig, fitting, plan_locate
 from cryojax_graph.jobs.locate import run as work
-from cryojax_graph.jobs.locate.search import climb_to_peaks, crop, walk_to_peaks
+from cryojax_graph.jobs.locate.search import climb_to_peaks, walk_to_peaks
+from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import load_field, save_field
 from cryojax_graph.jobs.stored_networks import build_networks, store_networks

@@ -13,7 +13,7 @@ from cryojax_graph.fields import SplineField, query
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.fit.config import FitConfig
 from cryojax_graph.jobs.fit.molecule import Molecule
-from cryojax_graph.jobs.locate.search import crop
+from cryojax_graph.jobs.map_parts import BORDER, part_around
 from cryojax_graph.jobs.stored_field import field_of
 from cryojax_graph.metrics import atom_density
 from cryojax_graph.models.atom_graph import (
@@ -108,15 +108,7 @@ def around(density: Map, molecule: Molecule, *, margin: float) -> Map:
     Returns:
         a map.
     """
-    inside = np.zeros(density.values.shape, bool)
-    corners = []
-    for axis, size in enumerate(density.values.shape[::-1]):
-        place = (molecule.positions[:, axis] - density.origin[axis]) / density.voxel_size[axis]
-        more = margin / density.voxel_size[axis]
-        low = int(np.clip(np.floor(place.min() - more), 0, size - 1))
-        corners.append(slice(low, int(np.clip(np.ceil(place.max() + more), low, size - 1)) + 1))
-    inside[tuple(corners[::-1])] = True
-    return crop(density, inside)
+    return part_around(density, molecule.positions, margin / density.voxel_size + BORDER)
 
 
 def smoothed(density: Map, width: float) -> Map:

@@ -10,7 +10,8 @@ from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.graph_scores import atoms_of
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.fitting import network_of
-from cryojax_graph.jobs.locate.search import check_resolution, crop, seeds_of, threshold_of
+from cryojax_graph.jobs.locate.search import check_resolution, seeds_of, threshold_of
+from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, readable_time
 from cryojax_graph.jobs.stored_field import FIELD

@@ -23,10 +23,10 @@ from cryojax_graph.jobs.locate.search import (
     Located,
     check_resolution,
     climb_to_peaks,
-    crop,
     threshold_of,
     walk_to_peaks,
 )
+from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, describe_field
 

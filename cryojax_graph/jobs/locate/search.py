@@ -27,8 +27,6 @@ from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.stored_field import field_of
 
-# Empty voxels around what is above the threshold: as far as a field looks from a point.
-_BORDER = 8
 # Most ascents arrive within the steps of the first round; those that do not go on together.
 _ROUNDS = (12, 12, 40)
 _SEED_DISTANCE = 0.5
@@ -254,19 +252,3 @@ def _replaced(summits: Summit, which: Int[np.ndarray, " n"], new: Summit) -> Sum
         return old
 
     return jax.tree.map(put, summits, new)
-
-
-def crop(density: Map, of_interest: Bool[np.ndarray, "z y x"]) -> Map:
-    """The box around some voxels and a border, as far as the map reaches."""
-    corners = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        here = np.nonzero(of_interest.any(axis=others))[0]
-        low = max(int(here[0]) - _BORDER, 0)
-        corners.append(slice(low, int(here[-1]) + _BORDER + 1))
-    first = np.array([corner.start for corner in corners])[::-1]
-    return Map(
-        np.ascontiguousarray(density.values[tuple(corners)]),
-        density.voxel_size,
-        density.origin + first * density.voxel_size,
-    )
