@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.slices import VolumeSpectrum, slice_at, volume_spectrum
@@ -81,10 +81,32 @@ def amplify(reference: Reference, gain: Float[Array, " shells"]) -> Reference:
     Returns:
         the changed reference.
     """
+    factor = jnp.interp(_radius(reference), jnp.arange(len(gain), dtype=float), gain)
+    return _times(reference, factor)
+
+
+def coarser_than(reference: Reference, shells: Scalar) -> Reference:
+    """A reference whose projections hold nothing beyond their first shells.
+
+    Args:
+        reference: the map.
+        shells: 0, 1 … below this are kept: up to its last whole period per box, as what lies
+            between there and the end of the shell is interpolated.
+
+    Returns:
+        the changed reference.
+    """
+    return _times(reference, _radius(reference) <= jnp.asarray(shells) - 1)
+
+
+def _radius(reference: Reference) -> Float[Array, "z y x"]:
+    """Of each coefficient, periods per box of the images."""
     size_z, _, size_x = reference.volume.coefficients.shape
     samples = jnp.asarray(reference.samples)
     z = (jnp.arange(size_z) - (size_z - 1) // 2) / samples
     x = jnp.arange(size_x) / samples
-    radius = jnp.sqrt(z[:, None, None] ** 2 + z[:, None] ** 2 + x**2)
-    factor = jnp.interp(radius, jnp.arange(len(gain), dtype=float), gain)
+    return jnp.sqrt(z[:, None, None] ** 2 + z[:, None] ** 2 + x**2)
+
+
+def _times(reference: Reference, factor: Float[Array, "z y x"] | Bool[Array, "z y x"]) -> Reference:
     return Reference(VolumeSpectrum(reference.volume.coefficients * factor), reference.samples)

@@ -24,18 +24,23 @@ SNRS = (0.1, 1 / 16, 0.03)
 MICROSCOPE = CTF(20_000.0, 20_000.0, amplitude_contrast=0.06)
 
 
+def half_way(data: Path) -> Scene:
+    """Adenylate kinase in the middle of its transition."""
+    trajectory = read_trajectory(data / "trajectories/adk_dims.npz")
+    frame = trajectory.positions[len(trajectory.positions) // 2]
+    c_alpha = frame[trajectory.atoms.name == "CA"]
+    positions = jnp.asarray(c_alpha - c_alpha.mean(axis=0), jnp.float32)
+    masses, widths = jnp.ones(len(positions)), jnp.full(len(positions), WIDTH)
+    return Scene((positions, masses, widths), BOX, PIXEL, MICROSCOPE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
-    trajectory = read_trajectory(arguments.data / "trajectories/adk_dims.npz")
-    frame = trajectory.positions[len(trajectory.positions) // 2]
-    c_alpha = frame[trajectory.atoms.name == "CA"]
-    positions = jnp.asarray(c_alpha - c_alpha.mean(axis=0), jnp.float32)
-    masses, widths = jnp.ones(len(positions)), jnp.full(len(positions), WIDTH)
-    scene = Scene((positions, masses, widths), BOX, PIXEL, MICROSCOPE)
+    scene = half_way(arguments.data)
     config = SearchConfig()
     rows = [measure(scene, snr, arguments.images, config) for snr in SNRS]
     record(arguments.results, "adk", rows)

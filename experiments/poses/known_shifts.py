@@ -74,22 +74,39 @@ def summary(errors: np.ndarray) -> dict[str, float]:
     }
 
 
+def drawn(scene: Scene, rotations: jax.Array) -> jax.Array:
+    """Images without noise."""
+
+    def one(rotation: jax.Array) -> jax.Array:
+        return gaussian_image(
+            *scene.gaussians,
+            rotation,
+            jnp.zeros(2),
+            scene.ctf,
+            box=scene.box,
+            pixel_size=scene.pixel_size,
+        )
+
+    return map_images(one, rotations, chunk=2)
+
+
+def simulated(
+    scene: Scene, snr: float, count: int, seed: int = 0
+) -> tuple[jax.Array, jax.Array, float]:
+    """Rotations, noisy images and the variance of their noise."""
+    for_poses, for_noise = jax.random.split(jax.random.key(seed))
+    truth = random_rotations(for_poses, count)
+    clean = jax.jit(partial(drawn, scene))(truth)
+    variance = float(clean.var()) / snr
+    return truth, clean + np.sqrt(variance) * jax.random.normal(for_noise, clean.shape), variance
+
+
 def measure(
     scene: Scene, snr: float, count: int, config: SearchConfig, *, images_at_once: int = 4
 ) -> dict[str, Any]:
     """Errors of the search and of refinement from the truth, no shifts, contrast known."""
-    for_poses, for_noise = jax.random.split(jax.random.key(0))
-    truth = random_rotations(for_poses, count)
     box, pixel = scene.box, scene.pixel_size
-
-    def draw(rotation: jax.Array) -> jax.Array:
-        return gaussian_image(
-            *scene.gaussians, rotation, jnp.zeros(2), scene.ctf, box=box, pixel_size=pixel
-        )
-
-    clean = jax.jit(lambda rotations: map_images(draw, rotations, chunk=2))(truth)
-    variance = float(clean.var()) / snr
-    images = clean + np.sqrt(variance) * jax.random.normal(for_noise, clean.shape)
+    truth, images, variance = simulated(scene, snr, count)
     density = density_of(scene)
     reference = reference_of(density, voxel_size=pixel, field=box * pixel, pixel_size=pixel)
     views = 12 * 4**config.order

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryojax_graph.forward.density import density_of_gaussians
-from cryojax_graph.poses.reference import amplify, project, reference_of
+from cryojax_graph.poses.reference import amplify, coarser_than, project, reference_of
 
 
 def test_maps_of_any_box_and_voxel_size_have_the_same_projections():
@@ -78,3 +78,20 @@ def test_amplified_references_have_the_gain_on_the_axes():
             project(r, rotation, k, 0 * k) for r in (reference, amplify(reference, gain))
         )
         np.testing.assert_allclose(after, gain * before, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("shells", [3, 7])
+def test_projections_of_a_coarser_reference_end_with_their_last_shell(shells):
+    box = 24
+    density = jnp.asarray(np.random.default_rng(8).normal(size=(box,) * 3), jnp.float32)
+    reference = reference_of(density, voxel_size=1.0, field=float(box), pixel_size=1.0)
+    rotation = jnp.asarray(Rotation.random(random_state=9).as_matrix(), jnp.float32)
+    radius = jnp.linspace(0.0, 11.0, 200)
+    kx, ky = radius * np.cos(0.3), radius * np.sin(0.3)
+    plain, coarse = (
+        np.abs(project(r, rotation, kx, ky)) for r in (reference, coarser_than(reference, shells))
+    )
+    # Interpolation between samples half a period apart, in three dimensions.
+    assert (coarse[np.asarray(radius) > shells - 1 + np.sqrt(3) / 2] == 0).all()
+    kept = np.asarray(radius) < shells - 1 - np.sqrt(3) / 2
+    np.testing.assert_allclose(coarse[kept], plain[kept], rtol=1e-5)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.masks import soft_sphere
@@ -23,7 +23,7 @@ from cryojax_graph.metrics import half_spectrum, shell_sums
 
 # What RELION takes for the least and the most that two halves may agree.
 _LEAST, _MOST = 1e-3, 0.999
-_THRESHOLD = 0.143
+THRESHOLD = 0.143
 # Width of the edge of the sphere to which maps are confined, voxels.
 EDGE = 3.0
 
@@ -38,6 +38,8 @@ class HalfMaps(NamedTuple):
             the mean of the halves.
         combined: of all images, by a Wiener filter from the agreement of the halves.
         fsc: Fourier shell correlation of the halves within the box's sphere.
+        chance: agreement that chance may give in each shell; 0 in shells that the halves share, and
+            everywhere where they share none.
     """
 
     first: Float[np.ndarray, "box box box"]
@@ -45,19 +47,31 @@ class HalfMaps(NamedTuple):
     whole: Float[np.ndarray, "box box box"]
     combined: Float[np.ndarray, "box box box"]
     fsc: Float[np.ndarray, " shells"]
+    chance: Float[np.ndarray, " shells"]
 
 
 def solve_halves(
-    first: SpectrumSums, second: SpectrumSums, *, box: int, shared: int = 0, radius: Scalar
+    first: SpectrumSums,
+    second: SpectrumSums,
+    *,
+    box: int,
+    radius: Scalar,
+    shared: int = 0,
+    copies: int = 1,
 ) -> HalfMaps:
     """Solve for the maps of two halves and of all images.
+
+    Where halves share their coarsest shells, the ball that confines them carries these into finer
+    ones: they are then compared as they are before it, their correlation is stated as if there were
+    no noise outside of it, and counts where it is more than chance.
 
     Args:
         first: complete sums over the views of the first half.
         second: of the second.
         box: edge of the images in pixels.
-        shared: shells below this have one map in both halves.
         radius: of the sphere outside which maps are 0, voxels.
+        shared: shells below this have one map in both halves.
+        copies: of each coefficient, by the symmetry of the map.
 
     Returns:
         the maps.
@@ -66,17 +80,33 @@ def solve_halves(
     # Noise in the corners of the box would be taken for structure by no one, but counted by all.
     ball = _ball(box, radius=radius, edge=EDGE)
 
-    def solve(sums: SpectrumSums, precision: Float[Array, " shells"]) -> np.ndarray:
+    def solve(
+        sums: SpectrumSums, precision: Float[Array, " shells"], ball: Float[Array, "..."] = ball
+    ) -> np.ndarray:
         return np.asarray(_solve(sums, precision, ball, box=box))
 
     nothing = jnp.zeros(box // 2 + 1)
-    halves = [
-        solve(_with_shared(half, both, shared, box=box) if shared else half, nothing)
-        for half in (first, second)
-    ]
-    fsc = shell_sums(*map(half_spectrum, halves)).correlation().astype(np.float32)
-    filtered = solve(both, _precision(both, jnp.asarray(fsc), box=box))
-    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc)
+    apart = [first, second]
+    if shared:
+        apart = [_with_shared(half, both, shared, box=box) for half in apart]
+    halves = [solve(half, nothing) for half in apart]
+    if shared:
+        share = float(jnp.mean(ball**2))
+        open_maps = [solve(half, nothing, jnp.ones(())) for half in apart]
+        curves = _fsc(*open_maps), chance_fsc(box, copies=copies)
+        fsc, chance = (within_volume(curve, share) for curve in curves)
+        chance[:shared] = 0.0
+        # Slices are inserted between coefficients: the next shell holds some of the last one.
+        fsc[shared] = min(fsc[shared : shared + 2])
+    else:
+        fsc, chance = _fsc(*halves), np.zeros(box // 2 + 1)
+    fsc, chance = fsc.astype(np.float32), chance.astype(np.float32)
+    filtered = solve(both, _precision(both, jnp.asarray(fsc), jnp.asarray(chance), box=box))
+    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc, chance)
+
+
+def _fsc(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, " shells"]:
+    return shell_sums(half_spectrum(first), half_spectrum(second)).correlation()
 
 
 def confined_map(
@@ -152,7 +182,11 @@ def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> Spectru
 
 
 def precision_of(
-    weights: Float[Array, " shells"], fsc: Float[Array, " shells"], *, images: int
+    weights: Float[Array, " shells"],
+    fsc: Float[Array, " shells"],
+    chance: Float[Array, " shells"] | float = 0.0,
+    *,
+    images: int,
 ) -> Float[Array, " shells"]:
     """Inverse variance of a map's coefficients, in units of the weights.
 
@@ -160,16 +194,60 @@ def precision_of(
 
     Args:
         weights: mean weight of each shell.
-        fsc: Fourier shell correlation of the halves; beyond where it first falls below 0.143 it is
-            chance and counts as nothing.
+        fsc: Fourier shell correlation of the halves; beyond ``agreed_shells`` it counts as nothing.
+        chance: agreement that chance may give.
         images: 1 for the map of a half, 2 for that of both.
 
     Returns:
         what a Wiener filter adds to the weights.
     """
-    falls = (fsc < _THRESHOLD) & (jnp.arange(len(fsc)) > 0)
-    agreement = jnp.clip(jnp.where(jnp.cumsum(falls) == 0, fsc, 0.0), _LEAST, _MOST)
+    agreement = jnp.clip(jnp.where(agreed_shells(fsc, chance), fsc, 0.0), _LEAST, _MOST)
     return weights * (1 - agreement) / (images * agreement)
+
+
+def agreed_shells(
+    fsc: Float[Array, " shells"], chance: Float[Array, " shells"] | float = 0.0
+) -> Bool[Array, " shells"]:
+    """Shells before the halves first agree by less than 0.143 or than chance lets them.
+
+    Args:
+        fsc: Fourier shell correlation of the halves.
+        chance: agreement that chance may give.
+
+    Returns:
+        true for these; shell 0 is one of them.
+    """
+    falls = (fsc < jnp.maximum(chance, THRESHOLD)) & (jnp.arange(len(fsc)) > 0)
+    return jnp.cumsum(falls) == 0
+
+
+def within_volume(fsc: Float[np.ndarray, " shells"], share: float) -> Float[np.ndarray, " shells"]:
+    """What the correlation would be if the maps held no noise outside of the particle.
+
+    Args:
+        fsc: Fourier shell correlation of maps with noise all over the box.
+        share: of the box that holds the particle.
+
+    Returns:
+        the correlation, from -1 to 1: signal to noise is 1 / share of what it was (Grigorieff 2016,
+        Methods Enzymol 579, 191).
+    """
+    fsc = np.clip(fsc, -1.0, 1.0)
+    return fsc / (share + (1.0 - share) * np.abs(fsc))
+
+
+def chance_fsc(box: int, *, copies: int) -> Float[np.ndarray, " shells"]:
+    """Three standard deviations of the correlation of two maps of noise.
+
+    Args:
+        box: edge of the maps in voxels.
+        copies: of each coefficient, by symmetry.
+
+    Returns:
+        the correlation, at most 1; a shell of noise holds as many numbers as coefficients.
+    """
+    independent = 4 * np.pi * np.arange(box // 2 + 1) ** 2 / copies
+    return 3.0 / np.sqrt(np.maximum(independent, 9.0))
 
 
 @partial(jax.jit, static_argnames="box")
@@ -185,9 +263,13 @@ def _solve(
 
 @partial(jax.jit, static_argnames="box")
 def _precision(
-    both: SpectrumSums, fsc: Float[Array, " shells"], *, box: int
+    both: SpectrumSums,
+    fsc: Float[Array, " shells"],
+    chance: Float[Array, " shells"],
+    *,
+    box: int,
 ) -> Float[Array, " shells"]:
-    return precision_of(shell_weights(both, box=box), fsc, images=2)
+    return precision_of(shell_weights(both, box=box), fsc, chance, images=2)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -205,7 +205,8 @@ def _contrasted(
     job.metric("inverted", int(dark), "1")
     if not dark:
         return maps
-    return HalfMaps(*(-values for values in maps[:-1]), fsc=maps.fsc)
+    of_halves = ("first", "second", "whole", "combined")
+    return maps._replace(**{name: -getattr(maps, name) for name in of_halves})
 
 
 def _described(config: ReconstructConfig, inputs: Inputs) -> str:

@@ -47,6 +47,7 @@ def measure(rounds: list[Round], job: Job) -> None:
     last = rounds[-1]
     job.metric("images", len(last.found.rotation), "1")
     job.metric("rounds", len(rounds), "1")
+    job.metric("halves_agree_angstrom", last.resolution)
     job.metric("group_contrast_least", last.contrast.min(), "1")
     job.metric("group_contrast_most", last.contrast.max(), "1")
     deviation = np.degrees(last.found.rotation_deviation)

@@ -20,10 +20,11 @@ from cryojax_graph.jobs.pose.searching import search_all
 from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
+from cryojax_graph.jobs.reconstruct.maps import THRESHOLD, agreed_shells
 from cryojax_graph.jobs.refine.contrast import group_contrast
 from cryojax_graph.jobs.refine.half_maps import HalfSolution, solve_apart
 from cryojax_graph.metrics.fsc import resolution_angstrom
-from cryojax_graph.poses.reference import Reference, reference_of
+from cryojax_graph.poses.reference import Reference, coarser_than, reference_of
 
 # Images of each fold from which the power of the noise is told.
 _SAMPLE = 128
@@ -83,6 +84,11 @@ class Round(NamedTuple):
     contrast_precision: float
     resolution: float
     turned: float
+
+    @property
+    def agreed(self) -> int:
+        """Shells in which the halves agree, from the coarsest."""
+        return int(agreed_shells(jnp.asarray(self.maps.fsc), jnp.asarray(self.maps.chance)).sum())
 
 
 def refine_rounds(
@@ -144,7 +150,13 @@ def _first(known: Survey, plan: RefinePlan) -> _Start:
 
 
 def _after(last: Round, plan: RefinePlan) -> _Start:
-    references = [[_reference(plan, map_) for map_ in half] for half in last.maps.references]
+    # The sphere that confines a map mixes its shells: what it carries beyond those in which the
+    # halves agree would make them agree there too.
+    agreed = max(last.agreed, plan.shared)
+    references = [
+        [coarser_than(_reference(plan, map_), agreed) for map_ in half]
+        for half in last.maps.references
+    ]
     return _Start(references, last.noise, last.contrast, last.contrast_precision, last.found)
 
 
@@ -176,7 +188,8 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         precision=start.contrast_precision,
     )
     field = box * plan.source.particles.pixel_size
-    resolution = resolution_angstrom(jnp.asarray(maps.fsc), threshold=0.143, box_angstrom=field)
+    above = jnp.asarray(maps.fsc - np.maximum(maps.chance, THRESHOLD))
+    resolution = resolution_angstrom(above, threshold=0.0, box_angstrom=field)
     turned = np.nan if start.found is None else _turned(joined, start.found, plan.operators)
     spread = np.var(joined.scale) - np.mean(joined.scale_variance)
     return Round(

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz, write_npz
@@ -30,7 +28,7 @@ from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
 from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
-from cryojax_graph.poses.reference import amplify
+from cryojax_graph.poses.reference import coarser_than
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
@@ -39,6 +37,10 @@ _REACH = 1.8
 _PADDING = 2
 # How far from a pose that is sure others are tried.
 _NEAR_DEGREES, _NEAR_PIXELS = 10.0, 3.0
+_NOTHING_FINER = (
+    "The halves agree to {:.0f} Å, in no more than they share with the reference: images of noise "
+    "alone would do as well. Look at the poses' deviations, at another reference, or at more images"
+)
 # Parts of a half, each searched with the map of the others, and images of one call.
 _FOLDS, _BLOCK = 4, 64
 
@@ -96,7 +98,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             source,
             (folds[0], folds[1]),
             symmetry_rotations(config.symmetry),
-            int(particles.box * particles.pixel_size / config.low_pass),
+            _shared_shells(config, particles),
             _radius(config, inputs),
         )
         rounds = refine_rounds(plan, begin, most=config.most_rounds, job=job)
@@ -108,6 +110,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         write_poses(last, plan, halves, job)
         write_views(last.found.rotation, box=particles.box, voxel_size=voxel, job=job)
         measure(rounds, job)
+        if last.agreed <= plan.shared:
+            job.warn(_NOTHING_FINER.format(last.resolution))
         judged = judge(first, second, last.maps.whole, voxel_size=voxel, job=job)
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
     return job.folder
@@ -155,8 +159,8 @@ def _read(config: RefineConfig) -> Inputs:
     )
     given = read_reference(config.reference, particles, origin=config.origin)
     box, field = particles.box, particles.box * particles.pixel_size
-    passed = low_pass(config.low_pass, box=box, pixel_size=particles.pixel_size)[0]
-    coarse = given._replace(reference=amplify(given.reference, jnp.asarray(passed)))
+    shared = _shared_shells(config, particles)
+    coarse = given._replace(reference=coarser_than(given.reference, shared))
     settings = settings_for(
         plan_search(field=field, radius=given.radius, finest=box // 2),
         field=field,
@@ -165,6 +169,14 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _shared_shells(config: RefineConfig, particles: ParticleSet) -> int:
+    """Shells in which the halves have one map: those that the reference has, no finer ones.
+
+    Where it had more, images of nothing would agree there: each half would find the reference.
+    """
+    return int(particles.box * particles.pixel_size / config.low_pass) + 1
 
 
 def _near(config: RefineConfig, inputs: Inputs) -> Settings:
