@@ -208,6 +208,14 @@ def test_few_images_are_passed_more_often():
     assert (epochs, steps) == (667, 2001)
 
 
+def test_unknown_poses_take_more_passes_where_images_are_not_seen_too_often():
+    fitting = replace(default().fitting, repeats=2)
+    assert fitting.epochs_for(20_000) == (50, 50 * 157)
+    assert fitting.epochs_for(5100) == (100, 4000)
+    assert fitting.epochs_for(3800) == (100, 3000)
+    assert fitting.epochs_for(300) == replace(fitting, repeats=1).epochs_for(300)
+
+
 def test_halves_of_the_images_tell_the_same_motion(solved):
     metrics = json.loads((solved / "metrics.json").read_text())
     agreement = metrics["half_set_rmsd_median_angstrom"]

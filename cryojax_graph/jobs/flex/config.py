@@ -9,10 +9,9 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.models.backbone_graph.config import (
     PRESETS,
     BackboneGraphConfig,
-    FittingConfig,
 )
 
-_PASSES_WITH_POSES = 2
+_REPEATS_WITH_POSES = 2
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
             )
         model = with_fitted_poses(model)
         if config.epochs is None:
-            model = replace(model, fitting=_for_poses(model.fitting))
+            fitting = replace(model.fitting, repeats=_REPEATS_WITH_POSES)
+            model = replace(model, fitting=fitting)
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
             "command line",
@@ -134,15 +134,6 @@ def with_fitted_poses(model: BackboneGraphConfig) -> BackboneGraphConfig:
         the same with poses that are corrected.
     """
     return replace(model, poses=replace(model.poses, fitted=True))
-
-
-def _for_poses(fitting: FittingConfig) -> FittingConfig:
-    """More passes: what poses leave uncertain is averaged over more draws of them."""
-    return replace(
-        fitting,
-        epochs=_PASSES_WITH_POSES * fitting.epochs,
-        least_steps=_PASSES_WITH_POSES * fitting.least_steps,
-    )
 
 
 def check_ranges(config: FlexConfig) -> None:

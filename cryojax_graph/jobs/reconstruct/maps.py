@@ -81,9 +81,9 @@ def solve_halves(
     ball = _ball(box, radius=radius, edge=EDGE)
 
     def solve(
-        sums: SpectrumSums, precision: Float[Array, " shells"], ball: Float[Array, "..."] = ball
+        sums: SpectrumSums, precision: Float[Array, " shells"], within: Float[Array, "n n n"] = ball
     ) -> np.ndarray:
-        return np.asarray(_solve(sums, precision, ball, box=box))
+        return np.asarray(_solve(sums, precision, within, box=box))
 
     nothing = jnp.zeros(box // 2 + 1)
     apart = [first, second]
@@ -92,7 +92,7 @@ def solve_halves(
     halves = [solve(half, nothing) for half in apart]
     if shared:
         share = float(jnp.mean(ball**2))
-        open_maps = [solve(half, nothing, jnp.ones(())) for half in apart]
+        open_maps = [solve(half, nothing, jnp.ones_like(ball)) for half in apart]
         curves = _fsc(*open_maps), chance_fsc(box, copies=copies)
         fsc, chance = (within_volume(curve, share) for curve in curves)
         chance[:shared] = 0.0

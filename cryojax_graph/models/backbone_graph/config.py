@@ -90,6 +90,9 @@ class FittingConfig:
     Args:
         epochs: passes over the images.
         least_steps: there are more passes where they would make fewer steps than this.
+        repeats: how often all of that is done: what poses leave uncertain needs more draws of them.
+        most_repeated: passes beyond which nothing is repeated: images that are seen so often are
+            fitted to their noise.
         batch_size: images per step.
         decoder_rate: learning rate of the decoder.
         latent_rate: of the latents.
@@ -102,6 +105,8 @@ class FittingConfig:
 
     epochs: int = 25
     least_steps: int = 2000
+    repeats: int = 1
+    most_repeated: int = 100
     batch_size: int = 128
     decoder_rate: float = 6e-3
     latent_rate: float = 0.2
@@ -121,6 +126,7 @@ class FittingConfig:
         """
         per_epoch = max(1, math.ceil(images / self.batch_size))
         epochs = max(self.epochs, math.ceil(self.least_steps / per_epoch))
+        epochs = max(epochs, min(self.repeats * epochs, self.most_repeated))
         return epochs, epochs * per_epoch
 
 
