@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.jobs.reconstruct.maps import (
-    THRESHOLD,
+    agree_beyond,
     agreed_shells,
     chance_fsc,
     precision_of,
@@ -60,16 +60,22 @@ def test_noise_seldom_agrees_by_more_than_chance(copies):
     assert 3 * in_threes.std() == pytest.approx(1.0, abs=0.1)
 
 
-def test_shells_count_until_the_first_that_chance_explains():
+def test_shells_count_until_the_first_that_falls():
     fsc = jnp.array([0.0, 1.0, 0.9, 0.3, 0.5, 0.1, 0.9])
     assert agreed_shells(fsc).tolist() == [True] * 5 + [False] * 2
-    assert agreed_shells(fsc, jnp.full(7, 0.4)).tolist() == [True] * 3 + [False] * 4
 
 
-def test_shells_that_chance_explains_are_filtered_away():
-    weights, fsc = jnp.ones(5), jnp.array([1.0, 0.9, 0.3, 0.3, THRESHOLD / 2])
-    plain = precision_of(weights, fsc, images=1)
-    strict = precision_of(weights, fsc, jnp.array([0.0, 0.0, 0.35, 0.2, 0.1]), images=1)
-    np.testing.assert_allclose(plain[2:4], 7 / 3, rtol=1e-5)
-    np.testing.assert_allclose(strict[:2], plain[:2])
-    assert (strict[2:] > 900).all()
+def test_one_shell_after_the_shared_ones_is_no_witness():
+    fsc = np.zeros(BOX // 2 + 1)
+    fsc[:6] = 0.9
+    assert not agree_beyond(fsc, 5, volume=0.4, copies=1)
+    fsc[6] = 0.9
+    assert agree_beyond(fsc, 5, volume=0.4, copies=1)
+    # Chance alone reaches that far where every coefficient is there forty times.
+    assert not agree_beyond(np.full_like(fsc, 0.8), 5, volume=0.4, copies=40)
+
+
+def test_what_falls_is_filtered_away():
+    found = precision_of(jnp.ones(5), jnp.array([1.0, 0.9, 0.3, 0.1, 0.9]), images=1)
+    np.testing.assert_allclose(found[1:3], [1 / 9, 7 / 3], rtol=1e-5)
+    assert (found[3:] > 900).all()

@@ -38,8 +38,6 @@ class HalfMaps(NamedTuple):
             the mean of the halves.
         combined: of all images, by a Wiener filter from the agreement of the halves.
         fsc: Fourier shell correlation of the halves within the box's sphere.
-        chance: agreement that chance may give in each shell; 0 in shells that the halves share, and
-            everywhere where they share none.
     """
 
     first: Float[np.ndarray, "box box box"]
@@ -47,7 +45,6 @@ class HalfMaps(NamedTuple):
     whole: Float[np.ndarray, "box box box"]
     combined: Float[np.ndarray, "box box box"]
     fsc: Float[np.ndarray, " shells"]
-    chance: Float[np.ndarray, " shells"]
 
 
 def solve_halves(
@@ -62,8 +59,8 @@ def solve_halves(
     """Solve for the maps of two halves and of all images.
 
     Where halves share their coarsest shells, the ball that confines them carries these into finer
-    ones: they are then compared as they are before it, their correlation is stated as if there were
-    no noise outside of it, and counts where it is more than chance.
+    ones. Maps that are not confined say whether the halves agree there at all; if they do not,
+    their correlation there is 0.
 
     Args:
         first: complete sums over the views of the first half.
@@ -90,19 +87,13 @@ def solve_halves(
     if shared:
         apart = [_with_shared(half, both, shared, box=box) for half in apart]
     halves = [solve(half, nothing) for half in apart]
+    fsc = _fsc(*halves).astype(np.float32)
     if shared:
-        share = float(jnp.mean(ball**2))
-        open_maps = [solve(half, nothing, jnp.ones_like(ball)) for half in apart]
-        curves = _fsc(*open_maps), chance_fsc(box, copies=copies)
-        fsc, chance = (within_volume(curve, share) for curve in curves)
-        chance[:shared] = 0.0
-        # Slices are inserted between coefficients: the next shell holds some of the last one.
-        fsc[shared] = min(fsc[shared : shared + 2])
-    else:
-        fsc, chance = _fsc(*halves), np.zeros(box // 2 + 1)
-    fsc, chance = fsc.astype(np.float32), chance.astype(np.float32)
-    filtered = solve(both, _precision(both, jnp.asarray(fsc), jnp.asarray(chance), box=box))
-    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc, chance)
+        curve = _fsc(*(solve(half, nothing, jnp.ones_like(ball)) for half in apart))
+        if not agree_beyond(curve, shared, volume=float(jnp.mean(ball**2)), copies=copies):
+            fsc[shared:] = 0.0
+    filtered = solve(both, _precision(both, jnp.asarray(fsc), box=box))
+    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc)
 
 
 def _fsc(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, " shells"]:
@@ -182,11 +173,7 @@ def completed(sums: SliceSums, operators: Float[np.ndarray, "n 3 3"]) -> Spectru
 
 
 def precision_of(
-    weights: Float[Array, " shells"],
-    fsc: Float[Array, " shells"],
-    chance: Float[Array, " shells"] | float = 0.0,
-    *,
-    images: int,
+    weights: Float[Array, " shells"], fsc: Float[Array, " shells"], *, images: int
 ) -> Float[Array, " shells"]:
     """Inverse variance of a map's coefficients, in units of the weights.
 
@@ -194,31 +181,49 @@ def precision_of(
 
     Args:
         weights: mean weight of each shell.
-        fsc: Fourier shell correlation of the halves; beyond ``agreed_shells`` it counts as nothing.
-        chance: agreement that chance may give.
+        fsc: Fourier shell correlation of the halves; beyond ``agreed_shells`` it is chance and
+            counts as nothing.
         images: 1 for the map of a half, 2 for that of both.
 
     Returns:
         what a Wiener filter adds to the weights.
     """
-    agreement = jnp.clip(jnp.where(agreed_shells(fsc, chance), fsc, 0.0), _LEAST, _MOST)
+    agreement = jnp.clip(jnp.where(agreed_shells(fsc), fsc, 0.0), _LEAST, _MOST)
     return weights * (1 - agreement) / (images * agreement)
 
 
-def agreed_shells(
-    fsc: Float[Array, " shells"], chance: Float[Array, " shells"] | float = 0.0
-) -> Bool[Array, " shells"]:
-    """Shells before the halves first agree by less than 0.143 or than chance lets them.
+def agreed_shells(fsc: Float[Array, " shells"]) -> Bool[Array, " shells"]:
+    """Shells before the halves first agree by less than 0.143.
 
     Args:
         fsc: Fourier shell correlation of the halves.
-        chance: agreement that chance may give.
 
     Returns:
         true for these; shell 0 is one of them.
     """
-    falls = (fsc < jnp.maximum(chance, THRESHOLD)) & (jnp.arange(len(fsc)) > 0)
+    falls = (fsc < THRESHOLD) & (jnp.arange(len(fsc)) > 0)
     return jnp.cumsum(falls) == 0
+
+
+def agree_beyond(
+    fsc: Float[np.ndarray, " shells"], shared: int, *, volume: float, copies: int
+) -> bool:
+    """Whether halves agree in more than the shells that they share.
+
+    Args:
+        fsc: Fourier shell correlation of maps that are not confined.
+        shared: shells below this have one map in both.
+        volume: share of the box that holds the particle.
+        copies: of each coefficient, by symmetry.
+
+    Returns:
+        true where both shells after the shared ones agree by more than chance: as slices are
+        inserted between coefficients, the first of them alone would be no witness.
+    """
+    after = slice(shared, shared + 2)
+    chance = chance_fsc(2 * len(fsc) - 2, copies=copies)
+    found, least = within_volume(fsc, volume)[after], within_volume(chance, volume)[after]
+    return bool((found > np.maximum(least, THRESHOLD)).all())
 
 
 def within_volume(fsc: Float[np.ndarray, " shells"], share: float) -> Float[np.ndarray, " shells"]:
@@ -265,11 +270,10 @@ def _solve(
 def _precision(
     both: SpectrumSums,
     fsc: Float[Array, " shells"],
-    chance: Float[Array, " shells"],
     *,
     box: int,
 ) -> Float[Array, " shells"]:
-    return precision_of(shell_weights(both, box=box), fsc, chance, images=2)
+    return precision_of(shell_weights(both, box=box), fsc, images=2)
 
 
 @partial(jax.jit, static_argnums=1)

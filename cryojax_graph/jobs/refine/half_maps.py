@@ -39,7 +39,6 @@ class HalfSolution(NamedTuple):
         whole: of all images, not filtered.
         combined: of all images, filtered.
         fsc: of the halves.
-        chance: what chance may give of that.
     """
 
     halves: Float[np.ndarray, "2 box box box"]
@@ -47,7 +46,6 @@ class HalfSolution(NamedTuple):
     whole: Float[np.ndarray, "box box box"]
     combined: Float[np.ndarray, "box box box"]
     fsc: Float[np.ndarray, " shells"]
-    chance: Float[np.ndarray, " shells"]
 
 
 def solve_apart(
@@ -76,15 +74,14 @@ def solve_apart(
     totals = [completed(_sum_of(half), operators) for half in (first, second)]
     copies = len(operators)
     maps = solve_halves(*totals, box=box, radius=radius, shared=shared, copies=copies)
-    both = jax.jit(added)(*totals)
-    curves = {"fsc": jnp.asarray(maps.fsc), "chance": jnp.asarray(maps.chance)}
-    solve = partial(_reference, both=both, **curves, box=box, shared=shared, radius=radius)
+    both, fsc = jax.jit(added)(*totals), jnp.asarray(maps.fsc)
+    solve = partial(_reference, both=both, fsc=fsc, box=box, shared=shared, radius=radius)
     references = [
         [np.asarray(solve(total, fold=completed(load(), operators))) for load in half]
         for total, half in zip(totals, (first, second), strict=True)
     ]
     halves = np.stack([maps.first, maps.second])
-    return HalfSolution(halves, np.stack(references), *maps[2:])
+    return HalfSolution(halves, np.stack(references), maps.whole, maps.combined, maps.fsc)
 
 
 def _sum_of(half: Sequence[LoadSums]) -> SliceSums:
@@ -101,7 +98,6 @@ def _reference(
     fold: SpectrumSums,
     both: SpectrumSums,
     fsc: Float[Array, " shells"],
-    chance: Float[Array, " shells"],
     box: int,
     shared: int,
     radius: Scalar,
@@ -110,5 +106,5 @@ def _reference(
     left, left_of_both = (without_part(sums, fold) for sums in (half, both))
     sums = with_shared_shells(left, left_of_both, shared, box=box)
     # The signal is that of the whole half: its precision does not depend on what was left out.
-    precision = precision_of(shell_weights(half, box=box), fsc, chance, images=1)
+    precision = precision_of(shell_weights(half, box=box), fsc, images=1)
     return solve_map(sums, precision, box=box) * soft_sphere(box, radius=radius, edge=EDGE)

@@ -88,7 +88,7 @@ class Round(NamedTuple):
     @property
     def agreed(self) -> int:
         """Shells in which the halves agree, from the coarsest."""
-        return int(agreed_shells(jnp.asarray(self.maps.fsc), jnp.asarray(self.maps.chance)).sum())
+        return int(agreed_shells(jnp.asarray(self.maps.fsc)).sum())
 
 
 def refine_rounds(
@@ -188,8 +188,8 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
         precision=start.contrast_precision,
     )
     field = box * plan.source.particles.pixel_size
-    above = jnp.asarray(maps.fsc - np.maximum(maps.chance, THRESHOLD))
-    resolution = resolution_angstrom(above, threshold=0.0, box_angstrom=field)
+    fsc = jnp.asarray(maps.fsc)
+    resolution = resolution_angstrom(fsc, threshold=THRESHOLD, box_angstrom=field)
     turned = np.nan if start.found is None else _turned(joined, start.found, plan.operators)
     spread = np.var(joined.scale) - np.mean(joined.scale_variance)
     return Round(
