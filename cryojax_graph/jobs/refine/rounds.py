@@ -150,13 +150,11 @@ def _first(known: Survey, plan: RefinePlan) -> _Start:
 
 
 def _after(last: Round, plan: RefinePlan) -> _Start:
-    # The sphere that confines a map mixes its shells: what it carries beyond those in which the
-    # halves agree would make them agree there too.
-    agreed = max(last.agreed, plan.shared)
-    references = [
-        [coarser_than(_reference(plan, map_), agreed) for map_ in half]
-        for half in last.maps.references
-    ]
+    references = [[_reference(plan, map_) for map_ in half] for half in last.maps.references]
+    if last.agreed <= plan.shared:
+        # The ball that confines the maps carries what they share into finer shells, where images of
+        # nothing would find it.
+        references = [[coarser_than(map_, plan.shared) for map_ in half] for half in references]
     return _Start(references, last.noise, last.contrast, last.contrast_precision, last.found)
 
 
