@@ -63,7 +63,7 @@ def locate_report(
     sections = [_field(density, found), _heights(found)]
     if decoys is not None and found.false_share is not None:
         most = f"≤ {100 * found.false_share.max():.2g} %"
-        highlights.append(Highlight(most, "of them expected to be false"))
+        highlights.append(Highlight(most, "of them expected to be noise"))
         sections.append(_false(found, decoys))
     if isinstance(stored, StoredNetworks):
         sections.append(_training(stored, job))

@@ -153,7 +153,7 @@ def _without_false(found: Located, decoys: Decoys, config: LocateConfig, job: Jo
     assert kept.false_share is not None
     job.log(
         f"{len(kept.peaks):,} of {len(found.peaks):,} peaks are kept, of which "
-        f"{100 * kept.false_share.max():.3g} % at most are expected to be false: the map turned "
+        f"{100 * kept.false_share.max():.3g} % at most are expected to be noise: the map turned "
         f"upside down has {int((decoys.height >= kept.peaks.value.min()).sum()):,} as high"
     )
     if len(kept.peaks) < _FEW * len(found.peaks):
