@@ -33,7 +33,7 @@ def climb(
     field: Field,
     starts: Float[Array, "n 3"],
     *,
-    longest: float,
+    longest: float | Array,
     steps: int | Array = 40,
     tolerance: float = 1e-3,
 ) -> Summit:
@@ -69,7 +69,7 @@ def _climb(
     field: Field,
     starts: Float[Array, "n 3"],
     *,
-    longest: float,
+    longest: float | Array,
     steps: int | Array,
     tolerance: float,
 ) -> Summit:

@@ -196,6 +196,7 @@ def heat_map_figure(
     *,
     extent: tuple[Number, Number, Number, Number] | None = None,
     value_title: str = "",
+    value_range: tuple[Number, Number] | None = None,
     symmetric: bool = False,
     caption: str = "",
     equal_scale: bool = False,
@@ -209,6 +210,7 @@ def heat_map_figure(
         extent: x and y of the centres of the first and the last column and row (x0, x1, y0, y1);
             indices when not given.
         value_title: name and unit of the values.
+        value_range: ends of the scale of colours; those of the values when not given.
         symmetric: colours diverge from 0, for correlations and differences.
         caption: what the reader should see in it.
         equal_scale: one unit is as long on both axes.
@@ -228,6 +230,8 @@ def heat_map_figure(
     }
     if symmetric:
         trace["zmid"] = 0
+    if value_range is not None:
+        trace["zmin"], trace["zmax"] = (float(end) for end in value_range)
     # The axes end where the values do, and not where the figure does.
     fit = {"constrain": "domain"} if equal_scale else {}
     scale = {"scaleanchor": "x", "scaleratio": 1} | fit if equal_scale else {}

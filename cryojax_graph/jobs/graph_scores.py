@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float
 from cryojax_graph.io.atom_table import residue_starts, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import Map
+from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.report import Highlight, Section, paragraph, table
 from cryojax_graph.metrics import NodeScores, score_nodes
@@ -97,6 +99,24 @@ def atoms_of(path: str) -> Atoms:
     return Atoms(atoms.positions.astype(float), c_alpha, len(residue_starts(atoms)))
 
 
+def atoms_within(path: str, density: Map) -> Atoms:
+    """The same of a model that has to stand in a map.
+
+    Args:
+        path: PDB or mmCIF file.
+        density: the map.
+
+    Returns:
+        the atoms.
+
+    Raises:
+        InputError: the file cannot be used, or most of its atoms lie outside of the map.
+    """
+    atoms = atoms_of(path)
+    require_one_frame(outside_of(atoms.position, density), path)
+    return atoms
+
+
 def score_graph(
     position: Float[np.ndarray, "n 3"],
     atoms: Atoms,
@@ -137,7 +157,7 @@ def note_scores(scores: GraphScores, job: Job) -> None:
     for name, value in scores.figures.items():
         job.metric(name, value, "1" if name == "nodes_per_residue" else None)
     if scores.atoms.sensitivity < _HARDLY:
-        job.warn("Hardly any atom has a peak: the model may stand in another frame than the map")
+        job.warn(f"Hardly any atom has a peak: {OTHER_FRAME}")
 
 
 def score_highlights(scores: GraphScores) -> list[Highlight]:

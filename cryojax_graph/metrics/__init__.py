@@ -16,6 +16,7 @@ from cryojax_graph.metrics.corrected_fsc import (
     randomisation_shell,
     randomise_phases,
 )
+from cryojax_graph.metrics.decoys import false_share
 from cryojax_graph.metrics.ensembles import (
     best_constant_structure,
     constant_distortion,
@@ -87,6 +88,7 @@ __all__ = [
     "distance_correlation",
     "even_axes",
     "explained_fraction",
+    "false_share",
     "first_crossing",
     "fit_b_factor",
     "fourier_shell_correlation",

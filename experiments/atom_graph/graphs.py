@@ -3,8 +3,8 @@
 Simulated: structures kept for validation, Gaussians whose widths are their B-factors, noise that is
 a third of the signal power at the resolution limit of the whole map (half-maps cross 0.143 there),
 spectrum sharpened by a B-factor fitted to the map and weighed by its correlation with the truth,
-voxels beyond 3 Å of an atom set to 0. The shares of ``locate --field atoms`` were chosen on the
-first two of these maps at 1.3 to 3 Å.
+voxels beyond 3 Å of an atom set to 0. The widths and the share of false peaks of ``locate --field
+atoms`` were chosen on the first two of these structures at 1.2 to 3 Å.
 
 Experimental: map-model pairs of ``maps/`` as they are: most are zones around the model that hold
 density of neighbours and of water, which the model scored against does not, so that the share of
@@ -24,11 +24,12 @@ import numpy as np
 from interpolation import structures
 from scipy.spatial import KDTree
 
-from cryojax_graph.fields import fit_atoms, fit_recipe, usual_constants, voxel_grid
+from cryojax_graph.fields import fit_recipe, usual_constants
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.locate import LocateConfig
-from cryojax_graph.jobs.locate.fitting import ATOM_WIDTHS
+from cryojax_graph.jobs.locate.decoys import find_decoys, without_false
+from cryojax_graph.jobs.locate.fitting import fit_sharper
 from cryojax_graph.jobs.locate.search import climb_to_peaks, threshold_of, walk_to_peaks
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.metrics import score_nodes
@@ -114,21 +115,19 @@ def with_noise(volume: np.ndarray, resolution: float, voxel: float) -> np.ndarra
 def peaks_by(method: str, density: Map, resolution: float) -> tuple[np.ndarray, np.ndarray]:
     """Positions and heights, the highest first; all as ``locate`` is set."""
     kinds = {"walk": "paper", "atoms": "atoms"}
-    config = LocateConfig("", field=kinds.get(method, "spline"))
+    config = LocateConfig("", field=kinds.get(method, "spline"), resolution=resolution)
     threshold = threshold_of(density, config, file="")
     part = crop(density, density.values > threshold)
     if method == "atoms":
-        width, drawn = (share * resolution / float(part.voxel_size[0]) for share in ATOM_WIDTHS)
-        fit = jax.jit(fit_atoms, static_argnames=("width", "drawn"))
-        grid = voxel_grid(part.origin, part.voxel_size)
-        above_solvent = part.values - np.median(density.values)
-        field = fit(above_solvent, grid, width=width, drawn=drawn)
+        field = fit_sharper(part, density, config)
     else:
         recipe = "quintic" if method == "walk" else method
         constants = usual_constants(recipe)
         field = fit_recipe(part.values, part.origin, part.voxel_size, recipe, constants)
     search = walk_to_peaks if method == "walk" else climb_to_peaks
-    peaks = search(field, part, threshold, config).peaks
+    found = search(field, part, threshold, config)
+    decoys = find_decoys(density, part, threshold, config) if method == "atoms" else None
+    peaks = (found if decoys is None else without_false(found, decoys, config)).peaks
     return peaks.position, peaks.value
 
 

@@ -105,6 +105,8 @@ def test_a_heat_map_keeps_rows_and_columns(symmetric):
 def test_a_heat_map_of_equal_scale():
     spec = spec_of(heat_map_figure(np.eye(3), X, X, equal_scale=True))
     assert spec["layout"]["yaxis"]["scaleanchor"] == "x"
+    ends = spec_of(heat_map_figure(np.eye(3), X, X, value_range=(-1, 2.5)))["data"][0]
+    assert (ends["zmin"], ends["zmax"]) == (-1, 2.5)
     assert "scaleanchor" not in spec_of(heat_map_figure(np.eye(3), X, X))["layout"]["yaxis"]
 
 

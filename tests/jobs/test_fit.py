@@ -141,6 +141,14 @@ def test_a_good_model_stays_good_in_a_map_of_low_resolution(case):
     assert second.peptides < first.peptides + 0.03
     assert scores.clashes[1] <= scores.clashes[0] + 1
     assert scores.shift < 0.4
+    moves = np.linalg.norm(fitted.positions - molecule.positions, axis=1)
+    assert scores.largest_shift == pytest.approx(moves.max())
+    chain = np.isin(molecule.labels.name, ("N", "CA", "C", "O"))
+    assert scores.backbone_shift == pytest.approx(rms(moves[chain, None], 0), rel=0.02)
+    # The model given was the right one: what is gained pays for no move.
+    assert scores._replace(backbone_shift=0.1).pays
+    assert not scores._replace(backbone_shift=0.4).pays
+    assert scores._replace(backbone_shift=0.4, correlation=(0.7, 0.8)).pays
 
 
 def test_a_heavy_weight_is_warned_of(case, tmp_path):

@@ -81,8 +81,8 @@ def test_nodes_say_what_kind_of_peak_they_are(done):
     assert (arrays["eigenvalues"] < 0).all()
     assert (arrays["gradient_norm"] < 0.05).all()
     np.testing.assert_allclose(
-        arrays["significance"] / arrays["prominence"],
-        arrays["significance"][0] / arrays["prominence"][0],
+        arrays["significance"] / arrays["height"],
+        arrays["significance"][0] / arrays["height"][0],
         rtol=1e-5,
     )
 
@@ -98,6 +98,53 @@ def test_the_map_is_stored_within_a_quarter_of_its_noise(done, case):
 def test_peaks_open_in_gemmi_as_dummy_atoms(done):
     model = gemmi.read_structure(str(done / "peaks.cif"))[0]
     assert {residue.name for chain in model for residue in chain} == {"DUM"}
+
+
+def noisy(case, folder: Path, noise: float) -> Path:
+    density = read_map(case[0])
+    values = density.values + noise * np.random.default_rng(1).normal(size=density.values.shape)
+    write_map(folder / "noisy.mrc", replace(density, values=values.astype(np.float32)))
+    return folder / "noisy.mrc"
+
+
+def test_peaks_no_higher_than_those_of_the_map_upside_down_are_left_out(case, tmp_path):
+    scores = {}
+    for share in (0.2, 1.0):
+        config = LocateConfig(
+            str(noisy(case, tmp_path, 0.5)),
+            str(case[1]),
+            resolution=1.8,
+            sigmas=1.5,
+            false_share=share,
+        )
+        job = locate(config, options=JobOptions(output=str(tmp_path / f"job {share}")))
+        scores[share] = json.loads((job / "metrics.json").read_text())
+        told = read_npz(job / "graph.npz")["false_share"]
+        assert told.max() <= share
+        assert scores[share]["false_peaks_percent"] == pytest.approx(100 * told.max())
+        assert (np.diff(told) >= 0).all()
+    better, all_ = scores[0.2], scores[1.0]
+    assert better["specificity_1A_percent"] > all_["specificity_1A_percent"] + 10
+    assert better["f1_1A_percent"] > all_["f1_1A_percent"] + 5
+    false = 100 - better["specificity_1A_percent"]
+    assert false < 1.5 * better["false_peaks_percent"]
+
+
+def test_a_map_of_noise_alone_is_told(tmp_path):
+    values = np.random.default_rng(0).normal(size=(24, 26, 28)).astype(np.float32)
+    write_map(tmp_path / "map.mrc", Map(values, np.ones(3), np.zeros(3)))
+    config = LocateConfig(str(tmp_path / "map.mrc"), sigmas=1.0)
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("mostly noise" in warning for warning in warnings)
+
+
+def test_a_dark_molecule_is_refused_with_a_reason(case, tmp_path):
+    density = read_map(case[0])
+    write_map(tmp_path / "dark.mrc", replace(density, values=-density.values))
+    config = LocateConfig(str(tmp_path / "dark.mrc"), resolution=2.0, threshold=0.0)
+    with pytest.raises(InputError, match="map turned upside down"):
+        locate(config, options=JobOptions(output=str(tmp_path / "job")))
 
 
 def test_a_spline_finds_them_too(case, tmp_path):
@@ -155,20 +202,34 @@ def test_maps_that_show_nothing_are_refused(tmp_path, values, changes, cause):
     assert not (tmp_path / "job").exists()
 
 
-def test_a_model_elsewhere_is_warned_of(case, tmp_path):
+def test_a_model_outside_of_the_map_is_refused(case, tmp_path):
     model = read_atoms(case[1])
     write_atoms(tmp_path / "far.cif", replace(model, positions=model.positions + 100))
+    config = LocateConfig(str(case[0]), str(tmp_path / "far.cif"))
+    for work in (plan_locate, locate):
+        with pytest.raises(InputError, match=r"atoms lie outside of the map.*in the frame"):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_model_elsewhere_in_the_map_is_warned_of(case, tmp_path):
+    residue = select_atoms(read_atoms(case[1]), np.arange(4))
+    corner = read_map(case[0]).origin + 0.5 - residue.positions.min(axis=0)
+    moved = (residue.positions + corner).astype(np.float32)
+    write_atoms(tmp_path / "corner.cif", replace(residue, positions=moved))
     job = locate(
-        LocateConfig(str(case[0]), str(tmp_path / "far.cif")),
+        LocateConfig(str(case[0]), str(tmp_path / "corner.cif"), field="spline"),
         options=JobOptions(output=str(tmp_path / "job")),
     )
     warnings = json.loads((job / "manifest.json").read_text())["warnings"]
     assert any("another frame" in warning for warning in warnings)
 
 
-@pytest.mark.parametrize("changes", [{"merge": 0.0}, {"resolution": -1.0}, {"prominence": -0.1}])
+@pytest.mark.parametrize(
+    "changes", [{"merge": 0.0}, {"resolution": -1.0}, {"prominence": -0.1}, {"false_share": 0.0}]
+)
 def test_settings_that_mean_nothing_are_refused(changes):
-    with pytest.raises(InputError, match=next(iter(changes))):
+    with pytest.raises(InputError, match=next(iter(changes)).replace("_", "-")):
         LocateConfig("map.mrc", **changes)
 
 

@@ -1,6 +1,7 @@
 """``query``: fields of maps, files and folders at points and on grids."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -27,6 +28,7 @@ from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.jobs.locate.config import RecipeKind
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.query import QueryConfig, evaluate, plan_query, query
+from cryojax_graph.jobs.query.coarser import for_voxels_of
 from cryojax_graph.jobs.stored_field import Grid, accuracy_of, build_field, load_field, save_field
 from cryojax_graph.training.abort import Aborted
 
@@ -89,13 +91,14 @@ def test_values_at_points_are_those_of_the_field(files, tmp_path):
     with (job / "values.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:7] == ["x", "y", "z", "density", *(f"gradient_{a}" for a in "xyz")]
-    assert len(rows[0]) == 13
+    assert len(rows[0]) == 14
+    assert {row["inside"] for row in rows} == {"1"}
     table = np.array([[float(v) for v in row.values()] for row in rows])
     np.testing.assert_allclose(table[:, :3], points, rtol=1e-9)
     np.testing.assert_allclose(table[:, 3], found["density"], rtol=1e-6)
     np.testing.assert_allclose(table[:, 4:7], found["gradient"], rtol=1e-6)
     upper = found["hessian"][:, *np.triu_indices(3)]
-    np.testing.assert_allclose(table[:, 7:], upper, rtol=1e-6)
+    np.testing.assert_allclose(table[:, 7:13], upper, rtol=1e-6)
 
 
 def test_points_are_asked_in_parts_and_the_last_is_shorter(files, tmp_path, monkeypatch):
@@ -147,6 +150,10 @@ def test_points_outside_have_no_density_and_are_counted(files, tmp_path):
     assert found["density"][0] != 0
     assert not found["density"][1:].any()
     assert not found["gradient"][1:].any()
+    assert found["inside"].tolist() == [True, False, False]
+    lines = (job / "values.csv").read_text().splitlines()
+    assert [line.split(",")[-1] for line in lines] == ["inside", "1", "0", "0"]
+    assert "2 of 3 points" in (job / "run.log").read_text()
 
 
 def test_where_all_points_lie_outside_no_field_is_needed(files, tmp_path):
@@ -163,11 +170,22 @@ def test_where_all_points_lie_outside_no_field_is_needed(files, tmp_path):
 
 
 def test_the_atoms_of_a_model_are_points(files, peptide, tmp_path):
+    centre = ORIGIN + VOXEL * np.array(SHAPE[::-1]) / 2
+    positions = (peptide.positions - peptide.positions.mean(axis=0) + centre).astype(np.float32)
+    peptide = dataclasses.replace(peptide, positions=positions)
     write_atoms(tmp_path / "model.cif", peptide)
     job, metrics, _ = run(files / "map.mrc", tmp_path / "job", points=tmp_path / "model.cif")
     assert metrics["points"] == len(peptide)
     position = read_npz(job / "values.npz")["position"]
     np.testing.assert_allclose(position, peptide.positions, atol=1e-3)
+
+
+def test_a_model_outside_of_the_map_is_refused(files, peptide, tmp_path):
+    far = dataclasses.replace(peptide, positions=peptide.positions + 100)
+    write_atoms(tmp_path / "far.cif", far)
+    with pytest.raises(InputError, match="atoms lie outside of the map"):
+        run(files / "map.mrc", tmp_path / "job", points=tmp_path / "far.cif")
+    assert not (tmp_path / "job").exists()
 
 
 def test_without_points_the_stored_map_is_written(files, tmp_path):
@@ -193,7 +211,7 @@ def test_a_finer_map_has_the_same_box_and_the_voxels_between(files, tmp_path):
 
 def test_the_grid_of_another_map_is_taken_and_what_is_outside_is_zero(files, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "_PART", 1000)
-    other = Map(np.zeros((20, 12, 14), np.float32), np.array([1.5, 1.2, 2.0]), ORIGIN - 3.0)
+    other = Map(np.zeros((20, 12, 14), np.float32), np.array([0.75, 0.6, 0.8]), ORIGIN - 1.5)
     write_map(tmp_path / "other.mrc", other)
     job, metrics, warnings = run(files / "field.npz", tmp_path / "job", like=tmp_path / "other.mrc")
     again = read_map(job / "map.mrc")
@@ -206,6 +224,53 @@ def test_the_grid_of_another_map_is_taken_and_what_is_outside_is_zero(files, tmp
     z, y, x = (index[np.linspace(0, len(z) - 1, 40).astype(int)] for index in (z, y, x))
     points = other.origin + np.stack([x, y, z], 1) * other.voxel_size
     np.testing.assert_allclose(again.values[z, y, x], whole_field(points).value, atol=1e-4)
+
+
+def waves() -> Map:
+    """A wave that voxels of 2 Å can hold along x and z, and one that they cannot."""
+    x = 0.5 * np.arange(96)
+    z = 0.5 * np.arange(64)[:, None, None]
+    values = np.cos(2 * np.pi * x / 12) + np.cos(2 * np.pi * z / 12) + np.cos(2 * np.pi * x / 3)
+    return Map(np.repeat(values, 24, 1).astype(np.float32), np.full(3, 0.5), np.zeros(3))
+
+
+def test_larger_voxels_show_no_details_that_they_cannot_hold(tmp_path):
+    write_map(tmp_path / "map.mrc", waves())
+    job, _, _ = run(tmp_path / "map.mrc", tmp_path / "job", voxel=1.0, field="spline")
+    coarse = read_map(job / "map.mrc")
+    x, z = (1.0 * np.arange(n) for n in coarse.values.shape[::-2])
+    expected = np.cos(2 * np.pi * x / 12) + np.cos(2 * np.pi * z[:, None, None] / 12)
+    held = np.cos(2 * np.pi * x / 3)
+    middle = np.s_[6:-6, :, 6:-6]
+    wide = np.broadcast_to(expected + held, coarse.values.shape)
+    np.testing.assert_allclose(coarse.values[middle], wide[middle], atol=0.05)
+    write_map(
+        tmp_path / "like.mrc", Map(np.zeros((16, 10, 24), np.float32), 2 * np.ones(3), np.zeros(3))
+    )
+    job, _, _ = run(
+        tmp_path / "map.mrc", tmp_path / "other", like=tmp_path / "like.mrc", field="spline"
+    )
+    coarse, log = read_map(job / "map.mrc"), (job / "run.log").read_text()
+    x, z = (2.0 * np.arange(n) for n in (24, 16))
+    expected = np.cos(2 * np.pi * x / 12) + np.cos(2 * np.pi * z[:, None, None] / 12)
+    wide = np.broadcast_to(expected, (16, 6, 24))
+    np.testing.assert_allclose(coarse.values[3:-3, :6, 3:-3], wide[3:-3, :, 3:-3], atol=0.05)
+    assert "details below 4 Å go" in log
+
+
+def test_a_filter_for_larger_voxels_keeps_constants_and_leaves_others_alone():
+    flat = Map(np.full((9, 10, 11), 3.0, np.float32), np.ones(3), np.zeros(3))
+    np.testing.assert_allclose(for_voxels_of(flat, np.array([4.0, 1.0, 2.0])).values, 3, rtol=1e-5)
+    assert for_voxels_of(flat, np.array([0.5, 1.0, 1.0])).values is flat.values
+
+
+@pytest.mark.parametrize("voxel", [5.0, 1000.0])
+def test_voxels_that_leave_hardly_any_are_refused(files, tmp_path, voxel):
+    for work in (query, plan_query):
+        config = QueryConfig(str(files / "field.npz"), voxel=voxel)
+        with pytest.raises(InputError, match=r"leaves a map of . × . × . voxels"):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
 
 
 def test_a_grid_elsewhere_is_empty(files, tmp_path):

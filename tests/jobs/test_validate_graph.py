@@ -161,7 +161,7 @@ def other_arrays(case, tmp_path):
         (unfinished, "the locate job is running, not done"),
         (no_job, "there is no such file in the folder"),
         (empty, "the graph has no node"),
-        (elsewhere, "the frames are different"),
+        (elsewhere, "atoms lie outside of the map"),
         (flat, "not one x, y, z per node"),
         (too_few, "for 2 nodes"),
         (not_finite, "not finite"),

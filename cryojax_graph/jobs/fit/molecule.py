@@ -11,7 +11,6 @@ from cryojax_graph.io.altlocs import resolve_altlocs
 from cryojax_graph.io.atom_table import AtomRecords, residue_starts
 from cryojax_graph.io.atoms import parse_records
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.mrc import Map
 from cryojax_graph.protein import AtomLabels, GeometryRestraints, geometry_restraints
 
 _CARBON = 6.0
@@ -116,15 +115,3 @@ def moved(records: AtomRecords, positions: Float[np.ndarray, "n 3"]) -> AtomReco
     """
     atoms = replace(records.atoms, positions=positions.astype(np.float32))
     return replace(records, atoms=atoms)
-
-
-def outside_of(positions: Float[np.ndarray, "n 3"], density: Map) -> Bool[np.ndarray, " n"]:
-    """Which atoms lie outside the box of a map.
-
-    Args:
-        positions: Å.
-        density: the map.
-    """
-    index = (positions - density.origin) / density.voxel_size
-    last = np.array(density.values.shape[::-1]) - 1
-    return np.asarray(((index < 0) | (index > last)).any(axis=1))

@@ -33,6 +33,7 @@ def note_metrics(scores: FitScores, fitted: Fitted, job: Job) -> None:
     for k, when in enumerate(("before", "after")):
         geometry = scores.geometry[k]
         job.metric(f"density_at_atoms_{when}", scores.density[k], _SIGMA)
+        job.metric(f"density_at_backbone_{when}", scores.backbone[k], _SIGMA)
         job.metric(f"correlation_{when}", scores.correlation[k], "1")
         job.metric(f"bond_deviation_{when}_angstrom", geometry.bonds)
         job.metric(f"angle_deviation_{when}_degrees", geometry.angles)
@@ -41,4 +42,6 @@ def note_metrics(scores: FitScores, fitted: Fitted, job: Job) -> None:
         job.metric(f"chirality_errors_{when}", geometry.hands, "1")
         job.metric(f"clashes_{when}", scores.clashes[k], "1")
     job.metric("shift_angstrom", scores.shift)
+    job.metric("largest_shift_angstrom", scores.largest_shift)
+    job.metric("backbone_shift_angstrom", scores.backbone_shift)
     job.metric("weight", fitted.weight, "kT per standard deviation of the map at a carbon atom")

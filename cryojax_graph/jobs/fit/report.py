@@ -34,7 +34,8 @@ def fit_report(molecule: Molecule, fitted: Fitted, scores: FitScores, job: Job) 
     return job_page(
         job.manifest,
         title="A model in its map",
-        summary=f"{len(molecule.masses):,} atoms moved by {scores.shift:.2f} Å (rms); density at "
+        summary=f"{len(molecule.masses):,} atoms moved by {scores.shift:.2f} Å (rms), one by "
+        f"{scores.largest_shift:.2f} Å, the backbone by {scores.backbone_shift:.2f} Å; density at "
         f"atoms from {before:.2f} to {after:.2f} standard deviations above the mean.",
         sections=[
             _figures_of(scores, fitted),
@@ -44,6 +45,7 @@ def fit_report(molecule: Molecule, fitted: Fitted, scores: FitScores, job: Job) 
         highlights=[
             Highlight(f"{before:.2f} → {after:.2f} σ", "density at atoms"),
             Highlight("{:.3f} → {:.3f}".format(*scores.correlation), "correlation with the map"),
+            Highlight(f"{scores.shift:.2f} Å", "moved, rms over atoms"),
             Highlight(f"{geometry.bonds:.3f} Å, {geometry.angles:.1f}°", "bonds and angles, rms"),
         ],
         citations=_CITATIONS,
@@ -54,6 +56,7 @@ def _figures_of(scores: FitScores, fitted: Fitted) -> Section:
     first, second = scores.geometry
     rows = [
         ["density at heavy atoms, standard deviations", *scores.density],
+        ["density at the backbone, standard deviations", *scores.backbone],
         ["correlation near the model", *scores.correlation],
         ["bonds, rms deviation, Å", first.bonds, second.bonds],
         ["angles, rms deviation, degrees", first.angles, second.angles],

@@ -7,12 +7,13 @@ import numpy as np
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.fit.config import FitConfig
-from cryojax_graph.jobs.fit.molecule import Molecule, outside_of, read_molecule
+from cryojax_graph.jobs.fit.molecule import Molecule, read_molecule
 from cryojax_graph.jobs.fit.outputs import note_metrics, write_outputs
 from cryojax_graph.jobs.fit.report import fit_report
 from cryojax_graph.jobs.fit.scores import FitScores, scores_of
 from cryojax_graph.jobs.fit.search import around, fit_model, level_of, rigid_steps
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
@@ -22,7 +23,7 @@ _OUTPUTS = ("model.cif", "metrics.json", "report.html")
 # Processor time per voxel of the fields and per atom and step, and bytes of each.
 _FIELD_SECONDS, _STEP_SECONDS = 2e-5, 6e-6
 _FIELD_BYTES, _ATOM_BYTES = 300, 8000
-# Of the atoms: outside the box, or at low density, where a model is in another frame.
+# Of the atoms: at low density, or of unknown residues.
 _FEW = 0.5
 # Clearly worse than the model given: Å, degrees, Å, Å, and pairs of atoms.
 _WORSE_BONDS, _WORSE_ANGLES, _WORSE_PLANES, _WORSE_PEPTIDES, _WORSE_CLASHES = (
@@ -75,8 +76,8 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
         heavy = molecule.heavy
         if np.mean(fitted.placed[heavy] < 1.0) > _FEW:
             job.warn(
-                "Most atoms lie where the map is hardly above its mean: the model may stand in "
-                "another frame than the map; --rigid model moves it by some Å"
+                f"Most atoms lie where the map is hardly above its mean: {OTHER_FRAME}; --rigid "
+                "model moves it by some Å"
             )
         resolution = config.resolution or 3.0 * float(density.voxel_size.max())
         scores = scores_of(density, molecule, fitted, resolution)
@@ -89,8 +90,10 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
             f"{scores.correlation[0]:.3f} → {scores.correlation[1]:.3f}, bonds {first.bonds:.3f} "
             f"→ {second.bonds:.3f} Å, angles {first.angles:.2f} → {second.angles:.2f}°, peptide "
             f"planes {first.peptides:.3f} → {second.peptides:.3f} Å, pairs too close "
-            f"{scores.clashes[0]:,} → {scores.clashes[1]:,}, atoms moved by {scores.shift:.2f} Å"
+            f"{scores.clashes[0]:,} → {scores.clashes[1]:,}, atoms moved by {scores.shift:.2f} Å "
+            f"(largest {scores.largest_shift:.2f} Å, backbone {scores.backbone_shift:.2f} Å)"
         )
+        _warn_unpaid(scores, job)
         _warn_worse(scores, len(molecule.masses), job)
     return job.folder
 
@@ -130,11 +133,7 @@ def _read(config: FitConfig) -> tuple[Map, Molecule]:
         cause = f"every voxel is {float(density.values.flat[0]):g}"
         raise InputError(config.map, "its values", cause, "name a map that shows something")
     molecule = read_molecule(config.model)
-    outside = outside_of(molecule.positions, density)
-    if outside.mean() > _FEW:
-        cause = f"{int(outside.sum()):,} of {len(outside):,} atoms lie outside of the map"
-        remedy = "give the model in the frame of the map, or a map that holds it"
-        raise InputError(config.model, "its coordinates", cause, remedy)
+    require_one_frame(outside_of(molecule.positions, density), config.model)
     return density, molecule
 
 
@@ -161,6 +160,17 @@ def _tell_unknown(molecule: Molecule, job: Job) -> None:
         "bonds, angles and planes that they have in the model, good or bad"
     )
     (job.warn if unknown.sum() > _FEW * bonded.sum() else job.log)(message)
+
+
+def _warn_unpaid(scores: FitScores, job: Job) -> None:
+    if not scores.pays:
+        first, second = scores.correlation
+        job.warn(
+            f"The backbone moved by {scores.backbone_shift:.2f} Å (rms; an atom by "
+            f"{scores.largest_shift:.2f} Å at most), but the correlation with the map hardly rose "
+            f"({first:.3f} → {second:.3f}): the map hardly tells the two models apart, and the "
+            "one given may be the better; a smaller --weight, or --reach 0, moves it less"
+        )
 
 
 def _warn_worse(scores: FitScores, atoms: int, job: Job) -> None:

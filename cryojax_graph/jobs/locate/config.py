@@ -14,6 +14,8 @@ from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 RecipeKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
 FieldKind = Literal["atoms", RecipeKind, "siren", "paper"]
 _MOST_STEPS = 10_000_000
+# Found on maps simulated at 1.2 to 3 Å with B-factors and noise (docs/validation.md).
+_FALSE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class LocateConfig:
         merge: Peaks closer than this are one, Å.
         prominence: Least height of a peak above the saddle to a higher one, as a share of the
             threshold.
+        false_share: Expected share of false peaks among those of ``atoms`` at most, as the peaks of
+            the map turned upside down tell it; 1 keeps all above the threshold.
         steps: of training at most, for ``siren`` and ``paper``.
         networks: All settings of the networks, for ``siren``.
     """
@@ -48,6 +52,7 @@ class LocateConfig:
     resolution: float | None = None
     merge: float = 0.2
     prominence: float = 0.0
+    false_share: float = _FALSE_SHARE
     steps: int | None = None
     networks: NeuralMapConfig = dataclasses.field(default_factory=NeuralMapConfig)
 
@@ -67,6 +72,10 @@ class LocateConfig:
             self._refuse("steps", f"--field {self.field} has none")
         if not 0.0 <= self.prominence < float("inf"):
             self._refuse("prominence", f"{self.prominence} is below 0")
+        if not 0.0 < self.false_share <= 1.0:
+            self._refuse("false-share", f"{self.false_share} is not above 0 and at most 1")
+        if self.false_share != _FALSE_SHARE and self.field != "atoms":
+            self._refuse("false-share", f"--field {self.field} has none")
         if self.networks != NeuralMapConfig() and self.field != "siren":
             self._refuse("networks", f"--field {self.field} does not take them")
         _check_networks(self.networks)

@@ -1,7 +1,6 @@
 """From a map to its field; networks are trained resumably."""
 
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.fields import RECIPES, Field, fit_atoms, usual_constants, voxel_grid
+from cryojax_graph.fields import (
+    RECIPES,
+    Field,
+    SplineField,
+    fit_atoms,
+    usual_constants,
+    voxel_grid,
+)
 from cryojax_graph.io.field_file import StoredField, StoredVoxels
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
@@ -66,17 +72,42 @@ def fit_field(
         # Peaks are looked for in the field that is stored, rounded weights and all.
         return Fitted(build_networks(stored), stored)
     if config.field == "atoms":
-        voxels = resolution_of(density, config) / float(np.prod(part.voxel_size) ** (1 / 3))
-        width, drawn = (share * voxels for share in ATOM_WIDTHS)
-        fit = jax.jit(partial(fit_atoms, width=width, drawn=drawn))
-        above_solvent = part.values - float(np.median(density.values))
-        field = fit(jnp.asarray(above_solvent), voxel_grid(part.origin, part.voxel_size))
+        field = fit_sharper(part, density, config)
         # What is stored is the density of the map.
         recipe = "positive"
     else:
         recipe = config.field
         field = field_of(density if RECIPES[recipe].reach is None else part, recipe)
     return Fitted(field, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
+
+
+def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
+    """The field of Gaussians as wide as atoms that explain a map, drawn narrower.
+
+    Args:
+        part: of the map, or its likeness.
+        density: the map, whose solvent is the zero of the field.
+        config: of the job.
+
+    Returns:
+        the field.
+    """
+    voxels = resolution_of(density, config) / float(np.prod(part.voxel_size) ** (1 / 3))
+    width, drawn = (share * voxels for share in ATOM_WIDTHS)
+    return _fit_atoms(
+        jnp.asarray(part.values - solvent_of(density)),
+        voxel_grid(part.origin, part.voxel_size),
+        width=width,
+        drawn=drawn,
+    )
+
+
+_fit_atoms = jax.jit(fit_atoms, static_argnames=("width", "drawn"))
+
+
+def solvent_of(density: Map) -> float:
+    """Density of most of a box, map units; 0 where a map is masked."""
+    return float(np.median(density.values))
 
 
 def resolution_of(density: Map, config: LocateConfig) -> float:

@@ -6,19 +6,21 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float
 
-from cryojax_graph.fields import Peaks
 from cryojax_graph.graphs import DensityGraph
 from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.chimerax import write_bild, write_cxc
 from cryojax_graph.io.npz import write_npz
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.search import Located
 
 _UNITS = {
     "position": "angstrom",
     "density": "map units",
     "height": "map units, of the field that was searched",
-    "significance": "standard deviations of the noise",
+    "significance": "standard deviations of the noise: height where atoms were fitted, "
+    "else prominence",
+    "false_share": "1, expected of the peaks at least as high",
     "gradient_norm": "map units per angstrom",
     "eigenvalues": "map units per square angstrom, of the Hessian, ascending",
     "prominence": "map units above the saddle to a higher peak",
@@ -78,25 +80,24 @@ def node_link(
     }
 
 
-def node_features(
-    peaks: Peaks, density: Float[np.ndarray, " n"], noise: float
-) -> dict[str, np.ndarray]:
+def node_features(found: Located, strength: Float[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """What the graph says of every peak beside its place.
 
     Args:
-        peaks: of the field.
-        density: of the map at the peaks.
-        noise: standard deviation of the map where there is no density, map units; 0 if unknown.
+        found: the peaks.
+        strength: significance of each, standard deviations of the noise; 0 where that is unknown.
     """
-    return {
-        "density": density,
+    peaks = found.peaks
+    features = {
+        "density": found.density,
         "height": peaks.value,
-        "significance": peaks.prominence / noise if noise > 0 else np.zeros(len(peaks)),
+        "significance": strength,
         "gradient_norm": peaks.gradient_norm,
         "eigenvalues": peaks.eigenvalues,
         "prominence": peaks.prominence,
         "voxels": peaks.voxels,
     }
+    return features if found.false_share is None else features | {"false_share": found.false_share}
 
 
 def peaks_as_atoms(nodes: dict[str, np.ndarray]) -> AtomTable:

@@ -7,9 +7,10 @@ import numpy as np
 
 from cryojax_graph.fields import lay_patches
 from cryojax_graph.io.mrc import Map, read_map
-from cryojax_graph.jobs.graph_scores import atoms_of
+from cryojax_graph.jobs.graph_scores import atoms_within
 from cryojax_graph.jobs.locate.config import LocateConfig
-from cryojax_graph.jobs.locate.fitting import network_of
+from cryojax_graph.jobs.locate.decoys import turned_over
+from cryojax_graph.jobs.locate.fitting import network_of, solvent_of
 from cryojax_graph.jobs.locate.search import check_resolution, seeds_of, threshold_of
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
@@ -77,10 +78,10 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
     above = density.values > threshold
     part, starts = crop(density, above), int(above.sum())
     if config.model is not None:
-        atoms_of(config.model)
+        atoms_within(config.model, density)
     network = network_of(config)
     if network is None:
-        cost = _of_voxels(density, part, starts, config)
+        cost = _of_voxels(density, part, starts, threshold, config)
     else:
         cost = _of_networks(part, starts, config, network)
     return Plan(
@@ -97,11 +98,17 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
     )
 
 
-def _of_voxels(density: Map, part: Map, starts: int, config: LocateConfig) -> _Cost:
+def _of_voxels(
+    density: Map, part: Map, starts: int, threshold: float, config: LocateConfig
+) -> _Cost:
     voxels = part.values.size
+    turned = 0
+    if config.field == "atoms":
+        above = turned_over(part, solvent_of(density)).values > threshold
+        turned = voxels * _FIT_SECONDS + int(above.sum()) * _CLIMB_SECONDS
     return _Cost(
         f"fit a field ({config.field}) to {voxels:,} voxels",
-        voxels * _FIT_SECONDS + starts * _CLIMB_SECONDS,
+        voxels * _FIT_SECONDS + starts * _CLIMB_SECONDS + turned,
         voxels * _FIT_BYTES + min(starts, 1 << 15) * _CLIMB_BYTES,
         density.values.size,
     )

@@ -19,6 +19,7 @@ from cryojax_graph.jobs.figures import (
 )
 from cryojax_graph.jobs.graph_scores import GraphScores, score_highlights, score_section
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.decoys import Decoys
 from cryojax_graph.jobs.locate.fitting import HISTORY
 from cryojax_graph.jobs.locate.search import Located
 from cryojax_graph.jobs.parts import in_parts
@@ -36,6 +37,7 @@ _CITATION = (
 def locate_report(
     density: Map,
     found: Located,
+    decoys: Decoys | None,
     scores: GraphScores | None,
     resolution: float,
     stored: StoredField,
@@ -46,6 +48,7 @@ def locate_report(
     Args:
         density: the map.
         found: its peaks.
+        decoys: peaks of the map turned upside down; None where they were not looked for.
         scores: of the peaks against a model; None without a model.
         resolution: that the graph was made with, Å.
         stored: the field as it is kept.
@@ -55,8 +58,13 @@ def locate_report(
         HTML.
     """
     peaks = found.peaks
-    highlights = [Highlight(f"{len(peaks):,}", "peaks")]
+    noun = "peak" if len(peaks) == 1 else "peaks"
+    highlights = [Highlight(f"{len(peaks):,}", noun)]
     sections = [_field(density, found), _heights(found)]
+    if decoys is not None and found.false_share is not None:
+        most = f"≤ {100 * found.false_share.max():.2g} %"
+        highlights.append(Highlight(most, "of them expected to be noise"))
+        sections.append(_false(found, decoys))
     if isinstance(stored, StoredNetworks):
         sections.append(_training(stored, job))
     if scores is not None:
@@ -65,7 +73,7 @@ def locate_report(
     return job_page(
         job.manifest,
         title="Peaks of a map",
-        summary=f"{len(peaks):,} peaks above {found.threshold:.4g}; those closer than "
+        summary=f"{len(peaks):,} {noun} above {found.threshold:.4g}; those closer than "
         f"{2 * resolution:.1f} Å are joined.",
         sections=sections,
         highlights=highlights,
@@ -81,19 +89,23 @@ def _field(density: Map, found: Located) -> Section:
     y, x = np.meshgrid(offsets, offsets, indexing="ij")
     plane = centre + np.stack([x, y, np.zeros_like(x)], axis=-1)
     smooth = in_parts(partial(jax.jit(query), found.field), plane.reshape(-1, 3))
+    voxels = _nearest(density, plane.reshape(-1, 3))
     axes = Axis("x from the centre, Å"), Axis("y from the centre, Å")
+    # One scale of colours, so that the pictures can be compared.
+    ends = float(min(voxels.min(), smooth.min())), float(max(voxels.max(), smooth.max()))
     figures = [
         heat_map_figure(
             values.reshape(_PIXELS, _PIXELS),
             *axes,
             extent=(-_EDGE / 2, _EDGE / 2, -_EDGE / 2, _EDGE / 2),
-            value_title="density",
+            value_title="map units",
+            value_range=ends,
             caption=caption,
             equal_scale=True,
         )
         for values, caption in (
-            (_nearest(density, plane.reshape(-1, 3)), "Voxels of the map."),
-            (smooth, "The field, in the same plane."),
+            (voxels, "Voxels of the map."),
+            (smooth, "The field that was searched, in the same plane."),
         )
     ]
     place = ", ".join(f"{c:.1f}" for c in centre)
@@ -140,6 +152,20 @@ def _training(stored: StoredNetworks, job: Job) -> Section:
         "above the threshold, and is 0 elsewhere."
     )
     return Section("Training", (paragraph(text), errors))
+
+
+def _false(found: Located, decoys: Decoys) -> Section:
+    text = (
+        "What the same search finds in the map turned upside down is false for certain, and as "
+        "many of the peaks of the map are expected to be. Ripples beside atoms are counted too, so "
+        "that the share of false peaks is rather less. Peaks below the mark were left out."
+    )
+    figure = histogram_figure(
+        {"peaks": found.peaks.value, "of the map turned upside down": decoys.height},
+        Axis("height, map units"),
+        marks={"least height": float(found.peaks.value.min())},
+    )
+    return Section("False peaks", (paragraph(text), figure))
 
 
 def _heights(found: Located) -> Section:

@@ -43,6 +43,8 @@ class Located(NamedTuple):
         threshold: map units.
         starts: points from which one climbed.
         lost: those whose ascent did not arrive at a peak.
+        false_share: expected share of false peaks among those at least as high as each; None where
+            it is not known.
     """
 
     field: Field
@@ -52,6 +54,7 @@ class Located(NamedTuple):
     threshold: float
     starts: int
     lost: int
+    false_share: Float[np.ndarray, " n"] | None = None
 
 
 def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
@@ -126,7 +129,7 @@ def climb_to_peaks(
     """
     above = part.values > threshold
     starts = part.origin + np.argwhere(above)[:, ::-1] * part.voxel_size
-    up = jax.jit(partial(climb, longest=float(part.voxel_size.min()) / 2))
+    up = partial(_climb, longest=float(part.voxel_size.min()) / 2)
     summits: Summit | None = None
     pending = np.arange(len(starts))
     for steps in _ROUNDS:
@@ -145,6 +148,9 @@ def climb_to_peaks(
         spline = field_of(part, "spline")
         of_map = in_parts(partial(jax.jit(query), spline), peaks.position, check_abort=check_abort)
     return _found(field, peaks, of_map, threshold, config, np.asarray(summits.arrived))
+
+
+_climb = jax.jit(climb)
 
 
 def walk_to_peaks(

@@ -33,8 +33,7 @@ def read_points(path: str) -> Float[np.ndarray, "n 3"]:
     Raises:
         InputError: the file cannot be used, or a coordinate is not finite.
     """
-    readers = {".csv": _from_csv, ".npy": _from_npy, ".npz": _from_npz}
-    points = readers.get(Path(path).suffix.lower(), _from_model)(path)
+    points = _READERS.get(Path(path).suffix.lower(), _from_model)(path)
     if not len(points):
         raise InputError(path, "its contents", "it holds no point", "name a file of points")
     odd = ~np.isfinite(points).all(axis=1)
@@ -43,6 +42,15 @@ def read_points(path: str) -> Float[np.ndarray, "n 3"]:
         cause = f"{odd.sum():,} of {len(points):,} points are not finite"
         raise InputError(path, row_place(first, table="points"), cause, _CORRECT)
     return points
+
+
+def is_model(path: str) -> bool:
+    """Whether points are the atoms of a model.
+
+    Args:
+        path: of the file.
+    """
+    return Path(path).suffix.lower() not in _READERS
 
 
 def _from_csv(path: str) -> Float[np.ndarray, "n 3"]:
@@ -91,3 +99,6 @@ def _three_columns(values: np.ndarray, path: str, place: str) -> Float[np.ndarra
         cause = f"type {values.dtype}, shape {values.shape}: not rows of three numbers"
         raise InputError(path, place, cause, "store x, y, z of each point in a row")
     return cast(np.ndarray, values.astype(float))
+
+
+_READERS = {".csv": _from_csv, ".npy": _from_npy, ".npz": _from_npz}

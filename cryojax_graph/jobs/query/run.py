@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
+from cryojax_graph.fields import usual_constants
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredVoxels
 from cryojax_graph.io.field_networks import StoredNetworks
@@ -14,12 +16,14 @@ from cryojax_graph.io.limits import DEFAULT_LIMITS
 from cryojax_graph.io.mrc import Map, read_map, write_map
 from cryojax_graph.io.npz import write_npz
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.frames import require_one_frame
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.query.coarser import for_voxels_of, is_coarser
 from cryojax_graph.jobs.query.config import QueryConfig
 from cryojax_graph.jobs.query.evaluate import Values, at_points, inside, on_grid, sides_inside
-from cryojax_graph.jobs.query.points import read_points
+from cryojax_graph.jobs.query.points import is_model, read_points
 from cryojax_graph.jobs.query.report import map_report, points_report
 from cryojax_graph.jobs.stored_field import (
     Grid,
@@ -38,12 +42,15 @@ from cryojax_graph.jobs.stored_networks import (
 )
 
 _HEADER = ("x", "y", "z", "density", "gradient_x", "gradient_y", "gradient_z")
+_INSIDE = "inside"
 _SECOND = ("xx", "xy", "xz", "yy", "yz", "zz")
 _UPPER = np.triu_indices(3)
 _TABLE, _ARRAYS, _MAP, _PAGE = "values.csv", "values.npz", "map.mrc", "report.html"
 # Processor time and bytes per voxel of the fit, and per point.
 _FIT_SECONDS, _POINT_SECONDS = 1.5e-5, 1e-5
 _FIT_BYTES, _POINT_BYTES = 250, 200
+# Fewer larger voxels along an edge show nothing.
+_FEWEST = 8
 _NETWORK_BYTES = 1.5e9
 
 
@@ -63,7 +70,7 @@ def query(config: QueryConfig, *, options: JobOptions) -> Path:
     stored, path = read_source(config.source, recipe=config.field), source_path(config.source)
     inputs: dict[str, str | Path] = {"source": path}
     if config.points is not None:
-        points = read_points(config.points)
+        points = _points(stored, config.points)
         inputs["points"] = config.points
         with open_job(config, verb="query", options=options, inputs=inputs) as job:
             job.log(f"{len(points):,} points; field: {describe_field(stored)}")
@@ -92,7 +99,7 @@ def plan_query(config: QueryConfig, *, options: JobOptions) -> Plan:
     """
     stored = read_source(config.source, recipe=config.field)
     if config.points is not None:
-        count = len(read_points(config.points))
+        count = len(_points(stored, config.points))
         asked, outputs = f"{count:,} points", (_TABLE, _ARRAYS)
         disk = count * (150 + 100 * config.hessian)
     else:
@@ -117,6 +124,13 @@ def plan_query(config: QueryConfig, *, options: JobOptions) -> Plan:
     )
 
 
+def _points(stored: StoredField, path: str) -> Float[np.ndarray, "n 3"]:
+    points = read_points(path)
+    if is_model(path):
+        require_one_frame(~inside(points, grid_of(stored)), path)
+    return points
+
+
 def _wanted_grid(stored: StoredField, config: QueryConfig) -> Grid:
     own = grid_of(stored)
     if config.like is not None:
@@ -130,6 +144,11 @@ def _wanted_grid(stored: StoredField, config: QueryConfig) -> Grid:
     if 4 * np.prod(np.array(shape, float)) > DEFAULT_LIMITS.map_bytes:
         cause = f"{config.voxel} Å makes a map of {_extent(shape)} voxels"
         raise InputError("command line", "--voxel", cause, "choose larger voxels")
+    few = min(shape) < min(_FEWEST, *own.shape)
+    if few and is_coarser(np.full(3, config.voxel), own.voxel_size):
+        cause = f"{config.voxel:g} Å leaves a map of {_extent(shape)} voxels"
+        remedy = f"choose smaller voxels, so that {_FEWEST} are left along each edge"
+        raise InputError("command line", "--voxel", cause, remedy)
     return Grid(shape, np.full(3, config.voxel), own.origin)
 
 
@@ -140,8 +159,8 @@ def _at_points(
     outside = int((~within).sum())
     if outside:
         job.warn(
-            f"{outside:,} of {len(points):,} points lie outside of the map, where density is "
-            "taken as 0; they may be of another frame"
+            f"{outside:,} of {len(points):,} points lie outside of the map: their density is "
+            f"written as 0 and column {_INSIDE} says 0; they may be of another frame"
         )
     field = build_field(stored, near=points[within]) if within.any() else None
     began = time.monotonic()
@@ -150,12 +169,17 @@ def _at_points(
             field, points, within, hessian=hessian, advance=advance, check_abort=job.check_abort
         )
         with job.output(_TABLE, "values at the points") as path:
-            values = _written(parts, points, hessian, path)
+            values = _written(parts, points, within, hessian, path)
     job.metric("query_seconds", time.monotonic() - began)
     job.metric("points", len(points), "1")
     job.metric("points_outside", outside, "1")
     with job.output(_ARRAYS, "the same as arrays") as path:
-        arrays = {"position": points, "density": values.density, "gradient": values.gradient}
+        arrays = {
+            "position": points,
+            "density": values.density,
+            "gradient": values.gradient,
+            _INSIDE: within,
+        }
         if values.hessian is not None:
             arrays["hessian"] = values.hessian
         write_npz(path, arrays, compress=False)
@@ -163,20 +187,25 @@ def _at_points(
 
 
 def _written(
-    parts: Iterator[Values], points: Float[np.ndarray, "n 3"], hessian: bool, path: Path
+    parts: Iterator[Values],
+    points: Float[np.ndarray, "n 3"],
+    within: Bool[np.ndarray, " n"],
+    hessian: bool,
+    path: Path,
 ) -> Values:
     """Write each part as soon as it is there, and give back all."""
-    names = [*_HEADER, *(f"hessian_{axes}" for axes in _SECOND if hessian)]
-    line = ",".join(["%.10g"] * 3 + ["%.7g"] * (len(names) - 3)) + "\n"
+    names = [*_HEADER, *(f"hessian_{axes}" for axes in _SECOND if hessian), _INSIDE]
+    line = ",".join(["%.10g"] * 3 + ["%.7g"] * (len(names) - 4) + ["%d"]) + "\n"
     kept: list[Values] = []
     done = 0
     with path.open("w", encoding="utf-8") as file:
         file.write(",".join(names) + "\n")
         for part in parts:
-            here = points[done : done + len(part.density)]
-            columns = [here, part.density[:, None], part.gradient]
+            rows_here = slice(done, done + len(part.density))
+            columns = [points[rows_here], part.density[:, None], part.gradient]
             if part.hessian is not None:
                 columns.append(part.hessian[:, *_UPPER])
+            columns.append(within[rows_here, None])
             rows = np.concatenate(columns, axis=1)
             file.write((line * len(rows)) % tuple(rows.ravel().tolist()))
             kept.append(part)
@@ -212,10 +241,23 @@ def _resampled(stored: StoredField, grid: Grid, job: Job) -> Float32[np.ndarray,
         )
     job.metric("voxels_outside", outside, "1")
     began = time.monotonic()
+    if is_coarser(grid.voxel_size, grid_of(stored).voxel_size):
+        finest = 2.0 * float(grid.voxel_size.max())
+        job.log(f"Voxels are larger than those of the source: details below {finest:.3g} Å go")
+        stored = _for_larger_voxels(stored, grid, job)
     with job.progress("asking the field, sections", grid.shape[0]) as advance:
         values = on_grid(stored, grid, advance=advance, check_abort=job.check_abort)
     job.metric("query_seconds", time.monotonic() - began)
     return values
+
+
+def _for_larger_voxels(stored: StoredField, grid: Grid, job: Job) -> StoredVoxels:
+    if isinstance(stored, StoredNetworks):
+        own = grid_of(stored)
+        values = on_grid(stored, own, check_abort=job.check_abort)
+        density = Map(values, own.voxel_size, own.origin)
+        stored = StoredVoxels(density, "spline", usual_constants("spline"))
+    return replace(stored, density=for_voxels_of(stored.density, grid.voxel_size))
 
 
 def _extent(shape: tuple[int, ...]) -> str:

@@ -12,6 +12,7 @@ from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.describe import FileKind, file_kind
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.jobs.frames import outside_box, require_one_frame
 from cryojax_graph.jobs.pose.reference import density_of_model
 
 # Of a voxel: headers are rounded to about this.
@@ -172,11 +173,8 @@ def _density_of_file(
     atoms = _heavy_atoms(path)
     positions = atoms.positions.astype(np.float64) - density.origin - box // 2 * voxel_size
     voxels = positions / voxel_size + box // 2
-    outside = int((((voxels < 0) | (voxels > box - 1)).any(axis=1)).sum())
-    if outside:
-        cause = f"{outside:,} of {len(atoms):,} atoms lie outside of the map"
-        remedy = "give the model in the frame of the map, or a map that holds it"
-        raise InputError(path, "its coordinates", cause, remedy)
+    # What the curve is of has to be whole.
+    require_one_frame(outside_box(voxels, np.zeros(3), np.full(3, box - 1.0)), path, most=0.0)
     placed = replace(atoms, positions=positions.astype(np.float32))
     return np.asarray(density_of_model(placed, path, box=box, voxel_size=voxel_size))
 

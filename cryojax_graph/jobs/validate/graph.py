@@ -9,6 +9,7 @@ import tyro
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure
 from cryojax_graph.jobs.folder import open_job
+from cryojax_graph.jobs.frames import require_one_frame
 from cryojax_graph.jobs.graph_scores import (
     WITHIN_ATOMS,
     WITHIN_CALPHA,
@@ -27,8 +28,8 @@ from cryojax_graph.jobs.report import Section, job_page, paragraph
 from cryojax_graph.jobs.validate.graph_input import (
     Nodes,
     graph_path,
+    outside_of_nodes,
     read_nodes,
-    require_one_frame,
 )
 from cryojax_graph.metrics import CutScores, score_by_strength
 
@@ -131,7 +132,7 @@ def plan_validate_graph(config: ValidateGraphConfig, *, options: JobOptions) -> 
 def _read(config: ValidateGraphConfig) -> tuple[Path, Nodes, Atoms]:
     path = graph_path(config.locate_folder)
     nodes, atoms = read_nodes(path), atoms_of(config.model)
-    require_one_frame(nodes, atoms, config.model)
+    require_one_frame(outside_of_nodes(atoms.position, nodes), config.model)
     return path, nodes, atoms
 
 
@@ -168,12 +169,13 @@ def _report(nodes: Nodes, atoms: Atoms, scores: GraphScores, cuts: Cuts, job: Jo
             Curve("C-alpha found", cut, 100 * found, dashed=True),
             Curve("peaks that are C-alpha", cut, 100 * right, dashed=True),
         ]
+    count = len(nodes.position)
     note = paragraph("Peaks that stand out by less than the cut are left out, then paired anew.")
     figure = curves_figure(curves, Axis(f"cut, {nodes.unit}"), Axis("%", range=(0, 100)))
     return job_page(
         job.manifest,
         title="Peaks against a model",
-        summary=f"{len(nodes.position):,} peaks, {len(atoms.position):,} heavy atoms of "
+        summary=f"{count:,} peak{'s' * (count != 1)}, {len(atoms.position):,} heavy atoms of "
         f"{atoms.residues:,} residues.",
         sections=[score_section(scores), Section("Weak peaks left out", (note, figure))],
         highlights=score_highlights(scores),

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.claim import finished_manifest
-from cryojax_graph.jobs.graph_scores import Atoms
+from cryojax_graph.jobs.frames import outside_box
 
 GRAPH = "graph.npz"
 _REMEDY = "name the folder of a finished locate job, or its graph.npz"
-# Farther apart than this in every pair, nodes and atoms are not of one frame.
-_APART = 10.0
+# A map may reach so far beyond its nodes, Å.
+_BEYOND = 10.0
 
 
 class Nodes(NamedTuple):
@@ -82,23 +82,18 @@ def read_nodes(path: Path) -> Nodes:
     return Nodes(position, prominence, "map units above the saddle")
 
 
-def require_one_frame(nodes: Nodes, atoms: Atoms, model: str) -> None:
-    """Refuse a model that is nowhere near the nodes.
+def outside_of_nodes(position: Float[np.ndarray, "n 3"], nodes: Nodes) -> Bool[np.ndarray, " n"]:
+    """Which atoms lie outside of the map that nodes are of, as far as the nodes tell.
 
     Args:
+        position: of the atoms, (x, y, z) in Å.
         nodes: of the graph.
-        atoms: of the model.
-        model: its file, for the message.
 
-    Raises:
-        InputError: no node lies near any atom.
+    Returns:
+        one for each atom.
     """
-    from scipy.spatial import KDTree  # loads too slowly for the top of the module
-
-    nearest = float(KDTree(atoms.position).query(nodes.position)[0].min())
-    if nearest > _APART:
-        cause = f"no node lies nearer than {nearest:.0f} Å to an atom: the frames are different"
-        raise InputError(model, "its atoms", cause, "name a model in the frame of the map")
+    first, last = nodes.position.min(axis=0), nodes.position.max(axis=0)
+    return outside_box(position, first - _BEYOND, last + _BEYOND)
 
 
 def _array(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
