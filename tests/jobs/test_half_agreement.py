@@ -65,11 +65,11 @@ def test_shells_count_until_the_first_that_falls():
     assert agreed_shells(fsc).tolist() == [True] * 5 + [False] * 2
 
 
-def test_one_shell_after_the_shared_ones_is_no_witness():
+def test_the_shells_next_to_the_shared_ones_are_no_witness():
     fsc = np.zeros(BOX // 2 + 1)
-    fsc[:6] = 0.9
+    fsc[:7] = 0.9
     assert not agree_beyond(fsc, 5, volume=0.4, copies=1)
-    fsc[6] = 0.9
+    fsc[7] = 0.9
     assert agree_beyond(fsc, 5, volume=0.4, copies=1)
     # Chance alone reaches that far where every coefficient is there forty times.
     assert not agree_beyond(np.full_like(fsc, 0.8), 5, volume=0.4, copies=40)

@@ -184,9 +184,9 @@ def test_given_poses_are_refined_where_they_are(case, tmp_path, monkeypatch):
     near = {"euler_degrees": euler_from_rotation(off), "shift_angstrom": shift}
     path = case.particles.with_name("near.star")
     write_particles(with_columns(table, near), path)
-    config = settings(case, particles=str(path), start="given", within=9.0, most_rounds=2)
+    config = settings(case, particles=str(path), start="given", within=9.0, most_rounds=1)
     options = JobOptions(output=str(tmp_path / "job"))
-    # Interrupted after its rounds: what the sample told is not forgotten.
+    # Interrupted after its round: what the sample told is not forgotten.
     with monkeypatch.context() as patched:
         patched.setattr(stages, "write_maps", _stop)
         with pytest.raises(KeyboardInterrupt):

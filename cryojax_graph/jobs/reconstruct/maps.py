@@ -217,12 +217,13 @@ def agree_beyond(
         copies: of each coefficient, by symmetry.
 
     Returns:
-        true where both shells after the shared ones agree by more than chance: as slices are
-        inserted between coefficients, the first of them alone would be no witness.
+        true where the second and third shell after the shared ones agree by more than chance: the
+        first holds the edge of the reference's filter, and what slices that are inserted between
+        coefficients carry into it.
     """
-    after = slice(shared, shared + 2)
+    witnesses = slice(shared + 1, shared + 3)
     chance = chance_fsc(2 * len(fsc) - 2, copies=copies)
-    found, least = within_volume(fsc, volume)[after], within_volume(chance, volume)[after]
+    found, least = (within_volume(curve, volume)[witnesses] for curve in (fsc, chance))
     return bool((found > np.maximum(least, THRESHOLD)).all())
 
 

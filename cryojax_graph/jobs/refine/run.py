@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz, write_npz
@@ -28,7 +30,7 @@ from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
 from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
-from cryojax_graph.poses.reference import coarser_than
+from cryojax_graph.poses.reference import amplify
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
@@ -98,7 +100,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             source,
             (folds[0], folds[1]),
             symmetry_rotations(config.symmetry),
-            _shared_shells(config, particles),
+            # Those of the reference, but for the edge of its filter.
+            int(particles.box * particles.pixel_size / config.low_pass) + 1,
             _radius(config, inputs),
         )
         rounds = refine_rounds(plan, begin, most=config.most_rounds, job=job)
@@ -159,8 +162,8 @@ def _read(config: RefineConfig) -> Inputs:
     )
     given = read_reference(config.reference, particles, origin=config.origin)
     box, field = particles.box, particles.box * particles.pixel_size
-    shared = _shared_shells(config, particles)
-    coarse = given._replace(reference=coarser_than(given.reference, shared))
+    passed = low_pass(config.low_pass, box=box, pixel_size=particles.pixel_size)[0]
+    coarse = given._replace(reference=amplify(given.reference, jnp.asarray(passed)))
     settings = settings_for(
         plan_search(field=field, radius=given.radius, finest=box // 2),
         field=field,
@@ -169,14 +172,6 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
-
-
-def _shared_shells(config: RefineConfig, particles: ParticleSet) -> int:
-    """Shells in which the halves have one map: those that the reference has, no finer ones.
-
-    Where it had more, images of nothing would agree there: each half would find the reference.
-    """
-    return int(particles.box * particles.pixel_size / config.low_pass) + 1
 
 
 def _near(config: RefineConfig, inputs: Inputs) -> Settings:
