@@ -23,6 +23,8 @@ FINER = 2
 _FLOOR_REACH = 3
 # Between voxels density falls lower than at them: found on half-maps simulated with noise.
 _FLOOR_DEPTH = 2.0
+# Voxels of the mirrored map beyond the faces of the box, where density may go on.
+_RIM = 4
 
 
 def fit_positive(
@@ -47,10 +49,13 @@ def fit_positive(
     Returns:
         one cubic spline on the finer grid; it goes through every voxel of the map.
     """
-    lowest = _floor(volume, finer)
-    above = volume - lowest[::finer, ::finer, ::finer]
+    wide = jnp.pad(volume, _RIM, mode="symmetric")
+    lowest = _floor(wide, finer)
+    above = wide - lowest[::finer, ::finer, ::finer]
     masses = fit_masses(above, width=width, finer=finer, steps=steps)
     fine = _along_axes(_kernels(masses.shape, finer, finer, width), masses) + lowest
+    inside = slice(finer * _RIM, -finer * _RIM)
+    fine = fine[inside, inside, inside]
     rest = fit_spline(volume - fine[::finer, ::finer, ::finer], grid)
     return fit_spline(fine + upsample(rest, finer), grid.finer(finer))
 

@@ -85,6 +85,19 @@ def test_a_part_of_a_map_has_the_field_of_the_whole():
     assert np.abs(part - whole).max() < 0.01 * np.ptp(volume)
 
 
+def test_density_that_goes_through_a_face_is_known_there_too(simulated):
+    """A map cut through its atoms: points within two voxels of the cut."""
+    volume, points, truth = simulated
+    cut = jnp.asarray(volume[8:])
+    grid = voxel_grid(np.array([0, 0, 8 * VOXEL]), np.full(3, VOXEL))
+    near = (points[:, 2] > 8 * VOXEL) & (points[:, 2] < 10 * VOXEL)
+    at = jnp.asarray(points[near], jnp.float32)
+    ours, other = (
+        np.abs(sample(f(cut, grid), at) - truth[near]).mean() for f in (positive, spline)
+    )
+    assert ours < other
+
+
 def test_heights_are_not_negative_and_explain_a_positive_map(simulated):
     volume = simulated[0]
     masses = np.asarray(masses_of(jnp.asarray(volume)))
