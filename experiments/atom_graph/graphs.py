@@ -18,6 +18,7 @@ of heavy atoms without water, within 1 Å, and of C-alpha atoms within 3 Å, eac
 import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -52,8 +53,17 @@ METHODS = ("spline", "positive", "walk", "atoms")
 SSNR_AT_LIMIT, LEAST_B, OF_THE_ATOM, ZONE = 1 / 3, 15.0, 0.3, 3.0
 
 
-def simulated(structure, resolution: float, voxel: float) -> tuple[Map, np.ndarray, np.ndarray]:
-    """Map with noise, heavy atoms, and which are C-alpha."""
+class Model(NamedTuple):
+    """Density of a structure by its B-factors, and its heavy atoms without water."""
+
+    volume: np.ndarray
+    origin: np.ndarray
+    atoms: np.ndarray
+    c_alpha: np.ndarray
+
+
+def density_of(structure, voxel: float) -> Model:
+    """Gaussians whose widths are the B-factors of the atoms, in a box that holds them."""
     sites = [
         site
         for site in structure[0].all()
@@ -76,15 +86,40 @@ def simulated(structure, resolution: float, voxel: float) -> tuple[Map, np.ndarr
             profile.append(np.exp(-((sides[k][part[k]] - at[k]) ** 2) / (2 * s)))
         density = np.einsum("z,y,x->zyx", profile[2], profile[1], profile[0])
         volume[tuple(part[::-1])] += z * (2 * np.pi * s) ** -1.5 * density
-    values = with_noise(volume, resolution, voxel)
-    index = np.argwhere(np.ones(values.shape, bool))
-    near = KDTree(place).query(origin + index[:, ::-1] * voxel, distance_upper_bound=ZONE)[0]
-    values = np.where(np.isfinite(near).reshape(values.shape), values, 0).astype(np.float32)
     names = np.array([site.atom.name for site in sites])
-    return Map(values, np.full(3, voxel), origin), place, names == "CA"
+    return Model(volume, origin, place, names == "CA")
 
 
-def with_noise(volume: np.ndarray, resolution: float, voxel: float) -> np.ndarray:
+def near_atoms(model: Model, voxel: float) -> np.ndarray:
+    """Which voxels lie within 3 Å of an atom."""
+    points = model.origin + np.argwhere(np.ones(model.volume.shape, bool))[:, ::-1] * voxel
+    away = KDTree(model.atoms).query(points, distance_upper_bound=ZONE)[0]
+    return np.isfinite(away).reshape(model.volume.shape)
+
+
+def simulated(structure, resolution: float, voxel: float) -> tuple[Map, np.ndarray, np.ndarray]:
+    """Map with noise, heavy atoms, and which are C-alpha."""
+    model = density_of(structure, voxel)
+    values = with_noise(model.volume, resolution, voxel).noisy
+    values = np.where(near_atoms(model, voxel), values, 0).astype(np.float32)
+    return Map(values, np.full(3, voxel), model.origin), model.atoms, model.c_alpha
+
+
+class Processed(NamedTuple):
+    """A map as it is deposited, and what it would be without noise by the same filter."""
+
+    noisy: np.ndarray
+    clean: np.ndarray
+
+
+def with_noise(
+    volume: np.ndarray,
+    resolution: float,
+    voxel: float,
+    *,
+    at_limit: float = SSNR_AT_LIMIT,
+    seed: int = 0,
+) -> Processed:
     """White noise added, then sharpened, weighed and cut at the resolution as maps are."""
     frequency = np.sqrt(
         sum(np.meshgrid(*[np.fft.fftfreq(n, voxel) ** 2 for n in volume.shape], indexing="ij"))
@@ -98,8 +133,8 @@ def with_noise(volume: np.ndarray, resolution: float, voxel: float) -> np.ndarra
 
     signal = np.fft.fftn(volume)
     limit = int(size / resolution)
-    of_noise = power(signal)[limit - 2 : limit + 3].mean() / SSNR_AT_LIMIT
-    noise = np.fft.fftn(np.random.default_rng(0).normal(size=volume.shape))
+    of_noise = power(signal)[limit - 2 : limit + 3].mean() / at_limit
+    noise = np.fft.fftn(np.random.default_rng(seed).normal(size=volume.shape))
     noise *= np.sqrt(of_noise / np.mean(np.abs(noise) ** 2))
     ratio = power(signal) / of_noise
     known = ratio / (1 + ratio)
@@ -109,7 +144,10 @@ def with_noise(volume: np.ndarray, resolution: float, voxel: float) -> np.ndarra
     b = -2 * np.polyfit(at[fitted] ** 2, falls, 1)[0]
     weight = np.exp(b / 4 * np.minimum(at, 1 / resolution) ** 2) * np.sqrt(known)
     weight /= 1 + np.exp((at - 1 / resolution) * size)
-    return np.fft.ifftn((signal + noise) * weight[shell]).real
+    return Processed(
+        np.fft.ifftn((signal + noise) * weight[shell]).real,
+        np.fft.ifftn(signal * weight[shell]).real,
+    )
 
 
 def peaks_by(method: str, density: Map, resolution: float) -> tuple[np.ndarray, np.ndarray]:

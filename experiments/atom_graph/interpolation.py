@@ -2,9 +2,11 @@
 
 Maps are simulated as the paper's were (Ranno & Si 2022; molmap: Gaussians of 0.225 times the
 resolution, a voxel of a third of it, cut at five deviations), once of the atoms named C, N and O
-alone, as there, and once of all heavy atoms. Errors are taken at random points of a grid of 0.2 Å
-where the density is not zero, as a share of the highest voxel. ``misregistered`` is trilinear with
-the y and z origin taken from x, as in the paper's own script.
+alone, as there, and once of all heavy atoms, both in the box of all. Errors are taken at random
+points of a grid of 0.2 Å where the density is not zero, as a share of the highest voxel.
+``misregistered`` is trilinear with the y and z origin taken from x, as in the paper's own script;
+``tricubic`` is the local convolution that many programs have. Networks are trained with
+``--networks`` alone, for the maps that are small enough for a processor.
 
     python experiments/atom_graph/interpolation.py --data ../shared/data --structures 12 \
         --results experiments/atom_graph/interpolation.json
@@ -15,8 +17,10 @@ import csv
 import gzip
 import json
 import tarfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 import jax
@@ -24,17 +28,67 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
-from cryojax_graph.fields import fit_fourier, fit_positive, fit_spline, query, voxel_grid
+from cryojax_graph.fields import VoxelGrid, fit_fourier, fit_positive, fit_spline, query, voxel_grid
+from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
+from cryojax_graph.training.loop import fit
+from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
 
 RESOLUTIONS = (1.2, 2.0, 3.0, 4.0)
-FITS = {
-    "trilinear": partial(fit_spline, degree=1),
-    "cubic spline": partial(fit_spline, degree=3),
-    "quintic spline": partial(fit_spline, degree=5),
-    "Fourier": fit_fourier,
-    "positive": fit_positive,
-}
 POINTS, CONTROL, CUT = 30_000, 0.2, 5.0
+# Below this size the published network reaches its end within minutes on a processor.
+NETWORK_VOXELS = 60_000
+
+Asked = Callable[[np.ndarray, VoxelGrid, np.ndarray], np.ndarray]
+"""Density at points (x, y, z) in Å, by the voxels of a map on a grid."""
+
+ask = jax.jit(query)
+
+
+def asked(fit_field: Callable) -> Asked:
+    """A fit of the package as a function of voxels and points."""
+    compiled = jax.jit(fit_field)
+
+    def at_points(volume: np.ndarray, grid: VoxelGrid, points: np.ndarray) -> np.ndarray:
+        field = compiled(jnp.asarray(volume, jnp.float32), grid)
+        return np.asarray(ask(field, jnp.asarray(points, jnp.float32)))
+
+    return at_points
+
+
+def tricubic(volume: np.ndarray, grid: VoxelGrid, points: np.ndarray) -> np.ndarray:
+    """Convolution with the cubic of Keys (1981, IEEE Trans. ASSP 29:1153), a = -1/2."""
+    index = ((points - np.asarray(grid.origin)) / np.asarray(grid.voxel_size))[:, ::-1]
+    first = np.floor(index)
+    taps = np.arange(-1, 3)
+    away = np.abs((index - first)[..., None] - taps)
+    near, far = 1.5 * away**3 - 2.5 * away**2 + 1, -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+    z, y, x = np.moveaxis(np.where(away < 1, near, far), 1, 0)
+    last = np.array(volume.shape)[:, None] - 1
+    of_z, of_y, of_x = np.moveaxis(np.clip(first[..., None] + taps, 0, last).astype(int), 1, 0)
+    voxels = volume[of_z[:, :, None, None], of_y[:, None, :, None], of_x[:, None, None, :]]
+    return np.einsum("nzyx,nz,ny,nx->n", voxels, z, y, x)
+
+
+def trained(config: NeuralMapConfig) -> Asked:
+    """Networks, trained to their own end."""
+
+    def at_points(volume: np.ndarray, grid: VoxelGrid, points: np.ndarray) -> np.ndarray:
+        run = prepare_neural_map(volume, grid, config, key=jax.random.key(0))
+        state = fit(run.state, run.step, run.batches, steps=config.steps)
+        return np.asarray(ask(trained_field(run, state), jnp.asarray(points, jnp.float32)))
+
+    return at_points
+
+
+FIELDS: dict[str, Asked] = {
+    "trilinear": asked(partial(fit_spline, degree=1)),
+    "tricubic": tricubic,
+    "cubic spline": asked(partial(fit_spline, degree=3)),
+    "quintic spline": asked(partial(fit_spline, degree=5)),
+    "Fourier": asked(fit_fourier),
+    "positive": asked(fit_positive),
+}
+NETWORKS: dict[str, Asked] = {"siren": trained(default()), "paper": trained(paper())}
 
 
 def structures(data: Path, count: int) -> list[tuple[str, gemmi.Structure]]:
@@ -78,33 +132,64 @@ def density_at(
     return found
 
 
-def one(structure: gemmi.Structure, resolution: float, backbone: bool) -> dict[str, list[float]]:
-    """Mean error of every field, over all points and over the tenth of highest density."""
+class Case(NamedTuple):
+    """A simulated map, and its density at points between voxels."""
+
+    volume: np.ndarray
+    origin: np.ndarray
+    voxel: float
+    points: np.ndarray
+    truth: np.ndarray
+
+
+def simulated(structure: gemmi.Structure, resolution: float, backbone: bool) -> Case:
+    """Map and points by the paper's protocol."""
+    everything, _ = atoms_of(structure, backbone=False)
     positions, weights = atoms_of(structure, backbone)
     sigma, voxel = 0.225 * resolution, resolution / 3
-    origin = positions.min(0) - 3 * resolution
-    shape = np.ceil((np.ptp(positions, axis=0) + 6 * resolution) / voxel).astype(int)[::-1] + 1
+    # One box for both kinds of map: the fits are compiled once.
+    origin = everything.min(0) - 3 * resolution
+    extent = np.ptp(everything, axis=0) + 6 * resolution
+    shape = np.ceil(extent / voxel).astype(int)[::-1] + 1
     voxels = origin + np.stack(np.indices(shape), -1).reshape(-1, 3)[:, ::-1] * voxel
     volume = density_at(voxels, positions, weights, sigma).reshape(shape)
     rng = np.random.default_rng(0)
     steps = ((shape[::-1] - 1) * voxel / CONTROL).astype(int)
     points = origin + rng.integers(0, steps, (20 * POINTS, 3)) * CONTROL
     points = points[KDTree(positions).query(points)[0] < CUT * sigma][:POINTS]
-    truth, highest = density_at(points, positions, weights, sigma), volume.max()
-    top = truth >= np.quantile(truth, 0.9)
-    errors = {}
-    at = jnp.asarray(points, jnp.float32)
+    return Case(volume, origin, voxel, points, density_at(points, positions, weights, sigma))
 
-    def compare(name: str, fit, origin: np.ndarray) -> None:
-        grid = voxel_grid(origin, np.full(3, voxel))
-        field = jax.jit(fit)(jnp.asarray(volume, jnp.float32), grid)
-        error = np.abs(np.asarray(jax.jit(query)(field, at)) - truth) / highest
-        errors[name] = [float(error.mean()), float(error[top].mean())]
 
-    for name, fit in FITS.items():
-        compare(name, fit, origin)
-    compare("misregistered", FITS["trilinear"], origin[[0, 0, 0]])
-    return errors
+def error_of(field: Asked, case: Case, origin: np.ndarray) -> list[float]:
+    """Mean error over all points and over the tenth of highest density."""
+    said = field(case.volume, voxel_grid(origin, np.full(3, case.voxel)), case.points)
+    error = np.abs(said - case.truth) / case.volume.max()
+    return [float(error.mean()), float(error[case.truth >= np.quantile(case.truth, 0.9)].mean())]
+
+
+def errors_of(fields: dict[str, Asked], case: Case) -> dict[str, list[float]]:
+    """Mean errors by field."""
+    found = {name: error_of(field, case, case.origin) for name, field in fields.items()}
+    if "trilinear" in fields:
+        found["misregistered"] = error_of(fields["trilinear"], case, case.origin[[0, 0, 0]])
+    return found
+
+
+def table(rows: list[dict], names: list[str]) -> None:
+    """Print means over the maps that all of some fields were asked about."""
+    rows = [row for row in rows if row["errors"].keys() >= set(names)]
+    print(f"{'':24}" + "".join(f"{n:>18}" for n in names))
+    for resolution in RESOLUTIONS:
+        for backbone in (True, False):
+            some = [
+                [row["errors"][n] for n in names]
+                for row in rows
+                if (row["resolution"], row["backbone"]) == (resolution, backbone)
+            ]
+            if some:
+                cells = "".join(f"{a:11.4f}/{t:.4f}" for a, t in np.mean(some, axis=0))
+                kind = "backbone" if backbone else "all atoms"
+                print(f"{resolution:4.1f} Å {kind:10} n={len(some):2} {cells}")
 
 
 def main() -> None:
@@ -112,33 +197,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--structures", type=int, default=12)
+    parser.add_argument("--networks", action="store_true", help="train them for the smallest maps")
     parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()
     rows = json.loads(arguments.results.read_text()) if arguments.results.exists() else []
-    done = {(row["structure"], row["resolution"], row["backbone"]) for row in rows}
+    by_map = {(row["structure"], row["resolution"], row["backbone"]): row for row in rows}
     for name, structure in structures(arguments.data, arguments.structures):
         for resolution in RESOLUTIONS:
             for backbone in (True, False):
-                if (name, resolution, backbone) in done:
-                    continue
-                errors = one(structure, resolution, backbone)
                 row = {"structure": name, "resolution": resolution, "backbone": backbone}
-                rows.append(row | {"errors": errors})
-                arguments.results.write_text(json.dumps(rows, indent=1) + "\n")
-                jax.clear_caches()
-    names = [*FITS, "misregistered"]
-    print(f"{'':24}" + "".join(f"{n:>18}" for n in names))
-    for resolution in RESOLUTIONS:
-        for backbone in (True, False):
-            some = [
-                [r["errors"][n] for n in names]
-                for r in rows
-                if (r["resolution"], r["backbone"]) == (resolution, backbone)
-            ]
-            mean = np.mean(some, axis=0)
-            cells = "".join(f"{a:11.4f}/{t:.4f}" for a, t in mean)
-            kind = "backbone" if backbone else "all atoms"
-            print(f"{resolution:4.1f} Å {kind:10} n={len(some):2} {cells}")
+                row = by_map.setdefault((name, resolution, backbone), row | {"errors": {}})
+                case = simulated(structure, resolution, backbone)
+                fields = dict(FIELDS)
+                if arguments.networks and case.volume.size < NETWORK_VOXELS:
+                    fields |= NETWORKS
+                fields = {k: v for k, v in fields.items() if k not in row["errors"]}
+                row["errors"] |= errors_of(fields, case)
+                arguments.results.write_text(json.dumps([*by_map.values()], indent=1) + "\n")
+            jax.clear_caches()
+    found = [*by_map.values()]
+    table(found, [*FIELDS, "misregistered"])
+    table(found, ["cubic spline", "positive", *NETWORKS])
 
 
 if __name__ == "__main__":

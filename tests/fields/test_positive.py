@@ -61,6 +61,43 @@ def test_it_goes_through_every_voxel_whatever_the_map():
     np.testing.assert_allclose(found, volume.ravel(), atol=2e-4)
 
 
+def test_where_a_map_is_negative_it_is_no_worse_than_the_spline():
+    """Band-limited noise has no floor that is known, and the voxels say all that there is."""
+    rng = np.random.default_rng(3)
+    spectrum = np.fft.fftn(rng.normal(size=(48, 48, 48)))
+    frequency = np.sqrt(sum(k**2 for k in np.meshgrid(*[np.fft.fftfreq(48)] * 3)))
+    fine = np.fft.ifftn(np.where(frequency < 0.18, spectrum, 0)).real.astype(np.float32)
+    between = rng.integers(8, 40, (2000, 3))
+    points = jnp.asarray(between[:, ::-1] * VOXEL / 2, jnp.float32)
+    truth = fine[tuple(between.T)]
+    voxels = jnp.asarray(fine[::2, ::2, ::2])
+    ours, other = (
+        np.abs(sample(f(voxels, GRID), points) - truth).mean() for f in (positive, spline)
+    )
+    assert ours < other
+
+
+def test_a_part_of_a_map_has_the_field_of_the_whole():
+    volume = np.random.default_rng(4).normal(size=(33, 18, 18)).astype(np.float32)
+    points = np.random.default_rng(5).uniform(9, 14, (200, 3)) * VOXEL
+    whole = sample(positive(jnp.asarray(volume), GRID), jnp.asarray(points, jnp.float32))
+    part = sample(positive(jnp.asarray(volume[:23]), GRID), jnp.asarray(points, jnp.float32))
+    assert np.abs(part - whole).max() < 0.01 * np.ptp(volume)
+
+
+def test_density_that_goes_through_a_face_is_known_there_too(simulated):
+    """A map cut through its atoms: points within two voxels of the cut."""
+    volume, points, truth = simulated
+    cut = jnp.asarray(volume[8:])
+    grid = voxel_grid(np.array([0, 0, 8 * VOXEL]), np.full(3, VOXEL))
+    near = (points[:, 2] > 8 * VOXEL) & (points[:, 2] < 10 * VOXEL)
+    at = jnp.asarray(points[near], jnp.float32)
+    ours, other = (
+        np.abs(sample(f(cut, grid), at) - truth[near]).mean() for f in (positive, spline)
+    )
+    assert ours < other
+
+
 def test_heights_are_not_negative_and_explain_a_positive_map(simulated):
     volume = simulated[0]
     masses = np.asarray(masses_of(jnp.asarray(volume)))
@@ -80,10 +117,11 @@ def test_map_units_and_empty_maps(simulated):
 
 def test_the_field_is_differentiable_by_the_map(simulated):
     with jax.enable_x64(True):
-        volume = jnp.asarray(simulated[0][4:12, 4:12, 4:12], jnp.float64)
+        noise, other = jnp.asarray(np.random.default_rng(2).normal(size=(2, 8, 8, 8)))
+        # Some negative, none 0, where the floor has a kink.
+        volume = jnp.asarray(simulated[0][4:12, 4:12, 4:12], jnp.float64) + 0.1 * noise
         grid = jax.tree.map(lambda a: a.astype(jnp.float64), GRID)
         point = jnp.array([2.1, 3.3, 2.7])
-        other = jnp.asarray(np.random.default_rng(2).normal(size=volume.shape))
 
         @jax.jit
         def value(step):
