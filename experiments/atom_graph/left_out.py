@@ -11,7 +11,7 @@ kept voxels of one half and held at left-out voxels within 3 Å of atoms against
 (``itself``), the other (``half``) and the density without noise (``clean``); with ``--networks``
 these too, on their way.
 
-    python experiments/atom_graph/left_out.py --data ../shared/data --structures 3 \
+    python experiments/atom_graph/left_out.py --data ../shared/data --structures 1 \
         --results experiments/atom_graph/left_out.json
 """
 
