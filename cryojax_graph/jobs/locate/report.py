@@ -59,6 +59,7 @@ def locate_report(
     """
     peaks = found.peaks
     noun = "peak" if len(peaks) == 1 else "peaks"
+    least = found.threshold if found.false_share is None else float(peaks.value.min())
     highlights = [Highlight(f"{len(peaks):,}", noun)]
     sections = [_field(density, found), _heights(found)]
     if decoys is not None and found.false_share is not None:
@@ -73,7 +74,7 @@ def locate_report(
     return job_page(
         job.manifest,
         title="Peaks of a map",
-        summary=f"{len(peaks):,} {noun} above {found.threshold:.4g}; those closer than "
+        summary=f"{len(peaks):,} {noun} of at least {least:.4g}; those closer than "
         f"{2 * resolution:.1f} Å are joined.",
         sections=sections,
         highlights=highlights,

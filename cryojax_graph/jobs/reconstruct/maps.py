@@ -269,10 +269,7 @@ def _solve(
 
 @partial(jax.jit, static_argnames="box")
 def _precision(
-    both: SpectrumSums,
-    fsc: Float[Array, " shells"],
-    *,
-    box: int,
+    both: SpectrumSums, fsc: Float[Array, " shells"], *, box: int
 ) -> Float[Array, " shells"]:
     return precision_of(shell_weights(both, box=box), fsc, images=2)
 

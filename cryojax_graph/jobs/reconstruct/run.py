@@ -205,8 +205,7 @@ def _contrasted(
     job.metric("inverted", int(dark), "1")
     if not dark:
         return maps
-    of_halves = ("first", "second", "whole", "combined")
-    return maps._replace(**{name: -getattr(maps, name) for name in of_halves})
+    return HalfMaps(*(-values for values in maps[:-1]), fsc=maps.fsc)
 
 
 def _described(config: ReconstructConfig, inputs: Inputs) -> str:
