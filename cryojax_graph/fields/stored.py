@@ -35,21 +35,26 @@ class Recipe(NamedTuple):
         fit: of a volume, its grid, and the constants by name.
         constants: by name.
         reach: voxels farther than this from a point hardly matter there; None where all do.
+        exact: the field goes through every voxel.
     """
 
     fit: Callable[..., SplineField]
     constants: Mapping[str, Constant] = {}
     reach: int | None = 8
+    exact: bool = True
 
+
+_OF_POSITIVE: Mapping[str, Constant] = {
+    "width": Constant(WIDTH, 0.2, 3.0),
+    "finer": Constant(FINER, 1, 4),
+    "steps": Constant(30, 1, 1000),
+}
 
 RECIPES: Mapping[str, Recipe] = {
-    "positive": Recipe(
-        fit_positive,
-        {
-            "width": Constant(WIDTH, 0.2, 3.0),
-            "finer": Constant(FINER, 1, 4),
-            "steps": Constant(30, 1, 1000),
-        },
+    "positive": Recipe(fit_positive, _OF_POSITIVE),
+    # The noise is that of the map: what is usual stands for none.
+    "denoised": Recipe(
+        fit_positive, {**_OF_POSITIVE, "noise": Constant(0.0, 0.0, 1e30)}, exact=False
     ),
     "spline": Recipe(partial(fit_spline, degree=3)),
     "quintic": Recipe(partial(fit_spline, degree=5)),

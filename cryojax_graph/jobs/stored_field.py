@@ -6,6 +6,7 @@ From JAX code::
     value, gradient, hessian = query_expansion(field, points)
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +28,13 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.unpack import open_plain
 from cryojax_graph.jobs.claim import finished_manifest
+from cryojax_graph.jobs.map_noise import constants_of, masked
 from cryojax_graph.jobs.map_parts import part_around
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 
 FIELD = "field.npz"
 _REMEDY = "name a field.npz, the folder of a finished locate job, or a map"
 _SHARE_OF_NOISE, _SHARE_OF_RANGE = 0.25, 1e-3
-_MASKED = 0.5
 
 
 class Grid(NamedTuple):
@@ -82,8 +83,7 @@ def accuracy_of(density: Map, noise: float) -> float:
         map units.
     """
     # Where most voxels are 0, those below a threshold are the rim of the density, and not noise.
-    masked = float((density.values == 0).mean()) > _MASKED
-    if noise > 0 and not masked:
+    if noise > 0 and not masked(density):
         return _SHARE_OF_NOISE * noise
     return _SHARE_OF_RANGE * float(np.ptp(density.values))
 
@@ -122,7 +122,8 @@ def save_field(
     if isinstance(recipe, NeuralField):
         write_field(path, store_networks(recipe, density))
     else:
-        write_field(path, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
+        constants = constants_of(density, recipe, file="the map")
+        write_field(path, StoredVoxels(density, recipe, constants, accuracy))
 
 
 def load_field(path: str | Path, *, recipe: str | None = None) -> Field:
@@ -165,7 +166,8 @@ def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
         raise InputError(path, "header, kind", cause, "leave out --field, or name the map")
     if recipe is not None or not archive:
         chosen = recipe or stored.recipe
-        return StoredVoxels(stored.density, chosen, usual_constants(chosen), stored.accuracy)
+        constants = constants_of(stored.density, chosen, file=str(path))
+        return StoredVoxels(stored.density, chosen, constants, stored.accuracy)
     try:
         check_recipe(stored.recipe, stored.constants)
     except ValueError as error:
@@ -215,15 +217,18 @@ def build_field(stored: StoredField, *, near: Float[np.ndarray, "n 3"] | None = 
     )
 
 
-def field_of(density: Map, recipe: str) -> SplineField:
-    """The field of a map by a recipe, with its usual constants.
+def field_of(
+    density: Map, recipe: str, constants: Mapping[str, int | float] | None = None
+) -> SplineField:
+    """The field of a map by a recipe.
 
     Args:
         density: the map.
         recipe: one of ``RECIPES``.
+        constants: by name; the usual ones when not given.
 
     Returns:
         the field.
     """
-    constants = usual_constants(recipe)
+    constants = usual_constants(recipe) if constants is None else constants
     return fit_recipe(density.values, density.origin, density.voxel_size, recipe, constants)

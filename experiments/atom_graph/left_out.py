@@ -8,8 +8,8 @@ there. Below two kept voxels per resolution the kept grid is aliased and no fiel
 Simulated: half-maps of structures (``graphs.py``: B-factors, noise of each half as strong as where
 halves cross 0.143 at the resolution, sharpened, weighed and cut as maps are). Fields are fitted to
 kept voxels of one half and held at left-out voxels within 3 Å of atoms against that half
-(``itself``), the other (``half``) and the density without noise (``clean``); with ``--networks``
-these too, on their way.
+(``itself``), the other (``half``) and the density without noise (``clean``); ``denoised`` takes the
+noise from the kept voxels; with ``--networks`` these too, on their way.
 
     python experiments/atom_graph/left_out.py --data ../shared/data --structures 1 \
         --results experiments/atom_graph/left_out.json
@@ -29,11 +29,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from graphs import SSNR_AT_LIMIT, density_of, near_atoms, with_noise
-from interpolation import FIELDS, POINTS, Asked, ask, structures
+from interpolation import FIELDS, POINTS, Asked, ask, asked, structures
 from scipy.ndimage import binary_erosion
 
-from cryojax_graph.fields import VoxelGrid, voxel_grid
+from cryojax_graph.fields import VoxelGrid, fit_positive, voxel_grid
 from cryojax_graph.io.mrc import Map, read_map
+from cryojax_graph.jobs.map_noise import noise_of
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map
@@ -135,12 +136,18 @@ def errors(said: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, list[fl
     return {name: error(said, truth) for name, truth in truths.items()}
 
 
+def denoised(volume: np.ndarray, grid: VoxelGrid, points: np.ndarray) -> np.ndarray:
+    """Density by the Gaussians that follow the kept voxels no closer than their own noise."""
+    noise = noise_of(Map(volume, np.ones(3), np.zeros(3)))
+    return asked(partial(fit_positive, noise=noise))(volume, grid, points)
+
+
 def of_halves(structure: gemmi.Structure, resolution: float, voxel: float) -> Errors:
     """Errors of every field on simulated half-maps."""
     pair = halves(structure, resolution, voxel)
     return {
         name: errors(said_of(field, pair.first, pair.index), pair.truths)
-        for name, field in FIELDS.items()
+        for name, field in (FIELDS | {"denoised": denoised}).items()
     }
 
 

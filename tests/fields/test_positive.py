@@ -53,6 +53,26 @@ def test_it_is_nearer_to_the_truth_than_the_spline_by_half(simulated):
     assert errors[0].mean() < 0.5 * errors[1].mean()
 
 
+def test_where_the_noise_is_known_it_is_nearer_to_the_truth_than_the_map(simulated):
+    volume, points, truth = simulated
+    noise = 0.08 * volume.max()
+    noisy = volume + np.random.default_rng(6).normal(size=SHAPE).astype(np.float32) * noise
+    at = jnp.asarray(points, jnp.float32)
+    denoised, followed, interpolated = (
+        np.std(sample(fit(jnp.asarray(noisy), GRID), at) - truth)
+        for fit in (jax.jit(partial(fit_positive, noise=noise)), positive, spline)
+    )
+    assert denoised < 0.8 * followed
+    assert denoised < 0.8 * interpolated
+
+
+def test_no_noise_is_a_field_through_every_voxel(simulated):
+    at = jnp.asarray(simulated[1][:200], jnp.float32)
+    volume = jnp.asarray(simulated[0]).at[3, 4, 5].set(-0.2)
+    none = sample(jax.jit(partial(fit_positive, noise=0.0))(volume, GRID), at)
+    np.testing.assert_allclose(none, sample(positive(volume, GRID), at), atol=1e-5)
+
+
 def test_it_goes_through_every_voxel_whatever_the_map():
     volume = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
     index = np.stack(np.indices(volume.shape), -1).reshape(-1, 3)
@@ -115,7 +135,8 @@ def test_map_units_and_empty_maps(simulated):
     assert not np.asarray(sample(positive(jnp.zeros(SHAPE), GRID), at)).any()
 
 
-def test_the_field_is_differentiable_by_the_map(simulated):
+@pytest.mark.parametrize("level", [None, 0.1])
+def test_the_field_is_differentiable_by_the_map(simulated, level):
     with jax.enable_x64(True):
         noise, other = jnp.asarray(np.random.default_rng(2).normal(size=(2, 8, 8, 8)))
         # Some negative, none 0, where the floor has a kink.
@@ -125,7 +146,7 @@ def test_the_field_is_differentiable_by_the_map(simulated):
 
         @jax.jit
         def value(step):
-            return fit_positive(volume + step * other, grid).value(point)
+            return fit_positive(volume + step * other, grid, noise=level).value(point)
 
         expected = (value(1e-6) - value(-1e-6)) / 2e-6
         slope = float(jax.jit(jax.grad(value))(0.0))

@@ -18,6 +18,7 @@ VALUES = np.random.default_rng(0).normal(size=(6, 8, 7)).astype(np.float32)
 # Degree of the splines, and how much finer than the map they are.
 KNOWN = {
     "positive": (3, 2),
+    "denoised": (3, 2),
     "spline": (3, 1),
     "quintic": (5, 1),
     "fourier": (5, 2),
@@ -60,6 +61,7 @@ def test_usual_constants_are_accepted(name):
         ("positive", {"finer": 2.5}, "not a whole number"),
         ("positive", {"steps": 0}, "steps is 0"),
         ("positive", {"width": 1e6}, "not a number from"),
+        ("denoised", {"noise": float("nan")}, "noise is nan, not a number from"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(recipe, changes, words):

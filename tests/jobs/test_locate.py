@@ -154,6 +154,26 @@ def test_a_spline_finds_them_too(case, tmp_path):
     assert metrics["sensitivity_1A_percent"] > 90
 
 
+def test_a_denoised_field_is_stored_with_the_noise_it_was_fitted_to(case, tmp_path):
+    config = LocateConfig(str(case[0]), str(case[1]), field="denoised", sigmas=2.0)
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert json.loads((job / "metrics.json").read_text())["sensitivity_1A_percent"] > 90
+    stored = read_field(job / "field.npz")
+    assert stored.recipe == "denoised"
+    assert stored.constants["noise"] == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_masked_map_cannot_be_denoised(case, tmp_path):
+    density = read_map(case[0])
+    values = np.where(density.values > 0.2, density.values, 0).astype(np.float32)
+    write_map(tmp_path / "masked.mrc", Map(values, density.voxel_size, density.origin))
+    config = LocateConfig(str(tmp_path / "masked.mrc"), threshold=0.2, field="denoised")
+    for work in (plan_locate, locate):
+        with pytest.raises(InputError, match="--field denoised needs it"):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
 def test_prominence_leaves_out_shoulders(case, done, tmp_path):
     config = LocateConfig(str(case[0]), sigmas=2.0, resolution=2.0, prominence=4.0)
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))

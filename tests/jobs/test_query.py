@@ -116,6 +116,17 @@ def test_points_are_asked_in_parts_and_the_last_is_shorter(files, tmp_path, monk
     assert (parts / "values.csv").read_text().count("\n") == 41
 
 
+def test_a_denoised_map_is_nearer_to_the_truth_than_its_voxels(tmp_path):
+    square = sum(k**2 for k in np.meshgrid(*[np.arange(32) - 16] * 3, indexing="ij"))
+    truth = np.exp(-square / 24)
+    noise = 0.08 * np.random.default_rng(0).normal(size=truth.shape)
+    write_map(tmp_path / "map.mrc", Map((truth + noise).astype(np.float32), VOXEL, ORIGIN))
+    job, _, _ = run(tmp_path / "map.mrc", tmp_path / "job", field="denoised")
+    found = read_map(job / "map.mrc")
+    assert found.values.shape == truth.shape
+    assert np.std(found.values - truth) < 0.5 * np.std(noise)
+
+
 def test_a_job_ends_between_parts_when_it_is_told_to(files, monkeypatch):
     monkeypatch.setattr(evaluate, "_PART", 16)
     stored, points = StoredVoxels(density(), "spline"), np.load(files / "points.npy")

@@ -15,6 +15,7 @@ from cryojax_graph.jobs.fit.search import around, fit_model, level_of, rigid_ste
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.protein.ideal_geometry import standard_name
@@ -132,6 +133,7 @@ def _read(config: FitConfig) -> tuple[Map, Molecule]:
     if not np.ptp(density.values) > 0:
         cause = f"every voxel is {float(density.values.flat[0]):g}"
         raise InputError(config.map, "its values", cause, "name a map that shows something")
+    constants_of(density, config.field, file=config.map)
     molecule = read_molecule(config.model)
     require_one_frame(outside_of(molecule.positions, density), config.model)
     return density, molecule

@@ -13,6 +13,7 @@ from cryojax_graph.fields import SplineField, query
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.fit.config import FitConfig
 from cryojax_graph.jobs.fit.molecule import Molecule
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import BORDER, part_around
 from cryojax_graph.jobs.stored_field import field_of
 from cryojax_graph.metrics import atom_density
@@ -202,7 +203,7 @@ def fit_model(
         start = rigid_fit(part, molecule, config, advance=advance, check_abort=check_abort)
         shift = np.sqrt(np.mean(np.sum((start - molecule.positions) ** 2, axis=1)))
         log(f"rigid bodies moved by {shift:.2f} Å (rms over atoms)")
-    field = field_of(part, config.field)
+    field = field_of(part, config.field, constants_of(density, config.field, file=config.map))
     slices = -(-config.steps // _SLICE)
     # The geometry tells the weight only when atoms have come to rest, more or less.
     early = round(_EARLY * slices)

@@ -11,7 +11,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.ranges import check_ranges
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 
-RecipeKind = Literal["positive", "spline", "quintic", "fourier", "trilinear"]
+RecipeKind = Literal["positive", "denoised", "spline", "quintic", "fourier", "trilinear"]
 FieldKind = Literal["atoms", RecipeKind, "siren", "paper"]
 _MOST_STEPS = 10_000_000
 # Found on maps simulated at 1.2 to 3 Å with B-factors and noise (docs/validation.md).
@@ -27,10 +27,11 @@ class LocateConfig:
         model: Atomic model in the frame of the map; peaks are then scored against its atoms.
         field: Where peaks are looked for. ``atoms`` explains the map by Gaussians as wide as atoms
             at its resolution and draws them narrower, so that merged peaks part. All others are
-            the density itself: ``positive`` is the most accurate between voxels; ``spline`` and
-            ``quintic`` are B-splines; ``fourier`` repeats the box; ``trilinear`` is for comparison;
-            ``siren`` trains networks; ``paper`` is the published system, its networks, walk and
-            clusters (hours on a processor).
+            the density itself: ``positive`` is the most accurate between voxels; ``denoised``
+            follows the map no closer than its noise, and is nearer to the true density than the map
+            is; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the box;
+            ``trilinear`` is for comparison; ``siren`` trains networks; ``paper`` is the published
+            system, its networks, walk and clusters (hours on a processor).
         threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
         sigmas: The same in standard deviations above the mean of the map.
         resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are

@@ -21,6 +21,7 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.stored_field import field_of
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
@@ -75,10 +76,12 @@ def fit_field(
         field = fit_sharper(part, density, config)
         # What is stored is the density of the map.
         recipe = "positive"
+        constants = usual_constants(recipe)
     else:
         recipe = config.field
-        field = field_of(density if RECIPES[recipe].reach is None else part, recipe)
-    return Fitted(field, StoredVoxels(density, recipe, usual_constants(recipe), accuracy))
+        constants = constants_of(density, recipe, file=config.map)
+        field = field_of(density if RECIPES[recipe].reach is None else part, recipe, constants)
+    return Fitted(field, StoredVoxels(density, recipe, constants, accuracy))
 
 
 def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:

@@ -11,7 +11,7 @@ from cryojax_graph.jobs.graph_scores import atoms_within
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.decoys import turned_over
 from cryojax_graph.jobs.locate.fitting import network_of, solvent_of
-from cryojax_graph.jobs.locate.search import check_resolution, seeds_of, threshold_of
+from cryojax_graph.jobs.locate.search import check_settings, seeds_of, threshold_of
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, readable_time
@@ -74,7 +74,7 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
     """
     density = read_map(config.map)
     threshold = threshold_of(density, config, file=config.map)
-    check_resolution(density, config)
+    check_settings(density, config)
     above = density.values > threshold
     part, starts = crop(density, above), int(above.sum())
     if config.model is not None:

@@ -20,17 +20,16 @@ from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import (
     Located,
-    check_resolution,
+    check_settings,
     climb_to_peaks,
     threshold_of,
     walk_to_peaks,
 )
+from cryojax_graph.jobs.map_noise import noise_of
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, describe_field
 
-# A share of voxels that a masked map keeps outside its mask.
-_MASKED = 0.02
 # Of the peaks: where no more stand out from noise, the threshold lies in it.
 _FEW = 0.5
 
@@ -50,7 +49,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     """
     density = read_map(config.map)
     threshold = threshold_of(density, config, file=config.map)
-    check_resolution(density, config)
+    check_settings(density, config)
     atoms = None if config.model is None else atoms_within(config.model, density)
     inputs = {"map": config.map} | ({"model": config.model} if config.model else {})
     with open_job(config, verb="locate", options=options, inputs=inputs) as job:
@@ -95,23 +94,6 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         job.write_text("report.html", page, "this page")
         job.log(f"{len(found.peaks):,} peak{'s' * (len(found.peaks) != 1)}, {edges:,} edges")
     return job.folder
-
-
-def noise_of(density: Map, threshold: float) -> float:
-    """Standard deviation of a map where there is no density.
-
-    Args:
-        density: the map.
-        threshold: above which there is, map units.
-
-    Returns:
-        from the median deviation of voxels below that are not exactly 0, so that the rim of the
-        density hardly matters; 0 where hardly any voxel is left.
-    """
-    outside = density.values[(density.values <= threshold) & (density.values != 0)]
-    if len(outside) < _MASKED * density.values.size:
-        return 0.0
-    return float(1.4826 * np.median(np.abs(outside - np.median(outside))))
 
 
 def _searched(

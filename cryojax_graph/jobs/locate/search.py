@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cryojax_graph.fields import (
+    RECIPES,
     Field,
     Peaks,
     Summit,
@@ -24,6 +25,7 @@ from cryojax_graph.fields import (
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.stored_field import field_of
 
@@ -85,8 +87,8 @@ def threshold_of(density: Map, config: LocateConfig, *, file: str) -> float:
     return float(threshold)
 
 
-def check_resolution(density: Map, config: LocateConfig) -> None:
-    """Refuse a resolution that the map cannot have, and a distance that merges atoms.
+def check_settings(density: Map, config: LocateConfig) -> None:
+    """Refuse a resolution that the map cannot have, a distance that merges atoms, unknown noise.
 
     Args:
         density: the map.
@@ -103,6 +105,8 @@ def check_resolution(density: Map, config: LocateConfig) -> None:
     if config.merge > (most := stated or 3.0 * voxel):
         cause = f"peaks {config.merge:g} Å apart would be one at a resolution of {most:.3g} Å"
         raise InputError("command line", "--merge", cause, "choose a smaller distance")
+    if config.field in RECIPES:
+        constants_of(density, config.field, file=config.map)
 
 
 def climb_to_peaks(

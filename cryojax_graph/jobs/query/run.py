@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from cryojax_graph.fields import usual_constants
+from cryojax_graph.fields import RECIPES, usual_constants
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredVoxels
 from cryojax_graph.io.field_networks import StoredNetworks
@@ -219,7 +219,7 @@ def _written(
 def _on_grid(stored: StoredField, grid: Grid, job: Job) -> None:
     pairs = zip(grid_of(stored), grid, strict=True)
     same = all(np.array_equal(own, wanted) for own, wanted in pairs)
-    if same and isinstance(stored, StoredVoxels):
+    if same and isinstance(stored, StoredVoxels) and RECIPES[stored.recipe].exact:
         job.log(f"The grid is that of the source: its own voxels, within {stored.accuracy:.3g}")
         values = stored.density.values
     else:
