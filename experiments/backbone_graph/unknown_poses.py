@@ -92,6 +92,7 @@ def row(
         kept["rotation_below_10_percent"] = round(
             100 * float(np.mean(errors.rotation_degrees < 10)), 2
         )
+    if poses == "refine":
         fitted = json.loads((folder / "flex/metrics.json").read_text())
         kept["given_error_as_fitted_degrees"] = round(fitted["given_pose_error_rms_degrees"], 3)
     return kept

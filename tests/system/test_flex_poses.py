@@ -134,6 +134,9 @@ def test_poses_are_found_together_with_the_motion(images, tmp_path):
     found = metrics(job)
     constant = found["constant_structure_rmsd_superposed_mean_angstrom"]
     assert found["rmsd_superposed_mean_angstrom"] < 1.5 * constant
+    # Images cannot tell the error of poses that were fitted to their noise.
+    assert "given_pose_error_rms_degrees" not in found
+    assert "found in the same images" in (job / "report.html").read_text()
 
 
 def test_a_finished_model_mends_the_poses_of_new_images(refined, wrong, images, tmp_path):

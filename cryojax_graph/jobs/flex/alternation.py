@@ -28,7 +28,7 @@ CONFORMATIONS = 4
 _SURE = np.radians(20.0)
 _FEWEST_SURE = 64
 # A round prepares the next; its fit need not be finished.
-SHARE_OF_EPOCHS = 0.125
+SHARE_OF_EPOCHS = 0.25
 
 
 def find_poses(problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int) -> Problem:

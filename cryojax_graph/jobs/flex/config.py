@@ -11,7 +11,7 @@ from cryojax_graph.models.backbone_graph.config import (
     BackboneGraphConfig,
 )
 
-_REPEATS_WITH_POSES = 2
+_REPEATS_WITH_GIVEN_POSES = 2
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
                 f"the preset {config.preset} takes poses as they are",
                 "use the preset default or small, or --poses known",
             )
-        model = with_fitted_poses(model)
-        if config.epochs is None:
-            fitting = replace(model.fitting, repeats=_REPEATS_WITH_POSES)
+        model = with_fitted_poses(model, found=config.poses == "search")
+        # Images that tell their poses without any given ones need no more draws of them.
+        if config.epochs is None and config.poses == "refine":
+            fitting = replace(model.fitting, repeats=_REPEATS_WITH_GIVEN_POSES)
             model = replace(model, fitting=fitting)
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
@@ -124,16 +125,17 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
     return model
 
 
-def with_fitted_poses(model: BackboneGraphConfig) -> BackboneGraphConfig:
+def with_fitted_poses(model: BackboneGraphConfig, *, found: bool) -> BackboneGraphConfig:
     """Settings with which poses are fitted, too.
 
     Args:
         model: settings.
+        found: the poses to begin with are found in the same images, which cannot tell their error.
 
     Returns:
         the same with poses that are corrected.
     """
-    return replace(model, poses=replace(model.poses, fitted=True))
+    return replace(model, poses=replace(model.poses, fitted=True, error_fitted=not found))
 
 
 def check_ranges(config: FlexConfig) -> None:

@@ -26,16 +26,15 @@ class FittedPoses(NamedTuple):
         moved: distance from the shift at the start, Å.
         rotation_deviation: expected error of the fitted rotation, degrees.
         shift_deviation: of the fitted shift along one axis, Å.
-        expected_turn: error of the rotations at the start, as fitted, degrees (rms).
-        expected_move: of the shifts, Å (rms).
+        given_errors: rms error of the rotations (degrees) and shifts (Å) that were given, as
+            fitted; none where they were found in the same images.
     """
 
     turned: Float[np.ndarray, " images"]
     moved: Float[np.ndarray, " images"]
     rotation_deviation: Float[np.ndarray, " images"]
     shift_deviation: Float[np.ndarray, " images"]
-    expected_turn: float
-    expected_move: float
+    given_errors: tuple[float, float] | None
 
 
 def fitted_poses(problem: Problem, params: dict[str, Any]) -> FittedPoses:
@@ -51,14 +50,16 @@ def fitted_poses(problem: Problem, params: dict[str, Any]) -> FittedPoses:
     unit = float(arm(problem.template))
     mean = np.asarray(params["poses"].mean, np.float64)
     variance = np.sum(np.asarray(params["poses"].spread, np.float64) ** 2, axis=-1)
-    error = np.exp(np.asarray(params["pose_error"], np.float64))
+    given_errors = None
+    if problem.config.poses.error_fitted:
+        turn, move = np.exp(np.asarray(params["pose_error"], np.float64))
+        given_errors = (float(np.degrees(np.sqrt(3.0) * turn)), float(unit * np.sqrt(2.0) * move))
     return FittedPoses(
         turned=np.degrees(np.linalg.norm(mean[:, :3], axis=1)),
         moved=unit * np.linalg.norm(mean[:, 3:], axis=1),
         rotation_deviation=np.degrees(np.sqrt(np.sum(variance[:, :3], axis=1))),
         shift_deviation=unit * np.sqrt(np.mean(variance[:, 3:], axis=1)),
-        expected_turn=float(np.degrees(np.sqrt(3.0) * error[0])),
-        expected_move=float(unit * np.sqrt(2.0) * error[1]),
+        given_errors=given_errors,
     )
 
 
@@ -107,13 +108,13 @@ def write_fitted_poses(problem: Problem, fitted: FittedPoses, job: Job) -> None:
     turned, moved = np.median(fitted.turned), np.median(fitted.moved)
     job.metric("pose_change_median_degrees", turned)
     job.metric("pose_shift_change_median_angstrom", moved)
-    job.metric("given_pose_error_rms_degrees", fitted.expected_turn)
-    job.metric("given_pose_shift_error_rms_angstrom", fitted.expected_move)
     job.metric("rotation_deviation_median_degrees", np.median(fitted.rotation_deviation))
-    job.log(
-        f"Rotations at the start were off by {fitted.expected_turn:.1f}° (rms, as fitted); "
-        f"corrected by {turned:.1f}° and {moved:.2f} Å (median)"
-    )
+    if fitted.given_errors:
+        turn, move = fitted.given_errors
+        job.metric("given_pose_error_rms_degrees", turn)
+        job.metric("given_pose_shift_error_rms_angstrom", move)
+        job.log(f"Rotations at the start were off by {turn:.1f}° (rms, as fitted)")
+    job.log(f"Poses were corrected by {turned:.1f}° and {moved:.2f} Å (median)")
 
 
 def poses_section(problem: Problem, fitted: FittedPoses) -> Section:
@@ -131,11 +132,7 @@ def poses_section(problem: Problem, fitted: FittedPoses) -> Section:
     return Section(
         "Poses",
         (
-            paragraph(
-                f"Rotations at the start were off by {fitted.expected_turn:.1f}° and shifts by "
-                f"{fitted.expected_move:.2f} Å (root mean square), as far as the fit can tell. "
-                "particles.star has the corrected ones."
-            ),
+            paragraph(_start(fitted) + "particles.star has the corrected ones."),
             histogram_figure(
                 {"correction": fitted.turned, "expected error": fitted.rotation_deviation},
                 Axis("degrees"),
@@ -154,4 +151,14 @@ def poses_section(problem: Problem, fitted: FittedPoses) -> Section:
                 caption="From where each image sees the molecule.",
             ),
         ),
+    )
+
+
+def _start(fitted: FittedPoses) -> str:
+    if fitted.given_errors is None:
+        return "The fit began with poses found in the same images. "
+    turn, move = fitted.given_errors
+    return (
+        f"Rotations at the start were off by {turn:.1f}° and shifts by {move:.2f} Å (root mean "
+        "square), as far as the fit can tell. "
     )

@@ -106,7 +106,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
         saved = read_saved(config.fitted)
     model = saved.config if saved else model_config(config)
     if saved and config.poses != "known":
-        model = with_fitted_poses(model)
+        model = with_fitted_poses(model, found=config.poses == "search")
     _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
     _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
     particles = read_views(

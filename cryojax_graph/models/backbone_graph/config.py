@@ -90,9 +90,10 @@ class FittingConfig:
     Args:
         epochs: passes over the images.
         least_steps: there are more passes where they would make fewer steps than this.
+        most_passes: that are made for that, but for a quarter of the steps: images that are seen
+            more often are fitted to their noise.
         repeats: how often all of that is done: what poses leave uncertain needs more draws of them.
-        most_repeated: passes beyond which nothing is repeated: images that are seen so often are
-            fitted to their noise.
+        most_repeated: passes beyond which nothing is repeated, for the same reason.
         batch_size: images per step.
         decoder_rate: learning rate of the decoder.
         latent_rate: of the latents.
@@ -105,6 +106,7 @@ class FittingConfig:
 
     epochs: int = 25
     least_steps: int = 2000
+    most_passes: int = 67
     repeats: int = 1
     most_repeated: int = 100
     batch_size: int = 128
@@ -125,7 +127,9 @@ class FittingConfig:
             passes over the images, and steps.
         """
         per_epoch = max(1, math.ceil(images / self.batch_size))
-        epochs = max(self.epochs, math.ceil(self.least_steps / per_epoch))
+        needed = math.ceil(self.least_steps / per_epoch)
+        most = max(self.most_passes, math.ceil(self.least_steps / 4 / per_epoch))
+        epochs = max(self.epochs, min(needed, most))
         epochs = max(epochs, min(self.repeats * epochs, self.most_repeated))
         return epochs, epochs * per_epoch
 
@@ -136,8 +140,9 @@ class PoseConfig:
 
     Args:
         fitted: given poses are where the fit starts; else they are taken as exact.
-        expected_error: of the given rotations at the start of the run, degrees about each axis; it
-            is fitted with the rest.
+        expected_error: of the given rotations at the start of the run, degrees about each axis.
+        error_fitted: the expected error is fitted with the rest. Not for poses found in the same
+            images: what was fitted to their noise once seems exact to the next fit.
         first_deviation: of the Gaussian of a rotation at the start of the run, degrees.
         rate: share of the way to the best Gaussian, as far as it can be told, that is gone at a
             time.
@@ -147,6 +152,7 @@ class PoseConfig:
 
     fitted: bool = False
     expected_error: float = 10.0
+    error_fitted: bool = True
     first_deviation: float = 3.0
     rate: float = 0.5
     draws: int = 16

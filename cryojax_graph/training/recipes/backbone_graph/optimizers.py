@@ -34,7 +34,9 @@ def optimizers(
     groups: dict[Hashable, optax.GradientTransformation] = {
         "decoder": adam(fitting.decoder_rate, steps_per_epoch),
         "imaging": adam(fitting.imaging_rate, steps_per_epoch),
-        "pose_error": adam(fitting.imaging_rate, steps_per_epoch),
+        "pose_error": adam(fitting.imaging_rate, steps_per_epoch)
+        if poses.error_fitted
+        else optax.set_to_zero(),
         "latents": adam(fitting.latent_rate, steps_per_epoch),
     }
     shared = optax.multi_transform(groups, lambda params: {name: name for name in params})
