@@ -101,7 +101,9 @@ def randomise_phases(
     Returns:
         half spectrum of another real map.
     """
-    noise = half_spectrum(np.asarray(jax.random.normal(key, (len(spectrum),) * 3)))
+    # By the host: half a second to compile a generator for one draw is longer than the draw.
+    drawn = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    noise = half_spectrum(drawn.standard_normal((len(spectrum),) * 3, np.float32))
     turned = np.abs(spectrum) * (noise / np.abs(noise))
     beyond = spectral_radius(len(spectrum)) >= from_shell
     return np.where(beyond, turned, spectrum).astype(spectrum.dtype)

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax import Array
 from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -52,6 +53,29 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
         return jax.device_put(tree, whole)
     # ``device_put`` takes no random keys to devices of other processes; a compiled identity does.
     return jax.jit(lambda same: same, out_shardings=whole)(tree)
+
+
+def one_each(trees: Sequence[Tree], mesh: Mesh) -> Tree:
+    """Put one tree on each device of a mesh.
+
+    Args:
+        trees: pytrees of arrays of the same structure and shapes, as many as there are devices.
+        mesh: from ``data_mesh``, its devices all of this process.
+
+    Returns:
+        a tree of arrays with an axis in front, which is shared among the devices.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+
+    def together(*parts: Array) -> Array:
+        placed = [
+            jax.device_put(part[None], device)
+            for part, device in zip(parts, mesh.devices, strict=True)
+        ]
+        shape = (len(parts), *parts[0].shape)
+        return jax.make_array_from_single_device_arrays(shape, sharding, placed)
+
+    return jax.tree.map(together, *trees)
 
 
 def on_any_process(condition: bool) -> bool:

@@ -1,10 +1,11 @@
-"""``reconstruct`` beside ``relion_reconstruct``: the same particles, the same poses.
+"""``reconstruct`` beside other programs: the same particles, the same poses.
 
 Particles by ``relion_project`` (Debian's RELION 3.1.3): CTF with astigmatism, shifts, white noise.
 Programs run in turns as whole processes; times are medians. ``relion_reconstruct --ctf`` makes one
-map; ours makes two halves, compares them and filters the map of both, which is done inside the time
-given. Compared are RELION's map and our ``map.mrc``: filters that depend on the shell alone change
-no curve.
+map. Ours, ``cryodrgn backproject_voxel`` and the mean of recovar's pipeline make two halves and
+compare them; ours and recovar's filter the map of both by it. Poses and CTF in cryodrgn's own files
+are not timed. Compared with the truth are the maps of all: filters that depend on the shell alone
+change no curve. A peer runs where its interpreter is given.
 
     python experiments/maps/reconstruct.py --data DATA --work WORK --results RESULTS
 """
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,14 +34,70 @@ from cryojax_graph.metrics.fsc import fourier_shell_correlation
 FIELD, ENTRY, SNR = 192.0, "1a9x", 0.1
 
 
+class Program(NamedTuple):
+    """A command, and the map that it leaves."""
+
+    command: list[str]
+    map: Path
+
+
+def cryodrgn(python: Path, particles: Path, work: Path, pixel: float) -> Program:
+    """Back-projection by cryodrgn, its files of poses and CTF made."""
+    program, poses, ctf = str(python.parent / "cryodrgn"), work / "poses.pkl", work / "ctf.pkl"
+    box = ["-D", str(round(FIELD / pixel)), "--Apix", f"{pixel:g}"]
+    for verb, path in (("parse_pose_star", poses), ("parse_ctf_star", ctf)):
+        command = [program, verb, str(particles), "-o", str(path), *box]
+        subprocess.run(command, check=True, capture_output=True)
+    command = [program, "backproject_voxel", str(particles), "--poses", str(poses)]
+    command += ["--ctf", str(ctf), "--uninvert-data", "-o", str(work / "cryodrgn")]
+    return Program(command, work / "cryodrgn/backproject.mrc")
+
+
+def programs(
+    particles: Path, work: Path, pixel: float, peers: dict[str, Path]
+) -> dict[str, Program]:
+    """Ours, RELION's, and those whose interpreters are given."""
+    relion, ours = work / "relion.mrc", work / "ours"
+    command = ["relion_reconstruct", "--i", str(particles), "--o", str(relion), "--ctf"]
+    us = [sys.executable, "-m", "cryojax_graph", "reconstruct", str(particles)]
+    found = {
+        "relion": Program([*command, "--angpix", f"{pixel:g}"], relion),
+        "ours": Program([*us, "-o", str(ours), "--overwrite"], ours / "map.mrc"),
+    }
+    if "cryodrgn" in peers:
+        found["cryodrgn"] = cryodrgn(peers["cryodrgn"], particles, work, pixel)
+    if "recovar" in peers:
+        worker = Path(__file__).resolve().parent / "worker_recovar.py"
+        path = work / "recovar.mrc"
+        command = [str(peers["recovar"]), str(worker), str(particles), str(path)]
+        found["recovar"] = Program(command, path)
+    return found
+
+
+def timed(programs: dict[str, Program], turns: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of every turn of every program."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(turns):
+        for name, program in programs.items():
+            # Paths of the table are relative to where it lies.
+            began = time.monotonic()
+            subprocess.run(program.command, check=True, capture_output=True, cwd=folder)
+            times[name].append(time.monotonic() - began)
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", default=["64:2000", "128:10000"], help="box:images")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--cryodrgn-python", type=Path)
+    parser.add_argument("--recovar-python", type=Path)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
+    given = {"cryodrgn": arguments.cryodrgn_python, "recovar": arguments.recovar_python}
+    peers = {name: path.absolute() for name, path in given.items() if path}
     rows = []
     for box, images in (tuple(map(int, s.split(":"))) for s in arguments.sets):
         work, pixel = arguments.work.resolve() / f"{ENTRY}_{box}_{images}", FIELD / box
@@ -48,45 +106,32 @@ def main() -> None:
         if not truth.exists():
             write_density(read_entry(arguments.data, ENTRY, work), box, pixel, truth)
         particles = project(work, images, SNR, box=box, pixel=pixel)
-        theirs, folder = work / "relion.mrc", work / "ours"
-        commands = {
-            "relion": ["relion_reconstruct", "--i", str(particles), "--o", str(theirs), "--ctf"],
-            "ours": [sys.executable, "-m", "cryojax_graph", "reconstruct", str(particles)],
-        }
-        commands["relion"] += ["--angpix", f"{pixel:g}"]
-        commands["ours"] += ["-o", str(folder), "--overwrite"]
-        times: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(arguments.turns):
-            for name, command in commands.items():
-                # Paths of the table are relative to where it lies.
-                began = time.monotonic()
-                subprocess.run(command, check=True, capture_output=True, cwd=particles.parent)
-                times[name].append(time.monotonic() - began)
-        true, relion = jnp.asarray(read_map(truth).values), read_map(theirs).values
+        running = programs(particles, work, pixel, peers)
+        times = timed(running, arguments.turns, particles.parent)
+        true = jnp.asarray(read_map(truth).values)
         ball = np.asarray(soft_sphere(box, radius=box / 2 - 3, edge=3.0))
-        ours = read_map(folder / "map.mrc").values
+        maps = {name: ball * read_map(program.map).values for name, program in running.items()}
         curves = {
-            name: np.asarray(fourier_shell_correlation(jnp.asarray(density * ball), true))
-            for name, density in (("ours", ours), ("relion", relion))
+            name: np.asarray(fourier_shell_correlation(jnp.asarray(density), true))
+            for name, density in maps.items()
         }
         between = np.asarray(
-            fourier_shell_correlation(jnp.asarray(ours * ball), jnp.asarray(relion * ball))
+            fourier_shell_correlation(*(jnp.asarray(maps[name]) for name in ("ours", "relion")))
         )
         weight = np.clip(curves["relion"], 0, 1) * np.arange(box // 2 + 1) ** 2
         difference = curves["ours"] - curves["relion"]
         ratios = [a / b for a, b in zip(times["ours"], times["relion"], strict=True)]
+        seconds = {name: round(statistics.median(row), 2) for name, row in times.items()}
         rows.append(
             {
                 "box": box,
                 "images": images,
-                "seconds_ours": round(statistics.median(times["ours"]), 2),
-                "seconds_relion": round(statistics.median(times["relion"]), 2),
+                "seconds": seconds,
                 "time_ratio": round(statistics.median(ratios), 3),
                 "correlation_weighted": round(float((weight * between).sum() / weight.sum()), 4),
                 "fsc_truth_least_difference": round(float(difference.min()), 4),
                 "fsc_truth_mean_difference": round(float(difference.mean()), 4),
-                "fsc_truth_ours": curves["ours"].astype(float).round(3).tolist(),
-                "fsc_truth_relion": curves["relion"].astype(float).round(3).tolist(),
+                "fsc_truth": {k: v.astype(float).round(3).tolist() for k, v in curves.items()},
             }
         )
         print(json.dumps(rows[-1]), flush=True)

@@ -4,7 +4,8 @@ Maps of a heterodimer and of a tetramer made exactly D2 are projected by ``relio
 (Debian's RELION 3.1.3) with CTF, astigmatism, shifts and white noise. Both programs get the
 particles without poses, the true map low-passed to 40 Å and a sphere of the same diameter. Errors
 are those after one global alignment; maps are compared with the truth as they are. Wall times are
-those of whole processes. What is done is not done again. ``--null`` refines images of white noise
+those of whole processes. What is done is not done again, and rows of the results that
+were not asked for stay. ``--null`` refines images of white noise
 from the same reference instead, by ours alone: halves that agree beyond 40 Å would be a fault
 (``halves_agree_angstrom``; the curve of the maps within their mask has a share of what they share).
 
@@ -39,6 +40,7 @@ from cryojax_graph.metrics.fsc import fourier_shell_correlation, resolution_angs
 FIELD = 192.0
 # Å; the box holds no larger sphere.
 DIAMETER = 180
+ORDER = "molecule", "box", "snr", "seed", "program"
 POSES = (
     "rotation_error_median_degrees",
     "rotation_error_mean_degrees",
@@ -154,6 +156,17 @@ def figures(
     return {name: round(poses[name], 3) for name in POSES} | found
 
 
+def keep(path: Path | None, about: dict[str, Any], seconds: float, score: dict[str, Any]) -> None:
+    """Put a row into the file, in place of one of the same run."""
+    row = {**about, "wall_seconds": seconds, **score}
+    print(json.dumps(row), flush=True)
+    if path is not None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        others = [r for r in known.get("refine", []) if not about.items() <= r.items()]
+        rows = sorted([*others, row], key=lambda r: [r[k] for k in ORDER])
+        path.write_text(json.dumps(known | {"refine": rows}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -167,7 +180,7 @@ def main() -> None:
     parser.add_argument("--null", action="store_true")
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
-    rows, nulls, pixel = [], [], FIELD / arguments.box
+    nulls, pixel = [], FIELD / arguments.box
     for entry in arguments.molecules:
         symmetry = MOLECULES[entry]
         work = arguments.work.resolve() / f"{entry}_{arguments.box}"
@@ -199,10 +212,9 @@ def main() -> None:
                     about = {"molecule": entry, "symmetry": symmetry, "box": arguments.box}
                     about |= {"snr": snr, "images": arguments.images, "seed": seed}
                     score = figures(table, halves, whole, truth, particles, symmetry)
-                    rows.append({**about, "program": program, "wall_seconds": seconds, **score})
-                    print(json.dumps(rows[-1]), flush=True)
-    name, found = ("null", nulls) if arguments.null else ("refine", rows)
-    record(arguments.results, name, found)
+                    keep(arguments.results, {**about, "program": program}, seconds, score)
+    if nulls:
+        record(arguments.results, "null", nulls)
 
 
 if __name__ == "__main__":

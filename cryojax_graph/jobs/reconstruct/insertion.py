@@ -131,7 +131,8 @@ def insert_views(
             before, sums = before + np.asarray(_joined(sums)), _nothing(source, mesh, maps)
             write_npz(kept, {"sums": before, "done": np.array(done)}, compress=False)
             saved = time.monotonic()
-    return SliceSums(before + _joined(sums))
+    # On one device, whatever they are sums over: maps are solved on one device each.
+    return SliceSums(jnp.asarray(before + np.asarray(_joined(sums))))
 
 
 def _resume(

@@ -1,11 +1,13 @@
 """Maps of both halves and of all images, from the sums over their slices."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.forward.grids import Scalar
@@ -20,6 +22,7 @@ from cryojax_graph.forward.reconstruct import (
     symmetrize_sums,
 )
 from cryojax_graph.metrics import half_spectrum, shell_sums
+from cryojax_graph.training.mesh import data_mesh, one_each
 
 # What RELION takes for the least and the most that two halves may agree.
 _LEAST, _MOST = 1e-3, 0.999
@@ -77,23 +80,19 @@ def solve_halves(
     # Noise in the corners of the box would be taken for structure by no one, but counted by all.
     ball = _ball(box, radius=radius, edge=EDGE)
 
-    def solve(
-        sums: SpectrumSums, precision: Float[Array, " shells"], within: Float[Array, "n n n"] = ball
-    ) -> np.ndarray:
-        return np.asarray(_solve(sums, precision, within, box=box))
-
     nothing = jnp.zeros(box // 2 + 1)
     apart = [first, second]
     if shared:
         apart = [_with_shared(half, both, shared, box=box) for half in apart]
-    halves = [solve(half, nothing) for half in apart]
+    halves = _solve_each(apart, [nothing, nothing], ball, box=box)
     fsc = _fsc(*halves).astype(np.float32)
     if shared:
-        curve = _fsc(*(solve(half, nothing, jnp.ones_like(ball)) for half in apart))
+        curve = _fsc(*_solve_each(apart, [nothing, nothing], jnp.ones_like(ball), box=box))
         if not agree_beyond(curve, shared, volume=float(jnp.mean(ball**2)), copies=copies):
             fsc[shared:] = 0.0
-    filtered = solve(both, _precision(both, jnp.asarray(fsc), box=box))
-    return HalfMaps(halves[0], halves[1], solve(both, nothing), filtered, fsc)
+    filter_ = _precision(both, jnp.asarray(fsc), box=box)
+    whole, filtered = _solve_each([both, both], [nothing, filter_], ball, box=box)
+    return HalfMaps(halves[0], halves[1], whole, filtered, fsc)
 
 
 def _fsc(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, " shells"]:
@@ -120,7 +119,7 @@ def confined_map(
     """
     ball = _ball(box, radius=radius, edge=EDGE)
     filtered = jnp.zeros(box // 2 + 1) if precision is None else precision
-    return _solve(sums, filtered, ball, box=box)
+    return jnp.asarray(_solve_each([sums], [filtered], ball, box=box)[0])
 
 
 def added(*sums: SpectrumSums) -> SpectrumSums:
@@ -256,15 +255,39 @@ def chance_fsc(box: int, *, copies: int) -> Float[np.ndarray, " shells"]:
     return 3.0 / np.sqrt(np.maximum(independent, 9.0))
 
 
-@partial(jax.jit, static_argnames="box")
-def _solve(
-    sums: SpectrumSums,
-    precision: Float[Array, " shells"],
-    ball: Float[Array, "n n n"],
+def _solve_each(
+    sums: Sequence[SpectrumSums],
+    precisions: Sequence[Float[Array, " shells"]],
+    within: Float[Array, "n n n"],
     *,
     box: int,
-) -> Float[Array, "n n n"]:
-    return solve_map(sums, precision, box=box) * ball
+) -> list[np.ndarray]:
+    """The map of each of some sums, as many at a time as there are devices for them."""
+    cases, solved = list(zip(sums, precisions, strict=True)), []
+    mesh = data_mesh(jax.local_devices()[: len(cases)])
+    while cases:
+        together, cases = one_each(cases[: mesh.size], mesh), cases[mesh.size :]
+        solved += list(np.asarray(_solve(*together, within, box=box, mesh=mesh)))
+    return solved
+
+
+@partial(jax.jit, static_argnames=("box", "mesh"))
+def _solve(
+    sums: SpectrumSums,
+    precision: Float[Array, "devices shells"],
+    within: Float[Array, "n n n"],
+    *,
+    box: int,
+    mesh: Mesh,
+) -> Float[Array, "devices n n n"]:
+    def of_device(own: tuple[SpectrumSums, Array], within: Array) -> Array:
+        own_sums, own_precision = jax.tree.map(lambda a: a[0], own)
+        return (solve_map(own_sums, own_precision, box=box) * within)[None]
+
+    share = PartitionSpec("data")
+    return jax.shard_map(
+        of_device, mesh=mesh, in_specs=(share, PartitionSpec()), out_specs=share, check_vma=False
+    )((sums, precision), within)
 
 
 @partial(jax.jit, static_argnames="box")
