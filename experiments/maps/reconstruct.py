@@ -5,7 +5,9 @@ Programs run in turns as whole processes; times are medians. ``relion_reconstruc
 map. Ours, ``cryodrgn backproject_voxel`` and the mean of recovar's pipeline make two halves and
 compare them; ours and recovar's filter the map of both by it. Poses and CTF in cryodrgn's own files
 are not timed. Compared with the truth are the maps of all: filters that depend on the shell alone
-change no curve. A peer runs where its interpreter is given.
+change no curve. cryodrgn leaves in its map what the interpolation of slices makes of it, darker
+towards the faces, which acts as a mask: ours is compared with it as it is, and as dark
+(``ours_tapered``). A peer runs where its interpreter is given.
 
     python experiments/maps/reconstruct.py --data DATA --work WORK --results RESULTS
 """
@@ -74,6 +76,12 @@ def programs(
     return found
 
 
+def taper(box: int) -> np.ndarray:
+    """What linear interpolation between coefficients of an unpadded spectrum makes of a map."""
+    along = np.sinc((np.arange(box) - box // 2) / box) ** 2
+    return along[:, None, None] * along[:, None] * along
+
+
 def timed(programs: dict[str, Program], turns: int, folder: Path) -> dict[str, list[float]]:
     """Seconds of every turn of every program."""
     times: dict[str, list[float]] = {name: [] for name in programs}
@@ -113,7 +121,7 @@ def main() -> None:
         maps = {name: ball * read_map(program.map).values for name, program in running.items()}
         curves = {
             name: np.asarray(fourier_shell_correlation(jnp.asarray(density), true))
-            for name, density in maps.items()
+            for name, density in (maps | {"ours_tapered": maps["ours"] * taper(box)}).items()
         }
         between = np.asarray(
             fourier_shell_correlation(*(jnp.asarray(maps[name]) for name in ("ours", "relion")))

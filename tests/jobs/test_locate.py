@@ -23,10 +23,10 @@ WIDTH = 0.45
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory) -> tuple[Path, Path]:
-    """Fifteen residues in a map that is neither cubic nor at the origin, with noise."""
+    """Eight residues in a map that is neither cubic nor at the origin, with noise."""
     folder = tmp_path_factory.mktemp("locate")
     atoms = read_demo_molecule()[0]
-    some = np.nonzero(atoms.residue_number <= atoms.residue_number[0] + 14)[0]
+    some = np.nonzero(atoms.residue_number <= atoms.residue_number[0] + 7)[0]
     atoms = select_atoms(atoms, some)
     origin = atoms.positions.min(0) - 5.0
     shape = np.ceil((np.ptp(atoms.positions, axis=0) + 10.0) / VOXEL).astype(int)[::-1]
