@@ -50,6 +50,10 @@ class Grid(NamedTuple):
     voxel_size: Float[np.ndarray, "3"]
     origin: Float[np.ndarray, "3"]
 
+    def same_as(self, other: "Grid") -> bool:
+        """Whether both have the same voxels."""
+        return all(np.array_equal(a, b) for a, b in zip(self, other, strict=True))
+
     def sides(self) -> list[Float[np.ndarray, " n"]]:
         """Coordinates of the voxels along z, y and x, Å."""
         steps = self.origin[::-1], self.voxel_size[::-1]
@@ -100,7 +104,9 @@ def describe_field(stored: StoredField) -> str:
     if isinstance(stored, StoredNetworks):
         return describe_networks(stored)
     exact = f"within {stored.accuracy:.3g}" if stored.accuracy else "exact"
-    return f"{stored.recipe}, of voxels that are {exact}"
+    noise = stored.constants.get("noise")
+    told = "" if noise is None else f" to a noise of {noise:.3g}"
+    return f"{stored.recipe}{told}, of voxels that are {exact}"
 
 
 def save_field(

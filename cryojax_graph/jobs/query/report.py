@@ -7,7 +7,13 @@ from cryojax_graph.jobs.figures import Axis, heat_map_figure, histogram_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.query.evaluate import Values
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
-from cryojax_graph.jobs.stored_field import Grid, StoredField, describe_field
+from cryojax_graph.jobs.stored_field import (
+    Grid,
+    StoredField,
+    StoredVoxels,
+    describe_field,
+    grid_of,
+)
 
 # More pixels than a page needs.
 _PIXELS = 400
@@ -58,26 +64,37 @@ def map_report(
     Returns:
         HTML.
     """
+    figures = [_section(values, grid, "density")]
+    if isinstance(stored, StoredVoxels) and grid.same_as(grid_of(stored)):
+        left = stored.density.values - values
+        if left.any():
+            figures += [
+                paragraph("What of the source is not in it; it should look like noise."),
+                _section(left, grid, "difference"),
+            ]
+    extent = " × ".join(str(n) for n in values.shape[::-1])
+    return job_page(
+        job.manifest,
+        title="A map of a field",
+        summary=f"{extent} voxels. Field: {describe_field(stored)}.",
+        sections=[Section("The middle section", (paragraph("As in map.mrc."), *figures))],
+        highlights=[Highlight(extent, "voxels")],
+    )
+
+
+def _section(values: Float32[np.ndarray, "z y x"], grid: Grid, title: str) -> str:
     middle = len(values) // 2
     every = max(1, -(-max(values.shape[1:]) // _PIXELS))
     shown = values[middle, ::every, ::every]
     first = grid.origin
     last = first[:2] + grid.voxel_size[:2] * every * (np.array(shown.shape)[::-1] - 1)
     height = grid.origin[2] + middle * grid.voxel_size[2]
-    figure = heat_map_figure(
+    return heat_map_figure(
         shown,
         Axis("x, Å"),
         Axis("y, Å"),
         extent=(first[0], last[0], first[1], last[1]),
-        value_title="density",
+        value_title=title,
         caption=f"Section at z = {height:.1f} Å.",
         equal_scale=True,
-    )
-    extent = " × ".join(str(n) for n in values.shape[::-1])
-    return job_page(
-        job.manifest,
-        title="A map of a field",
-        summary=f"{extent} voxels. Field: {describe_field(stored)}.",
-        sections=[Section("The middle section", (paragraph("As in map.mrc."), figure))],
-        highlights=[Highlight(extent, "voxels")],
     )

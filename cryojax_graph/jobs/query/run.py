@@ -217,8 +217,7 @@ def _written(
 
 
 def _on_grid(stored: StoredField, grid: Grid, job: Job) -> None:
-    pairs = zip(grid_of(stored), grid, strict=True)
-    same = all(np.array_equal(own, wanted) for own, wanted in pairs)
+    same = grid.same_as(grid_of(stored))
     if same and isinstance(stored, StoredVoxels) and RECIPES[stored.recipe].exact:
         job.log(f"The grid is that of the source: its own voxels, within {stored.accuracy:.3g}")
         values = stored.density.values

@@ -90,8 +90,9 @@ class FittingConfig:
     Args:
         epochs: passes over the images.
         least_steps: there are more passes where they would make fewer steps than this.
-        most_passes: that are made for that, but for a quarter of the steps: images that are seen
-            more often are fitted to their noise.
+        most_passes: that are made for that beyond ``fewest_steps``: images that are seen more often
+            are fitted to their noise.
+        fewest_steps: without which nothing has moved.
         repeats: how often all of that is done: what poses leave uncertain needs more draws of them.
         most_repeated: passes beyond which nothing is repeated, for the same reason.
         batch_size: images per step.
@@ -107,6 +108,7 @@ class FittingConfig:
     epochs: int = 25
     least_steps: int = 2000
     most_passes: int = 67
+    fewest_steps: int = 500
     repeats: int = 1
     most_repeated: int = 100
     batch_size: int = 128
@@ -127,9 +129,8 @@ class FittingConfig:
             passes over the images, and steps.
         """
         per_epoch = max(1, math.ceil(images / self.batch_size))
-        needed = math.ceil(self.least_steps / per_epoch)
-        most = max(self.most_passes, math.ceil(self.least_steps / 4 / per_epoch))
-        epochs = max(self.epochs, min(needed, most))
+        least, fewest = (math.ceil(n / per_epoch) for n in (self.least_steps, self.fewest_steps))
+        epochs = max(self.epochs, min(least, max(self.most_passes, fewest)))
         epochs = max(epochs, min(self.repeats * epochs, self.most_repeated))
         return epochs, epochs * per_epoch
 
