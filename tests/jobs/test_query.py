@@ -125,6 +125,9 @@ def test_a_denoised_map_is_nearer_to_the_truth_than_its_voxels(tmp_path):
     found = read_map(job / "map.mrc")
     assert found.values.shape == truth.shape
     assert np.std(found.values - truth) < 0.5 * np.std(noise)
+    page = (job / "report.html").read_text()
+    assert "denoised to a noise of 0.0" in page
+    assert "What of the source is not in it" in page
 
 
 def test_a_job_ends_between_parts_when_it_is_told_to(files, monkeypatch):
