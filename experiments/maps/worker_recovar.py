@@ -28,7 +28,12 @@ def main(particles: str, path: str) -> None:
     dataset = load_halfset_dataset(spec, ind_split=halves)
     noise, _ = estimate_noise_variance(dataset.get_halfset_dataset(0, independent=False), BATCH)
     mean, _, _ = get_mean_conformation_relion(
-        dataset, BATCH, noise_variance=noise, use_regularization=True
+        dataset,
+        BATCH,
+        noise_variance=noise,
+        use_regularization=True,
+        # Twice, its default, gave a map twice as large in the same box (version 1.0.5, processor).
+        upsampling_factor=1,
     )
     save_volume(
         mean.combined,
