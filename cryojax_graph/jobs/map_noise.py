@@ -52,7 +52,7 @@ def constants_of(density: Map, recipe: str, *, file: str) -> dict[str, int | flo
         return constants
     noise = noise_of(density)
     if masked(density) or noise == 0:
-        cause = f"most of it is 0, so that its noise is not known, and --field {recipe} needs it"
+        cause = f"around its density it shows no noise, which --field {recipe} has to know"
         remedy = "give a map that is not masked, or choose --field positive"
         raise InputError(file, "its values", cause, remedy)
     return constants | {"noise": noise}

@@ -51,7 +51,14 @@ class Grid(NamedTuple):
     origin: Float[np.ndarray, "3"]
 
     def same_as(self, other: "Grid") -> bool:
-        """Whether both have the same voxels."""
+        """Whether both have the same voxels.
+
+        Args:
+            other: grid.
+
+        Returns:
+            true if so, to the last bit.
+        """
         return all(np.array_equal(a, b) for a, b in zip(self, other, strict=True))
 
     def sides(self) -> list[Float[np.ndarray, " n"]]:

@@ -169,7 +169,7 @@ def test_a_masked_map_cannot_be_denoised(case, tmp_path):
     write_map(tmp_path / "masked.mrc", Map(values, density.voxel_size, density.origin))
     config = LocateConfig(str(tmp_path / "masked.mrc"), threshold=0.2, field="denoised")
     for work in (plan_locate, locate):
-        with pytest.raises(InputError, match="--field denoised needs it"):
+        with pytest.raises(InputError, match="which --field denoised has to know"):
             work(config, options=JobOptions(output=str(tmp_path / "job")))
     assert not (tmp_path / "job").exists()
 

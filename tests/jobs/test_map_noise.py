@@ -40,6 +40,10 @@ def test_a_recipe_gets_the_noise_that_it_needs():
 
 def test_a_masked_map_is_refused_where_its_noise_is_needed():
     density = a_map(masked_out=0.9)
-    with pytest.raises(InputError, match=r"map.mrc: its values: most of it is 0.*positive"):
+    with pytest.raises(InputError, match=r"map.mrc: its values: .* shows no noise.*positive"):
         constants_of(density, "denoised", file="map.mrc")
     assert constants_of(density, "spline", file="map.mrc") == {}
+    # Solvent that was flattened to another value than 0.
+    density.values[density.values == 0] = -0.5
+    with pytest.raises(InputError, match="shows no noise"):
+        constants_of(density, "denoised", file="map.mrc")

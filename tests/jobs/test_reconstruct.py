@@ -1,6 +1,9 @@
 """``reconstruct`` from end to end on a small set with known poses."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -102,6 +105,16 @@ def test_the_particle_is_found(case, solved):
     assert expected <= {path.name for path in folder.iterdir()}
     assert "Fourier shell correlation" in (folder / "report.html").read_text()
     assert read_map(folder / "map.mrc").voxel_size.tolist() == [PIXEL] * 3
+
+
+def test_two_devices_make_the_maps_of_one(case, solved, tmp_path):
+    """Each inserts its share of the images, and then solves for a map of its own."""
+    command = [sys.executable, "-m", "cryojax_graph", "reconstruct", str(case.particles)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    subprocess.run([*command, "-o", str(tmp_path / "job")], env=environment, check=True)
+    for name in ("half1.mrc", "half2.mrc", "map.mrc"):
+        one, two = (read_map(job / name).values for job in (solved[0], tmp_path / "job"))
+        np.testing.assert_allclose(two, one, atol=2e-3 * np.abs(one).max(), err_msg=name)
 
 
 def test_halves_are_drawn_once_and_then_kept(case, solved, tmp_path):

@@ -90,8 +90,8 @@ def solve_halves(
         curve = _fsc(*_solve_each(apart, [nothing, nothing], jnp.ones_like(ball), box=box))
         if not agree_beyond(curve, shared, volume=float(jnp.mean(ball**2)), copies=copies):
             fsc[shared:] = 0.0
-    filter_ = _precision(both, jnp.asarray(fsc), box=box)
-    whole, filtered = _solve_each([both, both], [nothing, filter_], ball, box=box)
+    wiener = _precision(both, jnp.asarray(fsc), box=box)
+    whole, filtered = _solve_each([both, both], [nothing, wiener], ball, box=box)
     return HalfMaps(halves[0], halves[1], whole, filtered, fsc)
 
 
