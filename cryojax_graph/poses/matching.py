@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF, transfer_at
@@ -66,14 +66,14 @@ class GridScores(NamedTuple):
     Attributes:
         score: at the best shift and contrast, with their log priors, shape (views, turns).
         marginal: with the mean likelihood over all shifts in place of the largest.
-        scale: the best contrast.
-        shift: number of the best shift.
+        overlap: inner products of the image, at every shift, with the predictions.
+        power: of the predictions with themselves.
     """
 
     score: Float[Array, "views turns"]
     marginal: Float[Array, "views turns"]
-    scale: Float[Array, "views turns"]
-    shift: Int[Array, "views turns"]
+    overlap: Float[Array, "shifts views turns"]
+    power: Float[Array, "views turns"]
 
 
 class Candidates(NamedTuple):
@@ -229,15 +229,11 @@ def grid_scores(
     overlap = turned_products(jnp.moveaxis(moved, 0, 1), bank.series, grid)
     series = angular_series(image.power + 0j, grid)[:, None]
     power = turned_products(series, bank.power, grid)[0]
-    scale = best_contrast(overlap, power, prior.contrast)
-    score = contrast_score(overlap, power, scale, prior.contrast)
-    score = score - _far(shifts, prior)[:, None, None]
-    chosen = jnp.argmax(score, axis=0)
-
-    def of_chosen(values: Float[Array, "shifts views turns"]) -> Float[Array, "views turns"]:
-        return jnp.take_along_axis(values, chosen[None], axis=0)[0]
-
-    return GridScores(of_chosen(score), _marginal(score, shifts, prior), of_chosen(scale), chosen)
+    score = _scores(overlap, power, shifts, prior)[0]
+    # Neither which shift is the best nor its contrast is told here: of some cells it is told later,
+    # and of all it would take longer than the scores.
+    best = jnp.max(score, axis=0)
+    return GridScores(best, _marginal(score, best, shifts, prior), overlap, power)
 
 
 def best_of_grid(
@@ -246,6 +242,7 @@ def best_of_grid(
     shifts: Float[Array, "shifts 2"],
     *,
     count: int,
+    prior: Prior,
 ) -> Candidates:
     """The best orientations of a grid, one for each maximum along the in-plane angle.
 
@@ -254,6 +251,7 @@ def best_of_grid(
         bank: its projections.
         shifts: the shifts that were tried.
         count: how many candidates.
+        prior: of shift and contrast.
 
     Returns:
         the candidates.
@@ -263,8 +261,10 @@ def best_of_grid(
     value, index = jax.lax.top_k(jnp.where(peak, score, -jnp.inf).reshape(-1), count)
     view, turn = index // turns, index % turns
     turned = jax.vmap(_turned)(bank.rotation[view], turn * (2 * jnp.pi / turns))
-    shift, scale = shifts[scores.shift[view, turn]], scores.scale[view, turn]
-    return Candidates(turned, shift, scale, value, scores.marginal[view, turn])
+    each, scale = _scores(scores.overlap[:, view, turn], scores.power[view, turn], shifts, prior)
+    best = jnp.argmax(each, axis=0)
+    contrast = jnp.take_along_axis(scale, best[None], axis=0)[0]
+    return Candidates(turned, shifts[best], contrast, value, scores.marginal[view, turn])
 
 
 def near_candidates(
@@ -301,11 +301,10 @@ def near_candidates(
         projection = project_band(rotation)
         overlap = wanted.real @ projection.real + wanted.imag @ projection.imag
         power = jnp.sum(observed.weight * observed.transfer**2 * jnp.abs(projection) ** 2)
-        scale = best_contrast(overlap, power, prior.contrast)
-        value = contrast_score(overlap, power, scale, prior.contrast) - _far(shifts, prior)
+        value, scale = _scores(overlap, power, shifts, prior)
         best = jnp.argmax(value)
         shift = start.shift + shifts[best]
-        marginal = _marginal(value, shifts, prior)
+        marginal = _marginal(value, value[best], shifts, prior)
         return Candidates(rotation, shift, scale[best], value[best], marginal)
 
     return jax.vmap(score)(jax.vmap(lambda turn: product(turn, start.rotation))(around))
@@ -371,16 +370,32 @@ def grid_rotations(views: Float[Array, "views 3 3"], turns: int) -> Float[Array,
     return every(views).reshape(-1, 3, 3)
 
 
+def _scores(
+    overlap: Float[Array, "shifts *cells"],
+    power: Float[Array, "*cells"],
+    shifts: Float[Array, "shifts 2"],
+    prior: Prior,
+) -> tuple[Float[Array, "shifts *cells"], Float[Array, "shifts *cells"]]:
+    """Score of every shift at its best contrast, and that contrast."""
+    scale = best_contrast(overlap, power, prior.contrast)
+    far = _far(shifts, prior).reshape(-1, *[1] * power.ndim)
+    return contrast_score(overlap, power, scale, prior.contrast) - far, scale
+
+
 def _far(shifts: Float[Array, "shifts 2"], prior: Prior) -> Float[Array, " shifts"]:
     """What the prior takes from the log-likelihood of each shift."""
     return 0.5 * jnp.asarray(prior.shift) * jnp.sum(shifts**2, axis=1)
 
 
 def _marginal(
-    score: Float[Array, "shifts *cells"], shifts: Float[Array, "shifts 2"], prior: Prior
+    score: Float[Array, "shifts *cells"],
+    best: Float[Array, "*cells"],
+    shifts: Float[Array, "shifts 2"],
+    prior: Prior,
 ) -> Float[Array, "*cells"]:
     """Mean over the prior of the shifts; the scores hold it already."""
-    return jax.nn.logsumexp(score, axis=0) - jax.nn.logsumexp(-_far(shifts, prior))
+    total = best + jnp.log(jnp.sum(jnp.exp(score - best), axis=0))
+    return total - jax.nn.logsumexp(-_far(shifts, prior))
 
 
 def _turned(rotation: Float[Array, "3 3"], psi: Float[Array, ""]) -> Float[Array, "3 3"]:

@@ -145,20 +145,16 @@ def turned_products(
     real = jnp.concatenate([views.real, views.imag], axis=-1)
     imaginary = jnp.concatenate([views.imag, -views.real], axis=-1)
     products = [jnp.einsum("mir,mvr->miv", left, right) for right in (real, imaginary)]
-    cosine, sine = _synthesis(grid)
-    return jnp.einsum("miv,mt->ivt", products[0], cosine) - jnp.einsum(
-        "miv,mt->ivt", products[1], sine
-    )
+    return jnp.einsum("miv,mt->ivt", jnp.concatenate(products), _synthesis(grid))
 
 
 @partial(jax.jit, static_argnums=0)
-def _synthesis(
-    grid: PolarGrid,
-) -> tuple[Float[Array, "modes turns"], Float[Array, "modes turns"]]:
-    """Waves that make a correlation over half a turn of its terms."""
+def _synthesis(grid: PolarGrid) -> Float[Array, "waves turns"]:
+    """Waves that make a correlation over half a turn of its terms: cosines, then minus sines."""
     angle = np.arange(grid.turns) * (2 * np.pi / grid.turns)
     order = np.arange(grid.modes)
     twice = np.where((order == 0) | (order == grid.modes - 1), 1.0, 2.0)
     phase = order[:, None] * angle
     weight = (2.0 / grid.turns) * twice[:, None]
-    return jnp.asarray(weight * np.cos(phase)), jnp.asarray(weight * np.sin(phase))
+    waves = np.concatenate([weight * np.cos(phase), -weight * np.sin(phase)])
+    return jnp.asarray(waves, jnp.float32)

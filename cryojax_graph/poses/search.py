@@ -165,6 +165,7 @@ def search_pose(
     *,
     pixel_size: float,
     prior: Prior,
+    start: Float[Array, "2"] | None = None,
 ) -> PoseEstimate:
     """Find the pose of one image.
 
@@ -174,15 +175,19 @@ def search_pose(
         search: the reference.
         config: of the search.
         pixel_size: Å.
-        prior: of shift and contrast.
+        prior: of the distance from the given shift, and of the contrast.
+        start: shift that others are sought around, (x, y) in Å; none when not given.
 
     Returns:
         the most probable pose.
     """
+    if start is not None:
+        # Priors are about no shift; the given one is where the image, moved by it, has none.
+        image = shift_image(image, start, pixel_size=pixel_size)
     scores = score_orientations(image, ctf, search, config, pixel_size=pixel_size, prior=prior)
-    found = best_of_grid(scores, search.bank, search.shifts, count=config.kept[0])
+    found = best_of_grid(scores, search.bank, search.shifts, count=config.kept[0], prior=prior)
     modes = refine_candidates(image, ctf, found, search, config, pixel_size=pixel_size, prior=prior)
-    return estimate_of_modes(
+    best = estimate_of_modes(
         modes,
         scores.marginal.reshape(-1),
         search.rotations,
@@ -191,6 +196,7 @@ def search_pose(
         volume=ROTATIONS / len(search.operators),
         operators=search.operators,
     )
+    return best if start is None else _moved(best, start)
 
 
 def search_pose_near(
@@ -250,7 +256,7 @@ def search_pose_near(
         volume=covered_volume(around),
         operators=search.operators,
     )
-    return best._replace(pose=best.pose._replace(shift=best.pose.shift + start.shift))
+    return _moved(best, start.shift)
 
 
 def refine_candidates(
@@ -347,3 +353,8 @@ def project_onto(
     """
     kx, ky = jnp.asarray(band.kx, jnp.float32), jnp.asarray(band.ky, jnp.float32)
     return project(reference, rotation, kx, ky)
+
+
+def _moved(found: PoseEstimate, shift: Float[Array, "2"]) -> PoseEstimate:
+    """A pose of an image that was moved, as one of the image itself."""
+    return found._replace(pose=found.pose._replace(shift=found.pose.shift + shift))

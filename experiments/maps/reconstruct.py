@@ -3,11 +3,13 @@
 Particles by ``relion_project`` (Debian's RELION 3.1.3): CTF with astigmatism, shifts, white noise.
 Programs run in turns as whole processes; times are medians. ``relion_reconstruct --ctf`` makes one
 map. Ours, ``cryodrgn backproject_voxel`` and the mean of recovar's pipeline make two halves and
-compare them; ours and recovar's filter the map of both by it. Poses and CTF in cryodrgn's own files
-are not timed. Compared with the truth are the maps of all: filters that depend on the shell alone
-change no curve. cryodrgn leaves in its map what the interpolation of slices makes of it, darker
-towards the faces, which acts as a mask: ours is compared with it as it is, and as dark
-(``ours_tapered``). A peer runs where its interpreter is given.
+compare them; ours and recovar's filter the map of both by it, and ours is judged besides (mask,
+corrected curve, B-factor, local resolution, views). ``relion_halves`` is RELION doing the same but
+for local resolution and views: both halves, the map of all, and ``relion_postprocess``. Poses and
+CTF in cryodrgn's own files are not timed. Compared with the truth are the maps of all: filters that
+depend on the shell alone change no curve. cryodrgn leaves in its map what the interpolation of
+slices makes of it, darker towards the faces, which acts as a mask: ours is compared with it as it
+is, and as dark (``ours_tapered``). A peer runs where its interpreter is given.
 
     python experiments/maps/reconstruct.py --data DATA --work WORK --results RESULTS
 """
@@ -30,17 +32,41 @@ from molecules import read_entry, record, write_density
 from relion import project
 
 from cryojax_graph.forward.masks import soft_sphere
-from cryojax_graph.io import read_map
+from cryojax_graph.io import read_map, read_particles
+from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.metrics.fsc import fourier_shell_correlation
 
 FIELD, ENTRY, SNR = 192.0, "1a9x", 0.1
 
 
 class Program(NamedTuple):
-    """A command, and the map that it leaves."""
+    """Commands, and the map that they leave."""
 
-    command: list[str]
+    commands: list[list[str]]
     map: Path
+
+
+def relion(particles: Path, work: Path, pixel: float) -> dict[str, Program]:
+    """RELION's map of all images, and the same with both halves and what they tell."""
+    size = ["--angpix", f"{pixel:g}"]
+    command = ["relion_reconstruct", "--i", str(particles), "--ctf", *size]
+    whole, halves = work / "relion.mrc", [work / f"relion_half{n}.mrc" for n in (1, 2)]
+    of_all = [*command, "--o", str(whole)]
+    of_halves = [[*command, "--subset", f"{n}", "--o", str(halves[n - 1])] for n in (1, 2)]
+    judged = ["relion_postprocess", "--i", str(halves[0]), "--i2", str(halves[1]), *size]
+    judged += ["--o", str(work / "relion_post"), "--auto_mask", "--auto_bfac"]
+    return {
+        "relion": Program([of_all], whole),
+        "relion_halves": Program([*of_halves, of_all, judged], whole),
+    }
+
+
+def in_halves(particles: Path) -> Path:
+    """The particles with a column that deals them out to two halves in turn."""
+    path = particles.with_name("halves.star")
+    table = read_particles(particles)
+    write_particles(with_columns(table, {"half_set": 1 + np.arange(len(table)) % 2}), path)
+    return path
 
 
 def cryodrgn(python: Path, particles: Path, work: Path, pixel: float) -> Program:
@@ -52,27 +78,24 @@ def cryodrgn(python: Path, particles: Path, work: Path, pixel: float) -> Program
         subprocess.run(command, check=True, capture_output=True)
     command = [program, "backproject_voxel", str(particles), "--poses", str(poses)]
     command += ["--ctf", str(ctf), "--uninvert-data", "-o", str(work / "cryodrgn")]
-    return Program(command, work / "cryodrgn/backproject.mrc")
+    return Program([command], work / "cryodrgn/backproject.mrc")
 
 
 def programs(
     particles: Path, work: Path, pixel: float, peers: dict[str, Path]
 ) -> dict[str, Program]:
     """Ours, RELION's, and those whose interpreters are given."""
-    relion, ours = work / "relion.mrc", work / "ours"
-    command = ["relion_reconstruct", "--i", str(particles), "--o", str(relion), "--ctf"]
+    ours = work / "ours"
     us = [sys.executable, "-m", "cryojax_graph", "reconstruct", str(particles)]
-    found = {
-        "relion": Program([*command, "--angpix", f"{pixel:g}"], relion),
-        "ours": Program([*us, "-o", str(ours), "--overwrite"], ours / "map.mrc"),
-    }
+    found = relion(particles, work, pixel)
+    found["ours"] = Program([[*us, "-o", str(ours), "--overwrite"]], ours / "map.mrc")
     if "cryodrgn" in peers:
         found["cryodrgn"] = cryodrgn(peers["cryodrgn"], particles, work, pixel)
     if "recovar" in peers:
         worker = Path(__file__).resolve().parent / "worker_recovar.py"
         path = work / "recovar.mrc"
         command = [str(peers["recovar"]), str(worker), str(particles), str(path)]
-        found["recovar"] = Program(command, path)
+        found["recovar"] = Program([command], path)
     return found
 
 
@@ -89,7 +112,8 @@ def timed(programs: dict[str, Program], turns: int, folder: Path) -> dict[str, l
         for name, program in programs.items():
             # Paths of the table are relative to where it lies.
             began = time.monotonic()
-            subprocess.run(program.command, check=True, capture_output=True, cwd=folder)
+            for command in program.commands:
+                subprocess.run(command, check=True, capture_output=True, cwd=folder)
             times[name].append(time.monotonic() - began)
     return times
 
@@ -113,12 +137,16 @@ def main() -> None:
         truth = work / "map.mrc"
         if not truth.exists():
             write_density(read_entry(arguments.data, ENTRY, work), box, pixel, truth)
-        particles = project(work, images, SNR, box=box, pixel=pixel)
+        particles = in_halves(project(work, images, SNR, box=box, pixel=pixel))
         running = programs(particles, work, pixel, peers)
         times = timed(running, arguments.turns, particles.parent)
         true = jnp.asarray(read_map(truth).values)
         ball = np.asarray(soft_sphere(box, radius=box / 2 - 3, edge=3.0))
-        maps = {name: ball * read_map(program.map).values for name, program in running.items()}
+        maps = {
+            name: ball * read_map(program.map).values
+            for name, program in running.items()
+            if name != "relion_halves"
+        }
         curves = {
             name: np.asarray(fourier_shell_correlation(jnp.asarray(density), true))
             for name, density in (maps | {"ours_tapered": maps["ours"] * taper(box)}).items()
@@ -128,14 +156,17 @@ def main() -> None:
         )
         weight = np.clip(curves["relion"], 0, 1) * np.arange(box // 2 + 1) ** 2
         difference = curves["ours"] - curves["relion"]
-        ratios = [a / b for a, b in zip(times["ours"], times["relion"], strict=True)]
+        ratios = {
+            name: statistics.median(a / b for a, b in zip(times["ours"], times[name], strict=True))
+            for name in ("relion", "relion_halves")
+        }
         seconds = {name: round(statistics.median(row), 2) for name, row in times.items()}
         rows.append(
             {
                 "box": box,
                 "images": images,
                 "seconds": seconds,
-                "time_ratio": round(statistics.median(ratios), 3),
+                "time_ratio": {name: round(ratio, 3) for name, ratio in ratios.items()},
                 "correlation_weighted": round(float((weight * between).sum() / weight.sum()), 4),
                 "fsc_truth_least_difference": round(float(difference.min()), 4),
                 "fsc_truth_mean_difference": round(float(difference.mean()), 4),

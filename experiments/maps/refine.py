@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--snr", type=float, nargs="*", default=[0.1, 0.03])
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--programs", nargs="*", default=["ours", "relion"])
     parser.add_argument("--null", action="store_true")
     parser.add_argument("--results", type=Path)
@@ -197,7 +197,7 @@ def main() -> None:
                 about = {"reference": entry, "images": arguments.images}
                 nulls.append(about | null(start, truth, symmetry))
                 continue
-            for seed in range(arguments.seeds):
+            for seed in arguments.seeds:
                 for program in arguments.programs:
                     if program == "ours":
                         folder, seconds = by_us(start, truth, symmetry, seed)

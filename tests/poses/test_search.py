@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.geometry import (
     matrix_from_euler_degrees,
     orientation_spacing_degrees,
@@ -125,6 +126,30 @@ def test_poses_are_found_from_nothing(scene, found):
     away = np.linalg.norm(found.pose.shift - scene.truth.shift, axis=1)
     assert np.median(away) < 0.7
     np.testing.assert_allclose(found.pose.scale.mean(), 1, atol=0.05)
+
+
+def test_shifts_are_sought_around_a_given_one(scene, found):
+    """Of particles at the border of their images, with few shifts."""
+    away = jnp.asarray([14.0, -12.0])
+    near = scene.truth.shift - away
+    near += jnp.asarray(np.random.default_rng(5).normal(size=near.shape), jnp.float32)
+    few = scene.search._replace(shifts=jnp.asarray(shift_grid(4.0, 2.0), jnp.float32))
+    assert np.linalg.norm(near, axis=1).min() > 2 * np.linalg.norm(few.shifts, axis=1).max()
+
+    @jax.jit
+    def run(images, ctf, starts) -> PoseEstimate:
+        def one(each):
+            image, optics, start = each
+            moved = shift_image(image, away, pixel_size=1.5)
+            space = {"pixel_size": 1.5, "prior": PRIOR, "start": start}
+            return search_pose(moved, optics, few, scene.config, **space)
+
+        return jax.lax.map(one, (images, ctf, starts))
+
+    again = run(scene.images, scene.ctf, near)
+    assert np.median(degrees_off(again.pose, found.pose)) < 0.5
+    error = np.linalg.norm(again.pose.shift - (scene.truth.shift - away), axis=1)
+    assert np.median(error) < 0.7
 
 
 def test_the_search_knows_how_sure_it_is(scene, found):

@@ -35,7 +35,7 @@ from cryojax_graph.training.mesh import data_mesh
 # Images searched by one call: one shape for samples and parts alike, so one compilation.
 _BLOCK = 64
 # Copies of the scores of a grid that are alive at a time, and what they may take.
-_COPIES, _SCORE_BYTES = 8, 2**27
+_COPIES, _SCORE_BYTES = 8, 2**26
 
 
 class _Read(NamedTuple):
@@ -129,7 +129,7 @@ class Searcher:
             particles: all images.
             settings: grids and priors.
             start: poses around which to search, where the settings say so; those of the table when
-                not given.
+                not given. A search everywhere takes the shifts of given ones as its centres.
             noise: of the groups beside that of the set; equal when not given.
             contrast: of the group of each image beside that of the set; 1 when not given.
             block: images of one call at most; fewer where calls are to be for few images.
@@ -246,8 +246,10 @@ class Searcher:
         table = self._particles.table
         fields = (jnp.asarray(f, jnp.float32)[images] for f in self._particles.ctf)
         start = None
-        if self.starts_given:
-            given = self._start or _start_of(table)
+        given = self._start
+        if given is None and self.starts_given:
+            given = _start_of(table)
+        if given is not None:
             rotation, shift = (jnp.asarray(values[images], jnp.float32) for values in given)
             start = Pose(rotation, shift, jnp.ones(len(images)))
         values = self._particles.images.read(images)
@@ -302,7 +304,8 @@ def _find(
         if how.method != "grid":
             return reduce_grid(read.image, read.ctf, search, config, **common, reducer=how.method)
         if around is None or read.start is None:
-            return search_pose(read.image, read.ctf, search, config, **common)
+            shift = None if read.start is None else read.start.shift
+            return search_pose(read.image, read.ctf, search, config, **common, start=shift)
         return search_pose_near(read.image, read.ctf, read.start, around, search, config, **common)
 
     def one(read: _Read) -> DefocusEstimate:

@@ -80,7 +80,17 @@ def settings_for(
     if within_degrees is not None:
         spacing = min(0.5 * config.spacing, np.radians(within_degrees) / 2)
         around = rotations_within(np.radians(within_degrees), spacing)
-    # Almost flat within the range.
-    prior = Prior(shift=4.0 / max(shift_range, 1e-3) ** 2)
     operators = symmetry_rotations(symmetry).astype(np.float32)
-    return Settings(config, views, shifts, around, prior, how, operators)
+    return Settings(config, views, shifts, around, shift_prior(shift_range), how, operators)
+
+
+def shift_prior(reach: float) -> Prior:
+    """Prior that is almost flat within a range of shifts.
+
+    Args:
+        reach: largest shift, Å.
+
+    Returns:
+        the prior; the contrast's is set by calibration.
+    """
+    return Prior(shift=4.0 / max(reach, 1e-3) ** 2)

@@ -70,6 +70,7 @@ class _Block(NamedTuple):
     rotation: Float[Array, "rows 3 3"]
     shift: Float[Array, "rows 2"]
     weight: Float[Array, " rows"]
+    contrast: Float[Array, " rows"]
     precision: Float[Array, "rows shells"]
     share: Float[Array, "rows maps"]
 
@@ -115,7 +116,7 @@ def insert_views(
     for start in range(first, len(views.image), block):
         job.check_abort()
         # Read while the devices are still busy with the block before.
-        read = _read(source, views, start, block, shares)
+        read = _read(source, views, start, block, shares, mesh)
         sums.block_until_ready()
         sums = _insert(
             sums,
@@ -162,29 +163,29 @@ def _read(
     start: int,
     block: int,
     shares: Float[np.ndarray, "views maps"],
+    mesh: Mesh,
 ) -> _Block:
     rows = np.arange(start, min(start + block, len(views.image)))
     padded = np.resize(rows, block)
     images = views.image[padded]
     read = source.particles.images.read(views.image[rows])
+    whole = read if len(rows) == block else np.resize(read, (block, *read.shape[1:]))
     weight = np.where(np.arange(block) < len(rows), views.weight[padded], 0.0)
-    # An image of more contrast says more: data grow with it, weights with its square.
-    contrast = source.contrast[images][:, None]
-    precision = source.precision[source.group[images]] * contrast**2
-    shown = np.resize(read, (block, *read.shape[1:])) / contrast[..., None]
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+
+    def share_out(values: Float[np.ndarray, "rows ..."]) -> Float[Array, "rows ..."]:
+        return jax.device_put(np.asarray(values, np.float32), sharding)
+
     return _Block(
-        image=_float32(shown),
-        ctf=CTF(*(_float32(np.asarray(values)[images]) for values in source.particles.ctf)),
-        rotation=_float32(views.rotation[padded]),
-        shift=_float32(views.shift[padded]),
-        weight=_float32(weight),
-        precision=_float32(precision),
-        share=_float32(shares[padded]),
+        image=share_out(whole),
+        ctf=CTF(*(share_out(np.asarray(values)[images]) for values in source.particles.ctf)),
+        rotation=share_out(views.rotation[padded]),
+        shift=share_out(views.shift[padded]),
+        weight=share_out(weight),
+        contrast=share_out(source.contrast[images]),
+        precision=share_out(source.precision[source.group[images]]),
+        share=share_out(shares[padded]),
     )
-
-
-def _float32(values: Float[np.ndarray, "..."]) -> Float[Array, "..."]:
-    return jnp.asarray(values, jnp.float32)
 
 
 @partial(jax.jit, static_argnames=("box", "pixel_size", "state", "mesh"), donate_argnames=("sums",))
@@ -222,8 +223,10 @@ def _weighed(
         transfer = jnp.abs(transfer)
     # Images that were multiplied by their CTF hold one factor of it already.
     factor = jnp.ones_like(transfer) if state == "multiplied" else transfer
-    weight = view.weight * view.precision[_shells(box)]
-    centred = to_spectrum(view.image) * shift_phase(view.shift, box=box, pixel_size=pixel_size)
+    # An image of more contrast says more: data grow with it, weights with its square.
+    weight = view.weight * view.precision[_shells(box)] * view.contrast**2
+    shown = view.image / view.contrast
+    centred = to_spectrum(shown) * shift_phase(view.shift, box=box, pixel_size=pixel_size)
     return centred * (weight * factor), weight * transfer**2
 
 

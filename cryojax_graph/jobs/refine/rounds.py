@@ -39,7 +39,9 @@ class RefinePlan(NamedTuple):
     """What the rounds share.
 
     Attributes:
-        wide: settings for images that are not sure of their pose: everywhere, or around it.
+        wide: settings of the first round: everywhere, or around the given poses.
+        again: settings for images that are not sure of their pose after it: the same rotations, at
+            shifts around the one found.
         near: settings for those that are.
         noise: of the optics groups beside that of the set.
         groups: images of one contrast, for each image from 0.
@@ -53,6 +55,7 @@ class RefinePlan(NamedTuple):
     """
 
     wide: Settings
+    again: Settings
     near: Settings
     noise: GroupNoise
     groups: Int[np.ndarray, " images"]
@@ -251,7 +254,7 @@ def _searches(
     sure = found.rotation_deviation[images] < _SURE
     kinds = (
         ("near", _searcher(plan, start, plan.near, around), images[sure]),
-        ("wide", _searcher(plan, start, plan.wide, around), images[~sure]),
+        ("wide", _searcher(plan, start, plan.again, around), images[~sure]),
     )
     return [kind for kind in kinds if len(kind[2])]
 

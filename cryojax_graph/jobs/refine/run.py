@@ -19,7 +19,7 @@ from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particl
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
-from cryojax_graph.jobs.pose.settings import Settings, settings_for
+from cryojax_graph.jobs.pose.settings import Settings, settings_for, shift_prior
 from cryojax_graph.jobs.pose.survey import Survey, note_hand, survey
 from cryojax_graph.jobs.reconstruct.maps import EDGE
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
@@ -37,6 +37,8 @@ _SHIFT_SHARE = 1 / 12
 # Elongated particles reach this much farther than a ball with their radius of gyration.
 _REACH = 1.8
 _PADDING = 2
+# How far from a shift that was found others are tried, in steps of their grid.
+_AGAIN_STEPS = 2
 # How far from a pose that is sure others are tried.
 _NEAR_DEGREES, _NEAR_PIXELS = 10.0, 3.0
 _NOTHING_FINER = (
@@ -93,6 +95,7 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
 
         plan = RefinePlan(
             settings,
+            _again(inputs),
             _near(config, inputs),
             noise,
             contrast_groups(particles.table),
@@ -172,6 +175,23 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _again(inputs: Inputs) -> Settings:
+    """The grids of the first round at shifts around one that was found.
+
+    An image that no pose fits well is still centred well: few shifts will do, and the scores of all
+    shifts were more than half of the time of a search. One that is farther off comes nearer in
+    every round.
+    """
+    settings = inputs.settings
+    length = np.linalg.norm(settings.shifts, axis=1)
+    if len(length) == 1:
+        return settings
+    reach = float(min(_AGAIN_STEPS * length[1], length.max()))
+    # The shifts of a square grid are in the order of their lengths.
+    shifts = settings.shifts[length <= reach * (1 + 1e-6)]
+    return settings._replace(shifts=shifts, prior=shift_prior(reach))
 
 
 def _near(config: RefineConfig, inputs: Inputs) -> Settings:
