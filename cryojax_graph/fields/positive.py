@@ -89,8 +89,8 @@ def fit_atoms(
     volume: Float[Array, "z y x"],
     grid: VoxelGrid,
     *,
-    width: float,
-    drawn: float,
+    width: float | tuple[float, float, float],
+    drawn: float | tuple[float, float, float],
     finer: int = FINER,
     steps: int = 200,
 ) -> SplineField:
@@ -102,8 +102,9 @@ def fit_atoms(
     Args:
         volume: density at the voxels, above that of the solvent.
         grid: where they lie.
-        width: standard deviation of an atom in the map, voxels.
-        drawn: what it is drawn with, voxels.
+        width: standard deviation of an atom in the map, voxels; along z, y and x where these are
+            not cubes.
+        drawn: what it is drawn with, the same.
         finer: Gaussians per voxel along each axis.
         steps: of the fit.
 
@@ -118,7 +119,7 @@ def fit_atoms(
 def fit_masses(
     volume: Float[Array, "z y x"],
     *,
-    width: float = WIDTH,
+    width: float | tuple[float, float, float] = WIDTH,
     finer: int = FINER,
     steps: int = 30,
     misfit: Scalar | None = None,
@@ -130,7 +131,7 @@ def fit_masses(
 
     Args:
         volume: density at the voxels.
-        width: standard deviation of the Gaussians, voxels.
+        width: standard deviation of the Gaussians, voxels; or one along each of z, y and x.
         finer: Gaussians per voxel along each axis; the first stands on the first voxel.
         steps: of the fit.
         misfit: rms difference from the voxels that are not 0 at which the fit ends before that, map
@@ -176,15 +177,15 @@ def _means(shape: tuple[int, ...], width: float, finer: int = 1) -> list[Float[n
 
 
 def _kernels(
-    shape: tuple[int, ...], to: int, finer: int, width: float
+    shape: tuple[int, ...], to: int, finer: int, width: float | tuple[float, float, float]
 ) -> list[Float[np.ndarray, "_ _"]]:
     """For each axis, what Gaussians on the finer grid are at ``to`` points per voxel."""
     found = []
-    for n in shape:
+    for n, width_here in zip(shape, np.broadcast_to(width, 3).tolist(), strict=True):
         voxels = n if to == 1 else n // finer
         points = np.arange(to * voxels) / to
         centres = np.arange(finer * voxels) / finer
-        kernel = np.exp(-0.5 * ((points[:, None] - centres) / width) ** 2)
+        kernel = np.exp(-0.5 * ((points[:, None] - centres) / width_here) ** 2)
         found.append(kernel.astype(np.float32))
     return found
 

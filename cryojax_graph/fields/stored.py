@@ -52,9 +52,13 @@ _OF_POSITIVE: Mapping[str, Constant] = {
 
 RECIPES: Mapping[str, Recipe] = {
     "positive": Recipe(fit_positive, _OF_POSITIVE),
-    # The noise is that of the map: what is usual stands for none.
+    # The noise is that of the map: what is usual stands for none. Where the fit ends depends on the
+    # misfit of all voxels.
     "denoised": Recipe(
-        fit_positive, {**_OF_POSITIVE, "noise": Constant(0.0, 0.0, 1e30)}, exact=False
+        fit_positive,
+        {**_OF_POSITIVE, "noise": Constant(0.0, 0.0, 1e30)},
+        reach=None,
+        exact=False,
     ),
     "spline": Recipe(partial(fit_spline, degree=3)),
     "quintic": Recipe(partial(fit_spline, degree=5)),

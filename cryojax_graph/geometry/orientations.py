@@ -8,7 +8,6 @@ into exactly eight cells of the next order. Host code in float64.
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import KDTree
 
 _BASE_PIXELS = 12
 _BASE_TURNS = 6
@@ -111,6 +110,8 @@ def views_per_cell(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.n
     Returns:
         counts, in the order of ``cell_directions``.
     """
+    from scipy.spatial import KDTree  # loads too slowly for the top of the module
+
     centres = cell_directions(order)
     nearest = np.asarray(KDTree(centres).query(directions)[1])
     return np.bincount(nearest, minlength=len(centres))
@@ -128,6 +129,8 @@ def view_cells(directions: Float[np.ndarray, "n 3"], order: int) -> Int[np.ndarr
     Returns:
         number of the pixel with the nearest centre, of v or of -v, whichever is smaller.
     """
+    from scipy.spatial import KDTree  # loads too slowly for the top of the module
+
     tree = KDTree(cell_directions(order))
     here, opposite = (np.asarray(tree.query(v)[1]) for v in (directions, -directions))
     return np.minimum(here, opposite)

@@ -34,7 +34,8 @@ def build_density_graph(
     if len(position):
         pairs = KDTree(position).query_pairs(cutoff, output_type="ndarray")
     both = np.concatenate([pairs, pairs[:, ::-1]])
-    receivers, senders = both[np.lexsort(both.T)].T
+    # The last key counts first.
+    senders, receivers = both[np.lexsort(both.T)].T
     return jraph.GraphsTuple(
         nodes={"position": position, **features},
         edges=np.linalg.norm(position[senders] - position[receivers], axis=1),

@@ -47,6 +47,24 @@ def read_cs(
     return columns
 
 
+def lists_all_of(path: str | Path, table: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Whether a file has a row for every particle of a table.
+
+    Args:
+        path: ``.cs`` file.
+        table: ``.cs`` table.
+        limits: caps on columns and size.
+
+    Returns:
+        true if so.
+
+    Raises:
+        InputError: a file is damaged, or lacks ``uid`` or repeats one.
+    """
+    offered, wanted = (_uids(_read_columns(p, limits), p) for p in (path, table))
+    return bool(np.isin(wanted, offered).all())
+
+
 def _read_columns(path: str | Path, limits: Limits) -> dict[str, Shaped[np.ndarray, "rows ..."]]:
     size = file_size(path)
     with open_plain(path) as handle:

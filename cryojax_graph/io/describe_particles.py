@@ -27,7 +27,11 @@ _IGNORED = {
     "ctf/trefoil_A": "higher aberrations",
     "ctf/tetra_A": "higher aberrations",
     "ctf/anisomag": "anisotropic magnification",
+    "rlnCtfScalefactor": "scale of the CTF",
+    "ctf/scale": "scale of the CTF",
 }
+# Scales that mean none are 1, the others 0.
+_NO_SCALE = {"rlnCtfScalefactor", "ctf/scale"}
 
 CtfState: TypeAlias = Literal["as recorded", "multiplied", "phase-flipped"]
 _TREATMENTS: dict[str, tuple[CtfState, str]] = {
@@ -244,7 +248,7 @@ def unmodelled(table: ParticleTable) -> list[str]:
     columns = {**(table.optics.columns if table.optics else {}), **table.columns}
     effects = {}
     for name, effect in _IGNORED.items():
-        if name in columns and _is_set(columns[name]):
+        if name in columns and _is_set(columns[name], none=float(name in _NO_SCALE)):
             effects.setdefault(effect, f"{effect} ({name})")
     return [*effects.values()]
 
@@ -255,12 +259,12 @@ def _ignored(table: ParticleTable) -> list[str]:
     return [f"not modelled: {effect}" for effect in effects]
 
 
-def _is_set(values: Shaped[np.ndarray, "n ..."]) -> bool:
+def _is_set(values: Shaped[np.ndarray, "n ..."], *, none: float = 0.0) -> bool:
     if values.dtype.kind in "fiu":
-        return bool(np.any(values))
+        return bool(np.any(values != none))
     numbers, bad = to_numbers(values)
     texts = set(values.tolist())
-    return bool(numbers.any()) if bad is None else not texts <= {"[]", "[0,0,0,0,0,0]"}
+    return bool((numbers != none).any()) if bad is None else not texts <= {"[]", "[0,0,0,0,0,0]"}
 
 
 def _look_at_images(

@@ -137,7 +137,9 @@ def _unpack_voxels(
     if any(c + e > n for c, e, n in zip(corner, extent, shape, strict=True)):
         header.refuse("extent", "inside the map")
     differences = header.values.get("differences")
-    if not isinstance(differences, list) or tuple(differences) not in DIFFERENCES:
+    axes = tuple(differences) if isinstance(differences, list) else None
+    # 1.0 is 1 to Python, and True is too.
+    if axes not in DIFFERENCES or any(type(axis) is not int for axis in axes):
         header.refuse("differences", "a list of axes")
     if (width := header.whole("width")) not in (1, 2, 4):
         header.refuse("width", "1, 2 or 4")
@@ -145,9 +147,7 @@ def _unpack_voxels(
         header.refuse("background", "a whole number of 32 bits")
     step, accuracy = header.error("step"), header.error("accuracy")
     voxel_size = header.edges("voxel_size")
-    packed = PackedVoxels(
-        shape, step, background, corner, extent, tuple(differences), width, residuals
-    )
+    packed = PackedVoxels(shape, step, background, corner, extent, axes, width, residuals)
     try:
         values = unpack_voxels(packed)
     except ValueError as error:

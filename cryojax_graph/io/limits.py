@@ -30,3 +30,5 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+# Of files that a job keeps for itself: as large, and packed as well, as its own arrays come out.
+OWN_LIMITS = Limits(array_bytes=2**50, unpack_ratio=2**20)

@@ -55,7 +55,7 @@ def read_map(
     """
     values, header, _ = read_density(path, limits=limits)
     check_is_map(header, path)
-    size = header.voxel_size if voxel_size is None else (voxel_size,) * 3
+    size = header.voxel_size if voxel_size is None else (voxel_size, voxel_size, voxel_size)
     if not np.isfinite(size).all() or min(size) <= 0:
         unstated = voxel_size is None and np.isnan(size).any()
         cause = f"voxel size {size} Å (x, y, z) is not usable"
@@ -66,7 +66,9 @@ def read_map(
             "give the voxel size, or set it in the header",
         )
     check_finite(values, path)
-    return Map(values, np.array(size, np.float64), np.array(header.first_voxel, np.float64))
+    return Map(
+        values, np.array(size, np.float64), np.array(header.first_voxel_of(size), np.float64)
+    )
 
 
 def read_density(

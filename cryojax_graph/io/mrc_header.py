@@ -100,10 +100,21 @@ class MrcHeader:
     @property
     def first_voxel(self) -> tuple[float, float, float]:
         """Position of voxel 0 in Å (x, y, z): the origin, or start × voxel size where that is 0."""
+        return self.first_voxel_of(self.voxel_size)
+
+    def first_voxel_of(self, voxel_size: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Position of voxel 0 when voxels are of another size than the header says.
+
+        Args:
+            voxel_size: along x, y, z, Å.
+
+        Returns:
+            the origin, which is in Å, or start × voxel size where that is 0.
+        """
         if any(self.origin):
             return self.origin
         start = (self.start[self.axes.index(axis)] for axis in (1, 2, 3))
-        x, y, z = (s * v if s else 0.0 for s, v in zip(start, self.voxel_size, strict=True))
+        x, y, z = (s * v if s else 0.0 for s, v in zip(start, voxel_size, strict=True))
         return x, y, z
 
 

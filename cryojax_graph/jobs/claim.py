@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -224,8 +224,18 @@ def remove_job(folder: Path, manifest: dict[str, Any]) -> None:
         folder: of the job.
         manifest: names its files.
     """
+    remove_files(folder, (*manifest["outputs"], *manifest["working"], *_OWN_FILES))
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of a job.
+
+    Args:
+        folder: of the job.
+        names: of what is in it; of nothing outside.
+    """
     root = folder.resolve()
-    for name in (*manifest["outputs"], *manifest["working"], *_OWN_FILES):
+    for name in names:
         path = folder / name
         # A manifest is a file that anybody can write: what points out of the folder stays.
         if root not in path.resolve().parents:

@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat
 
 from cryojax_graph.io.atomic import write_atomically
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.claim import FOREIGN, MANIFEST, MOVE_AWAY
+from cryojax_graph.jobs.claim import FOREIGN, MANIFEST, MOVE_AWAY, remove_files
 from cryojax_graph.jobs.manifest import now, sha256_of
 from cryojax_graph.jobs.progress import Advance, progress
 from cryojax_graph.training.abort import Aborted
@@ -99,11 +99,29 @@ class Job:
             raise Aborted(reason)
 
     def working(self, name: str) -> Path:
-        """Path of what the job itself keeps across interruptions, such as checkpoints."""
+        """Path of what the job itself keeps across interruptions, such as checkpoints.
+
+        Args:
+            name: of a file or folder.
+
+        Returns:
+            where it is, or is to be.
+
+        Raises:
+            InputError: somebody's file has that name.
+        """
         if name not in self.manifest["working"]:
+            if (self.folder / name).exists():
+                raise InputError(self.folder / name, "working file", FOREIGN, MOVE_AWAY)
             self.manifest["working"].append(name)
             self.save_manifest()
         return self.folder / name
+
+    def discard_working(self) -> None:
+        """Remove all that was kept for going on; the last thing that a job does, if it is large."""
+        remove_files(self.folder, self.manifest["working"])
+        self.manifest["working"] = []
+        self.save_manifest()
 
     def require_unchanged(self, name: str, fingerprint: str) -> None:
         """Refuse to continue with other data than the job began with.

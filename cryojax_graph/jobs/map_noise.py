@@ -22,9 +22,12 @@ def noise_of(density: Map, threshold: float | None = None) -> float:
 
     Returns:
         from the median deviation of voxels below that are not exactly 0, so that the rim of the
-        density hardly matters; 0 where hardly any voxel is left.
+        density hardly matters; 0, for not known, where hardly any voxel is left, and of a masked
+        map, in which they are that rim.
     """
     values = density.values
+    if masked(density):
+        return 0.0
     if threshold is None:
         threshold = float(values.mean() + _DEVIATIONS * values.std())
     outside = values[(values <= threshold) & (values != 0)]
@@ -51,7 +54,7 @@ def constants_of(density: Map, recipe: str, *, file: str) -> dict[str, int | flo
     if "noise" not in RECIPES[recipe].constants:
         return constants
     noise = noise_of(density)
-    if masked(density) or noise == 0:
+    if noise == 0:
         cause = f"around its density it shows no noise, which --field {recipe} has to know"
         remedy = "give a map that is not masked, or choose --field positive"
         raise InputError(file, "its values", cause, remedy)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.io.describe_particles import ctf_treatment
+from cryojax_graph.io.describe_particles import ctf_treatment, unmodelled
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.particle_table import ParticleTable, Piece
@@ -103,6 +103,8 @@ def read_particle_set(
 def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None:
     """Read images in some seconds' worth of places: a bad one is refused now, not hours later.
 
+    Also says which effects of the optics the table states that no job models.
+
     Args:
         table: of the particles.
         images: on disk.
@@ -111,6 +113,8 @@ def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None
     Raises:
         InputError: an image is blank, damaged, not finite or has absurd values.
     """
+    if effects := unmodelled(table):
+        job.warn(f"The table states what is not modelled: {', '.join(effects)}")
     count, began = len(table), time.monotonic()
     stretches = np.array_split(np.arange(count), -(-count // _IMAGES_TO_LOOK_AT))
     seen = 0

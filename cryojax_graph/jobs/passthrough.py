@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cryojax_graph.io.cs import lists_all_of
 from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.particles import read_particles
 
@@ -30,11 +31,18 @@ def read_with_passthrough(path: str | Path, *pieces: Piece) -> ParticleTable:
 def passthrough_beside(path: str | Path) -> list[Path]:
     """cryoSPARC's passthrough files of particles beside a table, found by their names.
 
+    A job may leave one for each class, or for the particles that were left out.
+
     Args:
         path: .cs table.
 
     Returns:
-        the files, without the table itself.
+        the files that list all of its particles; all of them where none does, without the table
+        itself.
+
+    Raises:
+        InputError: a file is damaged.
     """
     own = Path(path)
-    return [p for p in sorted(own.parent.glob("*passthrough*particles*.cs")) if p != own]
+    named = [p for p in sorted(own.parent.glob("*passthrough*particles*.cs")) if p != own]
+    return [p for p in named if lists_all_of(p, own)] or named

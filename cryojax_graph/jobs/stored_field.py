@@ -28,7 +28,7 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.unpack import open_plain
 from cryojax_graph.jobs.claim import finished_manifest
-from cryojax_graph.jobs.map_noise import constants_of, masked
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import part_around
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 
@@ -87,14 +87,12 @@ def accuracy_of(density: Map, noise: float) -> float:
 
     Args:
         density: the map.
-        noise: standard deviation where there is no density, map units; 0 if unknown. Not
-            believed of a map that is mostly 0.
+        noise: standard deviation where there is no density, map units; 0 if unknown.
 
     Returns:
         map units.
     """
-    # Where most voxels are 0, those below a threshold are the rim of the density, and not noise.
-    if noise > 0 and not masked(density):
+    if noise > 0:
         return _SHARE_OF_NOISE * noise
     return _SHARE_OF_RANGE * float(np.ptp(density.values))
 

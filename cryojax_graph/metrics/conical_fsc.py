@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
-from scipy.spatial import ConvexHull
 
 # Directions are counted in cells this wide, so the edge of a cone is rough by half of it.
 _CELL_DEGREES = 1.5
@@ -105,6 +104,8 @@ def sphericity(axes: Float[np.ndarray, "axes 3"], reach: Float[np.ndarray, " axe
     Returns:
         1 for a ball, less for anything else.
     """
+    from scipy.spatial import ConvexHull  # loads too slowly for the top of the module
+
     corners = np.concatenate([axes, -axes])
     faces = ConvexHull(corners).simplices
     found = _roundness((corners * np.tile(reach, 2)[:, None])[faces])

@@ -5,7 +5,8 @@ from jaxtyping import Bool, Float
 
 # Beyond four standard deviations a Gaussian is 0.03 % of its height.
 _REACH = 4.0
-_ATOMS = 4096
+# Voxels of all boxes around atoms that are drawn together; each takes some 60 bytes.
+_VOXELS = 1 << 21
 
 
 def atom_density(
@@ -35,8 +36,9 @@ def atom_density(
     box = np.stack(
         np.meshgrid(*(np.arange(-r, r + 1) for r in radius), indexing="ij"), axis=-1
     ).reshape(-1, 3)
-    for first in range(0, len(positions), _ATOMS):
-        place = (positions[first : first + _ATOMS] - origin) / voxel_size
+    together = max(1, _VOXELS // len(box))
+    for first in range(0, len(positions), together):
+        place = (positions[first : first + together] - origin) / voxel_size
         voxels = np.rint(place).astype(int)[:, None] + box
         offset = (voxels - place[:, None]) * voxel_size
         squared = np.sum(offset**2, axis=-1)

@@ -14,6 +14,7 @@ from cryojax_graph.poses.lifting import (
 from cryojax_graph.poses.matching import (
     Candidates,
     GridScores,
+    best_of_grid,
     rotations_within,
     shift_grid,
     view_rotations,
@@ -58,6 +59,7 @@ __all__ = [
     "ShellSums",
     "Support",
     "amplify",
+    "best_of_grid",
     "calibrate",
     "esl_loss",
     "esl_rotation",

@@ -67,7 +67,9 @@ def shell_sums(
     """
     shell = np.round(np.hypot(band.kx, band.ky)).astype(int)
     waves = jnp.asarray(np.stack([band.kx, band.ky]), jnp.float32) / jnp.asarray(field)
-    factor = observed.transfer * jnp.exp(2j * jnp.pi * (pose.shift @ waves))
+    factor = observed.transfer * jnp.exp(
+        2j * jnp.pi * jnp.matmul(pose.shift, waves, precision="highest")
+    )
     predicted = factor * project(pose.rotation)
     overlap = (predicted * observed.spectrum.conj()).real
     values = jnp.stack(

@@ -68,14 +68,17 @@ def refine_defocus(
     transfer = partial(_transfer, ctf, band, box=box, pixel_size=pixel_size)
 
     waves = jnp.asarray([band.kx, band.ky], jnp.float32) / field
-    wave = jnp.exp(2j * jnp.pi * (found.pose.shift @ waves))
+    wave = jnp.exp(2j * jnp.pi * jnp.matmul(found.pose.shift, waves, precision="highest"))
     projection = wave * onto_band(found.pose.rotation)
     overlap = observed.weight * (projection.conj() * observed.spectrum).real
     power = observed.weight * jnp.abs(projection) ** 2
 
     def score(offset: Float[Array, ""]) -> Float[Array, ""]:
         values = transfer(offset)
-        products = values @ overlap, values**2 @ power
+        products = (
+            jnp.matmul(values, overlap, precision="highest"),
+            jnp.matmul(values**2, power, precision="highest"),
+        )
         scale = best_contrast(*products, prior.contrast)
         value = contrast_score(*products, scale, prior.contrast)
         return value - 0.5 * (offset / jnp.asarray(deviation)) ** 2

@@ -294,12 +294,13 @@ def near_candidates(
         every orientation at its best shift and contrast.
     """
     waves = jnp.asarray(np.stack([band.kx, band.ky]), jnp.float32) / jnp.asarray(field)
-    phases = jnp.exp(-2j * jnp.pi * ((start.shift + shifts) @ waves))
+    phases = jnp.exp(-2j * jnp.pi * jnp.matmul(start.shift + shifts, waves, precision="highest"))
     wanted = observed.weight * observed.transfer * observed.spectrum * phases
 
     def score(rotation: Float[Array, "3 3"]) -> Candidates:
         projection = project_band(rotation)
-        overlap = wanted.real @ projection.real + wanted.imag @ projection.imag
+        overlap = jnp.matmul(wanted.real, projection.real, precision="highest")
+        overlap += jnp.matmul(wanted.imag, projection.imag, precision="highest")
         power = jnp.sum(observed.weight * observed.transfer**2 * jnp.abs(projection) ** 2)
         value, scale = _scores(overlap, power, shifts, prior)
         best = jnp.argmax(value)

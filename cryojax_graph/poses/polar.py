@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from cryojax_graph.geometry.stable import product
+
 
 class PolarGrid(NamedTuple):
     """Rings around the origin of a spectrum, half a turn of each: the other half mirrors it.
@@ -99,8 +101,8 @@ def polar_spectrum(image: Float[Array, "box box"], grid: PolarGrid) -> Complex[A
     along_x = jnp.exp(-2j * jnp.pi * kx * position)
     along_y = jnp.exp(-2j * jnp.pi * ky * position)
     # A real image times a complex wave: two real products.
-    rows = image @ along_x.real.T + 1j * (image @ along_x.imag.T)
-    return jnp.einsum("yp,py->p", rows, along_y).reshape(grid.rings, -1)
+    rows = product(image, along_x.real.T) + 1j * product(image, along_x.imag.T)
+    return jnp.einsum("yp,py->p", rows, along_y, precision="highest").reshape(grid.rings, -1)
 
 
 def angular_series(
@@ -121,7 +123,9 @@ def angular_series(
     angle = np.arange(grid.turns // 2) * (2 * np.pi / grid.turns)
     waves = jnp.asarray(np.exp(-1j * angle[:, None] * np.arange(grid.modes)), jnp.complex64)
     even = jnp.arange(grid.modes) % 2 == 0
-    series = jnp.where(even, values.real @ waves, values.imag @ waves)
+    series = jnp.where(
+        even, *(jnp.matmul(part, waves, precision="highest") for part in (values.real, values.imag))
+    )
     return jnp.swapaxes(series, -1, -2)
 
 
@@ -144,8 +148,12 @@ def turned_products(
     left = jnp.concatenate([images.real, images.imag], axis=-1)
     real = jnp.concatenate([views.real, views.imag], axis=-1)
     imaginary = jnp.concatenate([views.imag, -views.real], axis=-1)
-    products = [jnp.einsum("mir,mvr->miv", left, right) for right in (real, imaginary)]
-    return jnp.einsum("miv,mt->ivt", jnp.concatenate(products), _synthesis(grid))
+    products = [
+        jnp.einsum("mir,mvr->miv", left, right, precision="highest") for right in (real, imaginary)
+    ]
+    return jnp.einsum(
+        "miv,mt->ivt", jnp.concatenate(products), _synthesis(grid), precision="highest"
+    )
 
 
 @partial(jax.jit, static_argnums=0)

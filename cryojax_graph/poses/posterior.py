@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.forward.grids import Scalar
+from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose
 
 # The volume of the rotations in radians³.
@@ -120,7 +121,8 @@ def _cosines(
     """Of the smallest angles between rotations of a symmetric object."""
 
     def trace(operator: Float[Array, "3 3"]) -> Float[Array, "a b"]:
-        return (first @ operator).reshape(-1, 9) @ second.reshape(-1, 9).T
+        turned = jnp.einsum("aij,jk->aik", first, operator, precision="highest")
+        return product(turned.reshape(-1, 9), second.reshape(-1, 9).T)
 
     largest = jnp.max(jax.vmap(trace)(operators), axis=0)
     return jnp.clip((largest - 1) / 2, -1.0, 1.0)

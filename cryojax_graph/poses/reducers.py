@@ -9,6 +9,7 @@ from jaxtyping import Array, Complex, Float
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.geometry import geodesic_distance
+from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.band import fourier_band, observe
 from cryojax_graph.poses.lifting import (
     esl_rotation,
@@ -56,11 +57,15 @@ def reduce_grid(
     """
     scores = score_orientations(image, ctf, search, config, pixel_size=pixel_size, prior=prior)
     posterior = scores.marginal.reshape(-1)
+    cells = search.rotations
+    if len(search.operators) > 1:
+        # The grid is one asymmetric unit: across its border the mode goes on among copies.
+        cells = nearest_copies(cells, cells[jnp.argmax(posterior)], search.operators)
     turn = 2 * np.pi / config.grid.turns
     # In-plane angles are closer than views: as many views take more cells.
     rotation = reduced_rotation(
         posterior,
-        search.rotations,
+        cells,
         reducer=reducer,
         mode=_MODE * config.spacing,
         points=min(_POINTS * config.spacing / turn, _MOST_POINTS),
@@ -83,9 +88,7 @@ def reduce_grid(
     best = Pose(rotation, tried.shift[0], tried.scale[0])
     refined = refine_pose(held, observed, best, steps=config.steps[0], **space)
 
-    probability, square = mass_around(
-        posterior, search.rotations, rotation, mode=_MODE * config.spacing
-    )
+    probability, square = mass_around(posterior, cells, rotation, mode=_MODE * config.spacing)
     # A cell is not a point: views and in-plane angles lie anywhere within it.
     square = jnp.minimum(square + (2 * config.spacing**2 + turn**2) / 12, jnp.pi**2)
     covariance = refined.covariance.at[:3, :3].set(square / 3 * jnp.eye(3))
@@ -124,6 +127,29 @@ def reduced_rotation(
         return posterior_rotation(log_posterior, rotations)
     near = restrict_to_mode(-log_posterior, rotations, radius=mode)
     return esl_rotation(esl_support(near, points=points), rotations)
+
+
+def nearest_copies(
+    rotations: Float[Array, "cells 3 3"],
+    to: Float[Array, "3 3"],
+    operators: Float[Array, "operators 3 3"],
+) -> Float[Array, "cells 3 3"]:
+    """Of the symmetric copies of each rotation the one nearest to a given rotation.
+
+    Args:
+        rotations: object to image coordinates.
+        to: the given one.
+        operators: of the point group of the object.
+
+    Returns:
+        as many rotations.
+    """
+    copies = jax.vmap(lambda operator: jax.vmap(lambda own: product(own, operator))(rotations))(
+        operators
+    )
+    nearness = jnp.sum(copies * to, axis=(-2, -1))
+    chosen = jnp.argmax(nearness, axis=0)
+    return jnp.take_along_axis(copies, chosen[None, :, None, None], axis=0)[0]
 
 
 def mass_around(

@@ -225,7 +225,7 @@ def _slope(
     optics: _Optics | None,
 ) -> _Slope:
     pose, root = state.pose, jnp.sqrt(observed.weight)
-    angle = 2.0 * jnp.pi * (pose.shift @ waves)
+    angle = 2.0 * jnp.pi * jnp.matmul(pose.shift, waves, precision="highest")
     cosine, sine = root * jnp.cos(angle), root * jnp.sin(angle)
     transfer, by_defocus = _transfers(observed, state.offset, optics)
 
@@ -255,7 +255,7 @@ def _slope(
             (root * seen)[None],
         ]
         joined = jnp.concatenate(rows)
-        products = products + joined @ joined.T
+        products = products + product(joined, joined.T)
     overlap, power = products[5, -1], products[5, 5]
     # Above the empty image, so that float32 keeps what differs between poses.
     gain = pose.scale * (2.0 * overlap - pose.scale * power)

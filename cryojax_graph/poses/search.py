@@ -196,7 +196,7 @@ def search_pose(
         volume=ROTATIONS / len(search.operators),
         operators=search.operators,
     )
-    return best if start is None else _moved(best, start)
+    return best if start is None else moved(best, start)
 
 
 def search_pose_near(
@@ -256,7 +256,7 @@ def search_pose_near(
         volume=covered_volume(around),
         operators=search.operators,
     )
-    return _moved(best, start.shift)
+    return moved(best, start.shift)
 
 
 def refine_candidates(
@@ -355,6 +355,14 @@ def project_onto(
     return project(reference, rotation, kx, ky)
 
 
-def _moved(found: PoseEstimate, shift: Float[Array, "2"]) -> PoseEstimate:
-    """A pose of an image that was moved, as one of the image itself."""
+def moved(found: PoseEstimate, shift: Float[Array, "2"]) -> PoseEstimate:
+    """The pose of an image from that of the image moved by a shift.
+
+    Args:
+        found: of the moved image.
+        shift: by which it was moved, (x, y) in Å.
+
+    Returns:
+        of the image itself.
+    """
     return found._replace(pose=found.pose._replace(shift=found.pose.shift + shift))

@@ -76,3 +76,17 @@ def test_smooth_shares_have_two_continuous_derivatives(order):
     for edge in (second, first + 23):
         before, after = derivative(edge - 1e-3), derivative(edge + 1e-3)
         np.testing.assert_allclose(before, after, atol=1e-2)
+
+
+def test_linear_shares_have_the_slope_of_one_side_where_a_box_begins():
+    patches = lay_patches((5, 5, 40), size=24, overlap=8)
+    first, second = patches.starts[2]
+
+    def share(x):
+        owners = owners_of(jnp.array([2.0, 2.0, x]), patches, blend="linear")
+        return jnp.sum(jnp.where(owners.patch == 1, owners.weight, 0.0))
+
+    # A box that has no say there is not asked: a slope would multiply its silence.
+    for edge in (float(second), first + 23.0):
+        assert float(jax.grad(share)(edge)) == 0.0
+    assert float(jax.grad(share)(0.5 * (second + first + 23.0))) > 0.05

@@ -185,3 +185,15 @@ def test_a_single_atom_is_drawn_narrower_and_as_high():
     assert float(upsample(field, 1).sum()) / 8 == pytest.approx(
         0.8**3 * float(volume.sum()), rel=0.1
     )
+
+
+def test_an_atom_is_round_in_voxels_that_are_not_cubes():
+    z, y, x = np.indices((13, 25, 25))
+    square = (x - 12) ** 2 + (y - 12) ** 2 + (2.0 * (z - 6)) ** 2
+    volume = np.exp(-square / (2 * 1.8**2)).astype(np.float32)
+    grid = voxel_grid(np.zeros(3), np.array([1.0, 1.0, 2.0]))
+    widths = {"width": (0.9, 1.8, 1.8), "drawn": (0.7, 1.4, 1.4)}
+    field = jax.jit(partial(fit_atoms, **widths))(jnp.asarray(volume), grid)
+    bend = np.asarray(jax.jit(jax.hessian(field.value))(jnp.full(3, 12.0)))
+    assert bend[2, 2] < 0
+    assert bend[2, 2] == pytest.approx(bend[0, 0], rel=0.1)

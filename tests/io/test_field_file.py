@@ -174,6 +174,8 @@ REFUSED = {
     "box outside": ({"corner": [1, 0, 0]}, "inside the map"),
     "differences unknown": ({"differences": [0]}, "header, differences"),
     "differences no list": ({"differences": 3}, "header, differences"),
+    "differences of floats": ({"differences": [2.0]}, "header, differences"),
+    "differences true": ({"differences": [True]}, "header, differences"),
     "width of 3": ({"width": 3}, "header, width"),
     "background absurd": ({"background": 2**31}, "header, background"),
     "step negative": ({"step": -0.1}, "header, step"),

@@ -157,3 +157,10 @@ def test_any_shape_and_origin_survive_a_round_trip(shape, origin, axes, tmp_path
     (tmp_path / "b.mrc").write_bytes(raw)
     permuted, header, _ = read_density(tmp_path / "b.mrc")
     assert permuted.shape == tuple(shape[header.axes[::-1].index(axis)] for axis in (3, 2, 1))
+
+
+def test_a_given_voxel_size_is_that_of_the_start_too(tmp_path):
+    write_permuted(tmp_path / "a.mrc", (1, 2, 3), start=(-4, 5, 6))
+    stated, given = read_map(tmp_path / "a.mrc"), read_map(tmp_path / "a.mrc", voxel_size=3.0)
+    assert np.abs(stated.origin).max() > 0
+    np.testing.assert_allclose(given.origin, stated.origin / stated.voxel_size * 3.0)

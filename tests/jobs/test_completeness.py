@@ -30,8 +30,13 @@ class Told:
 def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
     """Predictions that hold a share of the signal and nothing else."""
     asked = []
+    views = SimpleNamespace(rotation=np.random.default_rng(0).random((120, 3, 3)), shift=None)
+    views.shift = views.rotation[:, 0, :2]
 
     def agreement(c_alpha, images, **more):
+        # In the poses that came of the fit, not in those that the reader knows.
+        np.testing.assert_array_equal(images["rotation"], views.rotation[asked[-1]])
+        np.testing.assert_array_equal(images["shift"], views.shift[asked[-1]])
         even = np.ones(SHELLS)
         frequency = np.arange(SHELLS) / (2 * (SHELLS - 1) * 4.0)
         return ShellAgreement(frequency, share * even, share * even, even, 0 * even)
@@ -49,8 +54,10 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
         fitted=np.arange(20),
         config=None,
         template=None,
-        particles=SimpleNamespace(pixel_size=4.0),
-        reader=SimpleNamespace(spectra=lambda some: asked.append(some) or {"spectrum": None}),
+        particles=SimpleNamespace(pixel_size=4.0, views=views),
+        reader=SimpleNamespace(
+            spectra=lambda some: asked.append(some) or {"spectrum": None, "rotation": None}
+        ),
     )
     job = Told()
     # Only what it asks of a problem is there: its type is not checked.

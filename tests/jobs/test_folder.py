@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -380,3 +381,27 @@ def test_progress_goes_to_the_log_and_to_a_screen_that_is_no_terminal(source, op
 
 def test_the_memory_of_this_process_is_counted_in_bytes():
     assert 2**24 < module.peak_memory_bytes() < 2**38
+
+
+def test_a_file_in_the_way_of_what_a_job_keeps_is_refused(source, options):
+    folder = Path(options.output)
+    folder.mkdir(exist_ok=True)
+    (folder / "networks.csv").write_text("mine")
+    with pytest.raises(InputError, match=r"networks\.csv"):
+        run(source, options, work=lambda job: job.working("networks.csv").write_text("4"))
+    assert (folder / "networks.csv").read_text() == "mine"
+
+
+def test_what_a_job_kept_goes_when_it_says_so(source, options):
+    def work(job):
+        job.working("sums.npz").write_text("4")
+        (job.working("parts") / "1").mkdir(parents=True)
+        job.working("never.npz")
+        (job.folder / "notes.txt").write_text("of the user")
+        job.discard_working()
+
+    folder = run(source, options, work=work).folder
+    assert not (folder / "sums.npz").exists()
+    assert not (folder / "parts").exists()
+    assert (folder / "notes.txt").exists()
+    assert manifest_of(options)["working"] == []

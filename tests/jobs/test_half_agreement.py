@@ -71,6 +71,8 @@ def test_the_shells_next_to_the_shared_ones_are_no_witness():
     assert not agree_beyond(fsc, 5, volume=0.4, copies=1)
     fsc[7] = 0.9
     assert agree_beyond(fsc, 5, volume=0.4, copies=1)
+    # Where no shells are left, nothing was shown.
+    assert not agree_beyond(np.ones_like(fsc), len(fsc) - 1, volume=0.4, copies=1)
     # Chance alone reaches that far where every coefficient is there forty times.
     assert not agree_beyond(np.full_like(fsc, 0.8), 5, volume=0.4, copies=40)
 

@@ -47,3 +47,9 @@ def test_a_masked_map_is_refused_where_its_noise_is_needed():
     density.values[density.values == 0] = -0.5
     with pytest.raises(InputError, match="shows no noise"):
         constants_of(density, "denoised", file="map.mrc")
+
+
+def test_the_rim_of_a_masked_map_is_no_noise():
+    density = a_map(masked_out=0.6)
+    assert (density.values != 0).mean() > 0.3
+    assert noise_of(density, threshold=1.0) == 0.0

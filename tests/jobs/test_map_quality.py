@@ -143,3 +143,18 @@ def test_a_mask_without_a_place_for_a_sphere_is_refused():
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
         QualitySettings(**wrong)
+
+
+def test_beyond_what_halves_are_known_to_share_nothing_counts():
+    maps = halves(noise=0.02)
+    free, held = (assess(KEY, *maps, ball(22), voxel_size=VOXEL, shared=n) for n in (None, 6))
+    assert free.resolution < 4.3
+    np.testing.assert_array_equal(held.curves.corrected[:6], free.curves.corrected[:6])
+    assert not held.curves.corrected[6:].any()
+    assert held.resolution > BOX * VOXEL / 7
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_too_few_cones_are_refused(axes):
+    with pytest.raises(InputError, match="cone-axes"):
+        QualitySettings(cone_axes=axes)

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from cryojax_graph.forward.density import density_of_gaussians
-from cryojax_graph.io import Map, read_particles, with_columns, write_map, write_particles
+from cryojax_graph.io import (
+    Map,
+    read_map,
+    read_particles,
+    with_columns,
+    write_map,
+    write_particles,
+)
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
@@ -243,6 +250,8 @@ def _stop(*arguments):
     [
         ({"symmetry": "X3"}, "--symmetry"),
         ({"within": 0.0}, "--within"),
+        ({"shift_range": 1000.0}, "more than half of the image"),
+        ({"reference": "dark"}, "none is above 0"),
         ({"resolution": 90.0}, "too coarse"),
         ({"reference": "particles"}, "not a map or a model"),
         ({"defocus_deviation": 0.0}, "--defocus-deviation"),
@@ -254,6 +263,12 @@ def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, 
     config = PoseConfig(str(case.particles), str(case.model))
     if changes.get("reference") == "particles":
         changes = {"reference": str(case.particles)}
+    if changes.get("reference") == "dark":
+        dark = as_map(case, tmp_path / "dark.mrc", voxel=3.0, size=BOX)
+        density = read_map(dark)
+        values = -np.where(density.values > 0.2 * density.values.max(), density.values, 0.0)
+        write_map(dark, Map(values.astype(np.float32), density.voxel_size, density.origin))
+        changes = {"reference": str(dark)}
     with pytest.raises(InputError, match=message):
         pose(replace(config, **changes), options=JobOptions(output=str(tmp_path / "job")))
     assert not (tmp_path / "job").exists()

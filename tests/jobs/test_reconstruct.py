@@ -27,6 +27,7 @@ from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions, PipelineOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
+from cryojax_graph.jobs.reconstruct.source import check_apart, check_numbered, read_source
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import half_spectrum, shell_sums
 
@@ -356,3 +357,40 @@ def test_the_plan_says_what_is_made(case):
         ReconstructConfig(str(case.particles), bootstrap=6), options=JobOptions(output="map")
     )
     assert "artefact_deviation.mrc" in plan.outputs
+
+
+def test_halves_that_share_an_image_are_refused(case, tmp_path):
+    table = read_particles(case.particles)
+    twice = subset(table, np.r_[np.arange(IMAGES), [3, 4]])
+    half = np.r_[1 + np.arange(IMAGES) % 2, [1, 1]]
+    path = case.particles.with_name("both.star")
+    write_particles(with_columns(twice, {"half_set": half}), path)
+    with pytest.raises(InputError, match="1 image stand"):
+        run(path, tmp_path / "job")
+    half[-2:] = half[[3, 4]]
+    write_particles(with_columns(twice, {"half_set": half}), path)
+    assert read_source(ReconstructConfig(str(path)))[1].weight.shape == (IMAGES + 2,)
+    check_apart(read_particles(path))
+
+
+def test_a_box_whose_coefficients_cannot_be_numbered_is_refused(case):
+    particles, _ = read_source(ReconstructConfig(str(case.particles)))
+    check_numbered(particles._replace(box=800), 2)
+    with pytest.raises(InputError, match="1000 px, padded 2 times"):
+        check_numbered(particles._replace(box=1000), 2)
+    check_numbered(particles._replace(box=1000), 1)
+
+
+def test_effects_that_are_not_modelled_are_warned_of(case, tmp_path):
+    tilted = {"rlnBeamTiltX": np.full(IMAGES, 0.3), "rlnCtfScalefactor": np.ones(IMAGES)}
+    _, _, manifest = run(changed(case, tmp_path / "images", tilted), tmp_path / "job")
+    told = [text for text in manifest["warnings"] if "not modelled" in text]
+    assert len(told) == 1
+    assert "beam tilt" in told[0]
+    assert "scale" not in told[0]
+
+
+def test_nothing_that_was_kept_for_going_on_is_left(solved):
+    folder, _, manifest = solved
+    assert manifest["working"] == []
+    assert not list(folder.glob("*.npz"))

@@ -1,5 +1,6 @@
 """``refine`` from end to end on a small set, from a coarse reference."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -210,6 +211,8 @@ def test_given_poses_are_refined_where_they_are(case, tmp_path, monkeypatch):
         ({"low_pass": 0.0}, "--low-pass"),
         ({"diameter": -1.0}, "--diameter"),
         ({"most_rounds": 0}, "--most-rounds"),
+        ({"low_pass": 2.2 * PIXEL}, "no shells by which halves could be compared"),
+        ({"shift_range": 1000.0}, "more than half of the image"),
         ({"reference": "particles"}, "not a map or a model"),
     ],
 )
@@ -236,3 +239,40 @@ def test_the_plan_names_the_rounds_products(case):
 
 def _stop(*arguments, **more):
     raise KeyboardInterrupt
+
+
+def test_no_shift_is_tried_that_the_first_round_would_not_have(case):
+    from types import SimpleNamespace
+
+    from cryojax_graph.jobs.pose.searcher import Found
+    from cryojax_graph.jobs.refine.rounds import _around
+
+    nothing = np.zeros(3)
+    shift = np.array([[1.0, 1.0], [30.0, 0.0], [0.0, -9.0]])
+    found = Found(np.stack([np.eye(3)] * 3), shift, *[nothing] * 9)
+    plan = SimpleNamespace(centre=np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), farthest=12.0)
+    around = inspect.unwrap(_around)
+    settings = SimpleNamespace(shifts=np.array([[0.0, 0.0], [4.0, 0.0]]))
+    np.testing.assert_allclose(around(found, settings, plan).shift, [[1, 1], [9, 0], [0, -8]])
+    # Nothing but the centre where the grid reaches as far as the range.
+    plan.farthest = 4.0
+    np.testing.assert_allclose(around(found, settings, plan).shift, plan.centre)
+
+
+def test_noise_claims_nothing_beyond_what_halves_share(case, tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    images = rng.normal(size=(IMAGES, BOX, BOX)).astype(np.float32)
+    write_stack(folder / "particles.mrcs", images, pixel_size=PIXEL)
+    table = read_particles(case.particles)
+    names = np.array([f"{n + 1}@particles.mrcs" for n in range(IMAGES)])
+    write_particles(with_columns(table, {"rlnImageName": names}), folder / "particles.star")
+    config = settings(case, particles=str(folder / "particles.star"), most_rounds=1)
+    job = refine(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    metrics = json.loads((job / "metrics.json").read_text())
+    if any("images of noise" in text for text in warnings):
+        assert metrics["resolution_fsc0143_angstrom"] > 0.9 * metrics["halves_agree_angstrom"]
+    else:
+        pytest.fail("noise is not told")

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from cryojax_graph.io.atoms import write_atoms
+from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.noise import GroupNoise
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import read_particle_set
+from cryojax_graph.jobs.pose import survey
 from cryojax_graph.jobs.pose.reference import read_reference
-from cryojax_graph.jobs.pose.searcher import Searcher
-from cryojax_graph.jobs.pose.settings import settings_for
+from cryojax_graph.jobs.pose.searcher import Found, Searcher, Start
+from cryojax_graph.jobs.pose.settings import How, settings_for, shift_prior
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.poses.search import plan_search
 
@@ -86,3 +88,31 @@ def test_the_noise_that_is_calibrated_is_that_of_the_set(scene):
     quarter = grouped.calibration(search, every, found).noise
     np.testing.assert_allclose(quarter, plain / 4, rtol=1e-4)
     assert jnp.isfinite(quarter).all()
+
+
+def test_defocus_is_refined_around_the_given_shift(scene):
+    """Shifts that are given and known, far from the middle of the image."""
+    particles, reference, settings = scene
+    table = particles.table
+    known = rotation_from_euler(table.euler_degrees), np.full((IMAGES, 2), 12.0)
+    still = settings._replace(
+        shifts=np.zeros((1, 2), np.float32),
+        prior=shift_prior(0.0),
+        how=How("grid", 500.0),
+    )
+    searcher = Searcher(particles, still, Start(*known))
+    shells = np.linspace(1.0, 2.0, BOX // 2 + 1)
+    search = searcher.prepare(reference, shells)
+    found = searcher.find(search, np.arange(IMAGES), 1.0, how=still.how)
+    np.testing.assert_allclose(found.shift, known[1], atol=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_few_images_decide_nothing(count):
+    def told(evidence: np.ndarray) -> Found:
+        nothing = np.zeros(count)
+        return Found(*[nothing] * 8, evidence, nothing, nothing)
+
+    mean, error = survey._difference(told(np.zeros(count)), told(np.full(count, 3.0)))
+    assert mean == -3.0
+    assert (mean < -4.0 * error) == (count >= 8)

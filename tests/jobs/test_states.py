@@ -13,6 +13,7 @@ import pytest
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.io import read_map, read_particles, with_columns, write_particles
 from cryojax_graph.io.atoms import write_models
+from cryojax_graph.io.cs import read_cs, write_cs
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.mrc import Map, write_map
@@ -351,10 +352,15 @@ def test_particles_that_are_not_those_of_then_are_refused(case, tmp_path, what):
     assert cause in str(refused(folder, tmp_path / "job"))
 
 
-def test_a_cryosparc_table_is_weighed_for_relion(case, tmp_path):
+@pytest.mark.parametrize("native", [True, False])
+def test_a_cryosparc_table_is_weighed_for_relion(case, tmp_path, native):
     images = case.folder.parent / "images"
-    table = images / "particles.cs"
+    table = images / f"particles_{native}.cs"
     write_particles(with_columns(read_particles(images / "particles.star"), {}), table)
+    if native:
+        # As cryoSPARC writes it: it carries nothing of RELION.
+        own = {k: v for k, v in read_cs(table).items() if not k.startswith("relion")}
+        write_cs(table, own)
     arrays = read_npz(case.folder / "latents.npz")
     folder = make_flex_folder(table, tmp_path / "flex", arrays)
     job, _, _ = run(folder, tmp_path / "job", states=2)

@@ -447,3 +447,28 @@ def test_a_plan_writes_nothing(tmp_path):
     plan = plan_validate_poses(ValidatePosesConfig(path, path), options=options)
     assert plan.actions == ("compare the poses of 60 images, told by image names",)
     assert not (tmp_path / "job").exists()
+
+
+def test_the_passthrough_file_of_the_same_particles_is_taken(tmp_path):
+    """A job may leave one for each class beside one another."""
+    write_particles(particles(), tmp_path / "b.cs")
+    columns = read_cs(tmp_path / "b.cs")
+    rest = {k: v for k, v in columns.items() if not k.startswith("alignments3D/")}
+    write_cs(tmp_path / "P1_J2_particles.cs", rest)
+    others = {k: v[: len(v) // 2] for k, v in columns.items()}
+    write_cs(tmp_path / "P1_J2_passthrough_particles_class_0.cs", others)
+    with pytest.raises(InputError, match=r"particles of .* are missing"):
+        read_poses(tmp_path / "P1_J2_particles.cs", tmp_path / "b.cs")
+    write_cs(tmp_path / "P1_J2_passthrough_particles_class_1.cs", columns)
+    compared = read_poses(tmp_path / "P1_J2_particles.cs", tmp_path / "b.cs")
+    np.testing.assert_array_equal(compared.pairs.rotations, compared.pairs.true_rotations)
+
+
+def test_deviations_of_cryosparc_tables_are_held_against_the_errors(tmp_path):
+    stated = np.linspace(1.0, 5.0, IMAGES)
+    write_particles(particles(**{DEVIATION: stated}), tmp_path / "a.cs")
+    columns = read_cs(tmp_path / "a.cs")
+    own = {k: v for k, v in columns.items() if not k.startswith("relion")}
+    write_cs(tmp_path / "a.cs", own | {DEVIATION: stated})
+    compared = read_poses(tmp_path / "a.cs", tmp_path / "a.cs")
+    np.testing.assert_allclose(compared.pairs.deviation_degrees, stated)

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from cryojax_graph.metrics import atom_density, masked_correlation
+from cryojax_graph.metrics import atom_density, map_model, masked_correlation
 
 SHAPE, VOXEL, ORIGIN = (9, 12, 10), np.array([0.8, 1.1, 0.9]), np.array([3.0, -5.0, 11.0])
 
 
-def test_density_is_the_sum_of_gaussians():
+@pytest.mark.parametrize("together", [1, 1 << 21])
+def test_density_is_the_sum_of_gaussians(together, monkeypatch):
+    monkeypatch.setattr(map_model, "_VOXELS", together)
     rng = np.random.default_rng(0)
     positions = ORIGIN + rng.uniform(-1, 10, (30, 3))
     heights = rng.uniform(1, 9, 30)

@@ -10,10 +10,19 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.geometry import matrix_from_euler_degrees, orientations_at
+from cryojax_graph.geometry import (
+    matrix_from_euler_degrees,
+    orientations_at,
+    symmetry_rotations,
+)
 from cryojax_graph.poses.matching import grid_rotations, shift_grid
 from cryojax_graph.poses.posterior import PoseEstimate
-from cryojax_graph.poses.reducers import mass_around, reduce_grid, reduced_rotation
+from cryojax_graph.poses.reducers import (
+    mass_around,
+    nearest_copies,
+    reduce_grid,
+    reduced_rotation,
+)
 from cryojax_graph.poses.refine import Pose, Prior
 from cryojax_graph.poses.search import (
     SearchConfig,
@@ -148,3 +157,40 @@ def test_the_mass_is_what_lies_near(rotations):
     assert float(near) == pytest.approx(0.75, abs=0.01)
     within = float(around(two_peaks(rotations, 0.0, -1e3), rotations, centre)[1])
     assert float(square) == pytest.approx(0.75 * within + 0.25 * (np.pi / 2) ** 2, rel=0.08)
+
+
+def test_copies_are_the_nearest_of_all_symmetric_ones(rotations):
+    operators = jnp.asarray(symmetry_rotations("D3"), jnp.float32)
+    to = rotations[17]
+    found = np.asarray(jax.jit(nearest_copies)(rotations, to, operators))
+    copies = np.einsum("nij,gjk->gnik", rotations, operators)
+    traces = np.einsum("gnik,ik->gn", copies, to)
+    np.testing.assert_allclose(np.einsum("nik,ik->n", found, to), traces.max(axis=0), atol=1e-5)
+    # The same views, at most a sixth of all rotations away.
+    same = np.abs(copies - found).max(axis=(2, 3)).min(axis=0)
+    assert same.max() < 1e-5
+
+
+def test_a_mode_across_the_border_of_an_asymmetric_unit_is_one(rotations):
+    """Cells of one half space alone, the mode at their border."""
+    operators = jnp.asarray(symmetry_rotations("C2"), jnp.float32)
+    every = np.asarray(rotations, float)
+    inside = every[:, 2, 0] >= 0
+    # A view along the border.
+    centre = every[np.argmin(np.abs(every[:, 2, 0]) + (np.abs(every[:, 2, 1]) < 0.5))]
+    cells = jnp.asarray(every[inside], jnp.float32)
+    traces = [np.einsum("nij,ij->n", every[inside] @ g, centre) for g in np.asarray(operators)]
+    posterior = jnp.asarray(8 * np.max(traces, axis=0), jnp.float32)
+    folded = nearest_copies(cells, cells[jnp.argmax(posterior)], operators)
+
+    def off(rotation: jax.Array) -> float:
+        angles = [
+            Rotation.from_matrix(np.asarray(rotation, float) @ g @ centre.T).magnitude()
+            for g in np.asarray(operators, float)
+        ]
+        return float(np.degrees(min(angles)))
+
+    reduce = jax.jit(partial(reduced_rotation, reducer="mmse", mode=0.6))
+    assert off(reduce(posterior, folded)) < 5
+    # The copies on the other side of the map draw it away.
+    assert off(reduce(posterior, cells)) > 10

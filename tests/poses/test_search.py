@@ -291,3 +291,12 @@ def test_the_reach_of_a_mode_is_half_a_spacing():
 def test_a_search_holds_all_turns_of_all_views(scene):
     assert scene.search.rotations.shape == (192 * scene.config.grid.turns, 3, 3)
     assert scene.search.bank.series.shape[1:] == (192, 12)
+
+
+def test_no_product_is_left_to_the_precision_of_an_accelerator(scene):
+    one = partial(search_pose, config=scene.config, pixel_size=1.5, prior=PRIOR)
+    optics = jax.tree.map(lambda values: values[0], scene.ctf)
+    program = str(jax.make_jaxpr(one)(scene.images[0], optics, scene.search))
+    assert program.count("dot_general[") >= 8
+    # Systems of six equations are solved by themselves.
+    assert program.count("precision=None") == 0

@@ -54,7 +54,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
     density, molecule = _read(config)
     level = level_of(density)
     inputs = {"model": config.model, "map": config.map}
-    with open_job(config, verb="fit", options=options, inputs=inputs) as job:
+    with open_job(config, verb="fit", options=options, inputs=inputs, outputs=_OUTPUTS) as job:
         held = molecule.restraints
         job.log(
             f"{len(molecule.masses):,} atoms, {len(held.bonds):,} bonds, {len(held.angles):,} "
@@ -80,10 +80,10 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
                 f"Most atoms lie where the map is hardly above its mean: {OTHER_FRAME}; --rigid "
                 "model moves it by some Å"
             )
+        write_outputs(molecule, fitted, job)
         resolution = config.resolution or 3.0 * float(density.voxel_size.max())
         scores = scores_of(density, molecule, fitted, resolution)
         note_metrics(scores, fitted, job)
-        write_outputs(molecule, fitted, job)
         job.write_text("report.html", fit_report(molecule, fitted, scores, job), "this page")
         first, second = scores.geometry
         job.log(
@@ -134,6 +134,10 @@ def _read(config: FitConfig) -> tuple[Map, Molecule]:
         cause = f"every voxel is {float(density.values.flat[0]):g}"
         raise InputError(config.map, "its values", cause, "name a map that shows something")
     constants_of(density, config.field, file=config.map)
+    box = float((density.voxel_size * density.values.shape[::-1]).max())
+    if config.resolution is not None and config.resolution > box / 2:
+        cause = f"{config.resolution:g} Å of a map in a box of {box:.4g} Å"
+        raise InputError("command line", "--resolution", cause, "state the resolution of the map")
     molecule = read_molecule(config.model)
     require_one_frame(outside_of(molecule.positions, density), config.model)
     return density, molecule

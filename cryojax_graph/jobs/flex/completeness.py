@@ -33,7 +33,10 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
     last = len(from_these) - 1
     some = from_these[np.unique(np.linspace(0, last, min(_IMAGES, last + 1)).astype(int))]
     parts = conformations(params, some, config=problem.config, template=problem.template)
+    # The reader has the poses of the start.
+    views = problem.particles.views
     images = problem.reader.spectra(some)
+    images |= {"rotation": views.rotation[some], "shift": views.shift[some]}
     noise = noise_of_spectra(images["spectrum"])
     if noise is None:
         return

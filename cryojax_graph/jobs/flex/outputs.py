@@ -24,7 +24,6 @@ from cryojax_graph.jobs.flex.results import (
     conformations,
     decode_ordered,
     map_of,
-    path_latents,
     region_of,
     undrawn_mass,
 )
@@ -32,6 +31,7 @@ from cryojax_graph.jobs.flex.saved import MODEL_FILE, SavedModel, write_saved
 from cryojax_graph.jobs.flex.truth import errors_against_truth
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.imaging import extra_variance
+from cryojax_graph.models.backbone_graph.predict import path_latents
 from cryojax_graph.models.backbone_graph.template import joined_to_next
 
 _MAPS = 5

@@ -11,6 +11,7 @@ from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.figures import Axis, histogram_figure, sphere_figure
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.pose.outputs import LOST_DEGREES
 from cryojax_graph.jobs.report import Section, paragraph
 from cryojax_graph.models.backbone_graph.views import arm, fitted_views
 from cryojax_graph.training.recipes.backbone_graph import Views
@@ -24,7 +25,8 @@ class FittedPoses(NamedTuple):
     Attributes:
         turned: angle from the pose at the start, degrees.
         moved: distance from the shift at the start, Å.
-        rotation_deviation: expected error of the fitted rotation, degrees.
+        rotation_deviation: expected error of the fitted rotation, degrees; of one that was searched
+            no less than what the search said, which knows of all other poses.
         shift_deviation: of the fitted shift along one axis, Å.
         given_errors: rms error of the rotations (degrees) and shifts (Å) that were given, as
             fitted; none where they were found in the same images.
@@ -57,10 +59,15 @@ def fitted_poses(problem: Problem, params: dict[str, Any]) -> FittedPoses:
     return FittedPoses(
         turned=np.degrees(np.linalg.norm(mean[:, :3], axis=1)),
         moved=unit * np.linalg.norm(mean[:, 3:], axis=1),
-        rotation_deviation=np.degrees(np.sqrt(np.sum(variance[:, :3], axis=1))),
+        rotation_deviation=np.degrees(_doubt(problem, np.sqrt(np.sum(variance[:, :3], axis=1)))),
         shift_deviation=unit * np.sqrt(np.mean(variance[:, 3:], axis=1)),
         given_errors=given_errors,
     )
+
+
+def _doubt(problem: Problem, local: Float[np.ndarray, " images"]) -> Float[np.ndarray, " images"]:
+    # The fit stays in the mode that the search has chosen, and cannot doubt it.
+    return local if problem.doubt is None else np.maximum(local, problem.doubt)
 
 
 def with_fitted_poses(problem: Problem, params: dict[str, Any], fitted: FittedPoses) -> Problem:
@@ -114,6 +121,11 @@ def write_fitted_poses(problem: Problem, fitted: FittedPoses, job: Job) -> None:
         job.metric("given_pose_error_rms_degrees", turn)
         job.metric("given_pose_shift_error_rms_angstrom", move)
         job.log(f"Rotations at the start were off by {turn:.1f}° (rms, as fitted)")
+    if np.median(fitted.rotation_deviation) > LOST_DEGREES:
+        job.warn(
+            "Most images do not tell their orientation: they are too noisy, too small, or not of "
+            "the molecule of the template"
+        )
     job.log(f"Poses were corrected by {turned:.1f}° and {moved:.2f} Å (median)")
 
 

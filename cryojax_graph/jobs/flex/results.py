@@ -19,8 +19,6 @@ from cryojax_graph.models.backbone_graph.predict import decode, order_latents, p
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.protein import carry, local_positions, place_beads
 
-# The ends of the path are where some images still are.
-_PATH_FROM, _PATH_TO = 0.02, 0.98
 LARGEST_SAMPLE = 8192
 _PART = 1024
 
@@ -170,30 +168,6 @@ def undrawn_mass(
 
     images = jnp.asarray(c_alpha, jnp.float32), jnp.asarray(rotation, jnp.float32)
     return np.asarray(map_images(share, *images))
-
-
-def path_latents(
-    latents: Float[np.ndarray, "images latent"], points: int
-) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points latent"]]:
-    """Points along the leading axis, each at the mean of the images near it.
-
-    The other axes follow the images, so the path stays where images are.
-
-    Args:
-        latents: ordered.
-        points: number of points.
-
-    Returns:
-        positions on the leading axis, equally spaced, and the latent of each point.
-    """
-    leading = latents[:, 0]
-    first, last = np.quantile(leading, [_PATH_FROM, _PATH_TO])
-    positions = np.linspace(first, last, points)
-    width = max((positions[-1] - positions[0]) / max(points - 1, 1), 1e-6)
-    weight = np.exp(-0.5 * ((leading - positions[:, None]) / width) ** 2) + 1e-12
-    around = weight @ latents / weight.sum(1, keepdims=True)
-    around[:, 0] = positions
-    return positions, around
 
 
 def decode_ordered(

@@ -16,6 +16,7 @@ from cryojax_graph.fields import (
     usual_constants,
     voxel_grid,
 )
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_file import StoredField, StoredVoxels
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
@@ -26,11 +27,12 @@ from cryojax_graph.jobs.stored_field import field_of
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
 from cryojax_graph.training.callbacks import abort_when, save_every
-from cryojax_graph.training.checkpoint import Checkpoints
+from cryojax_graph.training.checkpoint import Checkpoints, ConfigDiffers
 from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, TrainingDiverged, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
+from cryojax_graph.training.state import TrainState
 
 # Width of an atom in a map and what it is drawn with, as shares of the resolution: found on maps
 # simulated at 1.3 to 3 Å with B-factors and noise (docs/validation.md).
@@ -95,8 +97,8 @@ def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
     Returns:
         the field.
     """
-    voxels = resolution_of(density, config) / float(np.prod(part.voxel_size) ** (1 / 3))
-    width, drawn = (share * voxels for share in ATOM_WIDTHS)
+    voxels = resolution_of(density, config) / part.voxel_size[::-1]
+    width, drawn = (tuple((share * voxels).tolist()) for share in ATOM_WIDTHS)
     return _fit_atoms(
         jnp.asarray(part.values - solvent_of(density)),
         voxel_grid(part.origin, part.voxel_size),
@@ -126,6 +128,18 @@ def network_of(config: LocateConfig) -> NeuralMapConfig | None:
     return network if config.steps is None else replace(network, steps=config.steps)
 
 
+def _continued(checkpoints: Checkpoints, begun: TrainState, job: Job) -> TrainState:
+    try:
+        return checkpoints.restore(begun)
+    except ConfigDiffers as error:
+        # The stack of networks is filled up to a multiple of the devices.
+        remedy = (
+            "continue with as many devices as it began with (JAX_NUM_CPU_DEVICES on a processor), "
+            "or --overwrite to start again"
+        )
+        raise InputError(job.folder, "checkpoints", str(error), remedy) from None
+
+
 def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
     mesh = data_mesh()
     on_processor = mesh.devices.flat[0].platform == "cpu"
@@ -142,7 +156,7 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
     plural = "s" * (boxes > 1)
     job.log(f"{boxes:,} network{plural} of {network.hidden + 1} sine layers of {network.width}")
     with Checkpoints(job.working("checkpoints/networks"), to_dict(network)) as checkpoints:
-        state = checkpoints.restore(run.state)
+        state = _continued(checkpoints, run.state, job)
         start = int(state.step)
         if start:
             job.log(f"continues at step {start:,}")

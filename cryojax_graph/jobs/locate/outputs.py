@@ -13,7 +13,18 @@ from cryojax_graph.io.chimerax import write_bild, write_cxc
 from cryojax_graph.io.npz import write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.search import Located
+from cryojax_graph.jobs.stored_field import FIELD
 
+OUTPUTS = (
+    FIELD,
+    "graph.json",
+    "graph.npz",
+    "graph.bild",
+    "peaks.cif",
+    "view.cxc",
+    "metrics.json",
+    "report.html",
+)
 _UNITS = {
     "position": "angstrom",
     "density": "map units",

@@ -5,30 +5,20 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cryojax_graph.fields import lay_patches
+from cryojax_graph.fields import RECIPES, lay_patches
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.graph_scores import atoms_within
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.decoys import turned_over
 from cryojax_graph.jobs.locate.fitting import network_of, solvent_of
+from cryojax_graph.jobs.locate.outputs import OUTPUTS
 from cryojax_graph.jobs.locate.search import check_settings, seeds_of, threshold_of
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, readable_time
-from cryojax_graph.jobs.stored_field import FIELD
 from cryojax_graph.jobs.stored_networks import GRADIENT_SECONDS, HESSIAN_SECONDS, VALUE_SECONDS
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 
-_OUTPUTS = (
-    FIELD,
-    "graph.json",
-    "graph.npz",
-    "graph.bild",
-    "peaks.cif",
-    "view.cxc",
-    "metrics.json",
-    "report.html",
-)
 # Processor time per voxel of the fit and per voxel climbed from, and bytes of each.
 _FIT_SECONDS, _CLIMB_SECONDS = 1.5e-5, 3e-4
 _FIT_BYTES, _CLIMB_BYTES = 250, 1500
@@ -91,7 +81,7 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
             "join them to a graph",
             "store the field",
         ),
-        outputs=_OUTPUTS,
+        outputs=OUTPUTS,
         seconds=10.0 + cost.seconds,
         memory_bytes=int(6e8 + cost.memory_bytes),
         disk_bytes=int(5e6 + 100 * starts + cost.disk_bytes),
@@ -103,6 +93,8 @@ def _of_voxels(
 ) -> _Cost:
     voxels = part.values.size
     turned = 0
+    if config.field in RECIPES and RECIPES[config.field].reach is None:
+        voxels = density.values.size
     if config.field == "atoms":
         above = turned_over(part, solvent_of(density)).values > threshold
         turned = voxels * _FIT_SECONDS + int(above.sum()) * _CLIMB_SECONDS

@@ -16,7 +16,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.decoys import Decoys, find_decoys, turned_over, without_false
 from cryojax_graph.jobs.locate.fitting import Fitted, fit_field, resolution_of, solvent_of
-from cryojax_graph.jobs.locate.outputs import node_features, write_outputs
+from cryojax_graph.jobs.locate.outputs import OUTPUTS, node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import (
     Located,
@@ -52,7 +52,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     check_settings(density, config)
     atoms = None if config.model is None else atoms_within(config.model, density)
     inputs = {"map": config.map} | ({"model": config.model} if config.model else {})
-    with open_job(config, verb="locate", options=options, inputs=inputs) as job:
+    with open_job(config, verb="locate", options=options, inputs=inputs, outputs=OUTPUTS) as job:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
         resolution = resolution_of(density, config)

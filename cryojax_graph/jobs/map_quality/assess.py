@@ -110,6 +110,7 @@ def assess(
     voxel_size: float,
     threshold: float = 0.143,
     half_maps: bool = True,
+    shared: int | None = None,
     settings: QualitySettings = _DEFAULT,
 ) -> Quality:
     """Curves, cones and Guinier fit of two maps.
@@ -124,12 +125,17 @@ def assess(
         threshold: of the corrected curve, where resolution is read.
         half_maps: whether the maps are halves of one set; else the first is held against the
             second, and no B-factor is fitted.
+        shared: shells beyond which the corrected curve is 0, as the maps are known to agree in
+            nothing else than these, which they share; None where that is not known.
         settings: the rest.
 
     Returns:
         what was found.
     """
     curves = fsc_curves(key, first, second, mask, randomise_below=settings.randomise_below)
+    if shared is not None:
+        within = np.arange(len(curves.corrected)) < shared
+        curves = curves._replace(corrected=np.where(within, curves.corrected, 0.0))
     factor = np.float32(1.0) if mask is None else mask
     cones = conical_correlation(
         half_spectrum(first * factor),

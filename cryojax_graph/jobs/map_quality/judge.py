@@ -40,6 +40,7 @@ def judge(
     *,
     voxel_size: float,
     job: Job,
+    shared: int | None = None,
 ) -> Judged:
     """Judge two half-maps, write what was found into the folder of the job, and say it.
 
@@ -49,13 +50,15 @@ def judge(
         whole: map of all images, not filtered.
         voxel_size: Å.
         job: whose maps they are; without a mask where none can be found, which it is warned of.
+        shared: shells that are the same in both halves, which agree in no others: these count as
+            nothing. None where halves share nothing, or agree beyond it.
 
     Returns:
         what was found.
     """
     of_phases, of_spheres = jax.random.split(jax.random.key(job.seed))
     mask = _mask(first, second, voxel_size, job)
-    quality = assess(of_phases, first, second, mask, whole, voxel_size=voxel_size)
+    quality = assess(of_phases, first, second, mask, whole, voxel_size=voxel_size, shared=shared)
     local = measure_local(of_spheres, first, second, quality, job)
     for doubt in doubts(first, second, quality, confined=True):
         job.warn(doubt)

@@ -43,6 +43,8 @@ class QualitySettings:
                 self._refuse(name, f"{value} is not above 0")
         if self.randomise_below >= 1:
             self._refuse("randomise_below", f"{self.randomise_below} is not below 1")
+        if self.cone_axes < 3:
+            self._refuse("cone_axes", f"{self.cone_axes} are too few for a body")
         if self.cone_half_angle > 90:
             self._refuse("cone_half_angle", f"{self.cone_half_angle} is above 90 degrees")
 

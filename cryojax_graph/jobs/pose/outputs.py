@@ -12,7 +12,7 @@ from cryojax_graph.jobs.pose.survey import Survey, note_hand
 
 ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
 _KNOWN_DEGREES = 10.0
-_LOST_DEGREES = 60.0
+LOST_DEGREES = 60.0
 
 
 def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> None:
@@ -79,7 +79,7 @@ def measure(found: Found, known: Survey, job: Job, how: How) -> None:
         f"Rotations are known to {np.median(deviation):.1f}° (median); "
         f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
     )
-    if np.median(deviation) > _LOST_DEGREES:
+    if np.median(deviation) > LOST_DEGREES:
         job.warn(
             "Most images do not tell their orientation: they are too noisy, too small, or not of "
             "the reference."

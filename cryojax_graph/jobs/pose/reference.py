@@ -80,6 +80,9 @@ def _of_map(path: str, particles: ParticleSet) -> Given:
     values = _cube(density.values)
     if not np.ptp(values) > 0:
         raise InputError(path, "its values", "all are equal", "give a map of the particle")
+    if not values.max() > 0:
+        cause = "none is above 0: the particle is dark, or the map empty"
+        raise InputError(path, "its values", cause, "invert the map: protein must be positive")
     field = particles.box * particles.pixel_size
     reference = jax.jit(
         lambda v: (

@@ -42,6 +42,7 @@ def pose_report(
     Returns:
         HTML.
     """
+    table = f"particles.{particles.table.kind}"
     deviation = np.degrees(found.rotation_deviation)
     return job_page(
         job.manifest,
@@ -62,9 +63,7 @@ def pose_report(
             Highlight(f"{np.median(found.evidence):.0f}", "nats per image for the particle"),
         ],
         citations=(*_CITATIONS, _LIFTING) if how.method == "esl" else _CITATIONS,
-        commands={
-            "particles.star": "cryojax-graph flex particles.star --template model.cif -o flex"
-        },
+        commands={table: f"cryojax-graph flex {table} --template model.cif -o flex"},
     )
 
 

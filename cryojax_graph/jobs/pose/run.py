@@ -48,7 +48,8 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
     inputs = _read(config)
     particles, given, settings = inputs
     files = {"particles": config.particles, "reference": config.reference}
-    with open_job(config, verb="pose", options=options, inputs=files) as job:
+    outputs = _outputs(particles)
+    with open_job(config, verb="pose", options=options, inputs=files, outputs=outputs) as job:
         job.log(_described(inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
@@ -89,11 +90,15 @@ def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
     images = len(particles.table)
     return Plan(
         actions=(_described(inputs), "calibrate on a sample, then find every image's pose"),
-        outputs=("particles.star", "report.html"),
+        outputs=_outputs(inputs.particles),
         seconds=30.0 + images * per_image,
-        memory_bytes=int(1.3e9 + 8.8 * spectrum),
+        memory_bytes=int(1.3e9 + 8.8 * spectrum + max(0.0, 64.0 * cells - 1.3e8)),
         disk_bytes=int(3e6 + 600 * images),
     )
+
+
+def _outputs(particles: ParticleSet) -> tuple[str, ...]:
+    return f"particles.{particles.table.kind}", "report.html"
 
 
 def _read(config: PoseConfig) -> Inputs:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF
+from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.noise import GroupNoise
@@ -26,6 +27,7 @@ from cryojax_graph.poses.refine import Pose, Prior
 from cryojax_graph.poses.search import (
     Search,
     SearchConfig,
+    moved,
     prepare_search,
     search_pose,
     search_pose_near,
@@ -313,10 +315,18 @@ def _find(
         found = pose_of(read, of_its_noise)
         if how.defocus_deviation is None:
             return DefocusEstimate(found, jnp.zeros(()), jnp.zeros(()))
-        deviation = how.defocus_deviation
-        return refine_defocus(
-            read.image, read.ctf, found, of_its_noise, config, **common, deviation=deviation
+        # Priors are about the given shift, if there is one.
+        centre = jnp.zeros(2) if read.start is None else read.start.shift
+        refined = refine_defocus(
+            shift_image(read.image, centre, pixel_size=pixel_size),
+            read.ctf,
+            moved(found, -centre),
+            of_its_noise,
+            config,
+            **common,
+            deviation=how.defocus_deviation,
         )
+        return refined._replace(estimate=moved(refined.estimate, centre))
 
     return map_images(one, read, chunk=chunk, mesh=mesh)
 

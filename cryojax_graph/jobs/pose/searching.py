@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.pose.searcher import Found, Searcher
@@ -53,7 +54,7 @@ def search_all(
             if not _part(folder, number).exists():
                 found = searcher.find(search, part, contrast_precision, how=searcher.how)
                 write_npz(_part(folder, number), found._asdict())
-            results.append(Found(**read_npz(_part(folder, number))))
+            results.append(Found(**read_npz(_part(folder, number), limits=OWN_LIMITS)))
             advance(min((number + 1) * _PER_PART, len(images)))
     return Found(*(np.concatenate(values) for values in zip(*results, strict=True)))
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cryojax_graph.geometry import asymmetric_unit, symmetry_rotations
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.poses.matching import rotations_within, shift_grid, view_rotations
 from cryojax_graph.poses.refine import Prior
 from cryojax_graph.poses.search import (
@@ -71,7 +72,13 @@ def settings_for(
 
     Returns:
         the settings.
+
+    Raises:
+        InputError: shifts reach beyond half the field, where images show the particle again.
     """
+    if shift_range > field / 2:
+        cause = f"{shift_range:g} Å is more than half of the image, {field / 2:.4g} Å"
+        raise InputError("command line", "--shift-range", cause, "choose a smaller range")
     views = view_rotations(config.order)
     inside = asymmetric_unit(views[:, 2].astype(np.float64), symmetry)
     views = views[inside] if inside.any() else views

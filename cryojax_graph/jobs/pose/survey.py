@@ -19,6 +19,8 @@ from cryojax_graph.poses.reference import Reference, amplify
 _SAMPLE, _FEW = 256, 64
 _FIRST_PRECISION = 4.0
 _CLEARLY = 4.0
+# Images by whose scatter the error of a mean is told.
+_FEWEST = 8
 
 
 class Survey(NamedTuple):
@@ -112,8 +114,12 @@ def note_hand(evidence: tuple[float, float] | None, job: Job) -> None:
 
 
 def _difference(first: Found, second: Found) -> tuple[float, float]:
+    """Mean gain and its error; as large as the gain where too few images scatter."""
     gain = first.evidence.astype(np.float64) - second.evidence
-    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
+    mean = float(gain.mean())
+    if len(gain) < _FEWEST:
+        return mean, abs(mean)
+    return mean, float(gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> None:

@@ -72,14 +72,17 @@ def query(config: QueryConfig, *, options: JobOptions) -> Path:
     if config.points is not None:
         points = _points(stored, config.points)
         inputs["points"] = config.points
-        with open_job(config, verb="query", options=options, inputs=inputs) as job:
+        outputs = (_TABLE, _ARRAYS, _PAGE)
+        with open_job(config, verb="query", options=options, inputs=inputs, outputs=outputs) as job:
             job.log(f"{len(points):,} points; field: {describe_field(stored)}")
             _at_points(stored, points, config.hessian, job)
         return job.folder
     grid = _wanted_grid(stored, config)
     if config.like is not None:
         inputs["like"] = config.like
-    with open_job(config, verb="query", options=options, inputs=inputs) as job:
+    with open_job(
+        config, verb="query", options=options, inputs=inputs, outputs=(_MAP, _PAGE)
+    ) as job:
         _on_grid(stored, grid, job)
     return job.folder
 
@@ -251,7 +254,7 @@ def _resampled(stored: StoredField, grid: Grid, job: Job) -> Float32[np.ndarray,
 
 
 def _for_larger_voxels(stored: StoredField, grid: Grid, job: Job) -> StoredVoxels:
-    if isinstance(stored, StoredNetworks):
+    if isinstance(stored, StoredNetworks) or not RECIPES[stored.recipe].exact:
         own = grid_of(stored)
         values = on_grid(stored, own, check_abort=job.check_abort)
         density = Map(values, own.voxel_size, own.origin)

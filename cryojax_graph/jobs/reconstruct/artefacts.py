@@ -20,6 +20,7 @@ from cryojax_graph.forward.bootstrap import (
 from cryojax_graph.forward.grids import Scalar
 from cryojax_graph.forward.reconstruct import SpectrumSums
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.mrc import Map, write_map
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
@@ -146,7 +147,9 @@ def _resume(kept: Path, box: int) -> tuple[Replicates, Replicates]:
     maps, spectra = no_replicates(empty), no_replicates(jnp.fft.rfftn(empty))
     if not kept.exists():
         return maps, spectra
-    found = {name: jnp.asarray(values) for name, values in read_npz(kept).items()}
+    found = {
+        name: jnp.asarray(values) for name, values in read_npz(kept, limits=OWN_LIMITS).items()
+    }
     mean = jax.lax.complex(found["real"], found["imaginary"])
     return (
         Replicates(found["count"], found["mean"], found["scatter"]),

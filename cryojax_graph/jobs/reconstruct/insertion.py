@@ -17,6 +17,7 @@ from cryojax_graph.forward.fourier import shift_phase, to_spectrum
 from cryojax_graph.forward.grids import frequency_indices
 from cryojax_graph.forward.reconstruct import SliceSums, insert_slices, no_slices
 from cryojax_graph.io.describe_particles import CtfState
+from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
@@ -141,7 +142,7 @@ def _resume(
 ) -> tuple[int, Float[np.ndarray, "z y x terms"]]:
     """How many views an interrupted run inserted, and their sums."""
     if kept and kept.exists():
-        found = read_npz(kept)
+        found = read_npz(kept, limits=OWN_LIMITS)
         return int(found["done"]), found["sums"]
     return 0, np.zeros(_shape(source, maps), np.float32)
 

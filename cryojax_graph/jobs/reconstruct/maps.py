@@ -27,6 +27,9 @@ from cryojax_graph.training.mesh import data_mesh, one_each
 # What RELION takes for the least and the most that two halves may agree.
 _LEAST, _MOST = 1e-3, 0.999
 THRESHOLD = 0.143
+# Shells beyond those that halves share by which it is told whether they agree in anything else, and
+# how many of the first of them tell nothing.
+WITNESSES, _TOUCHED = 3, 1
 # Width of the edge of the sphere to which maps are confined, voxels.
 EDGE = 3.0
 
@@ -218,12 +221,12 @@ def agree_beyond(
     Returns:
         true where the second and third shell after the shared ones agree by more than chance: the
         first holds the edge of the reference's filter, and what slices that are inserted between
-        coefficients carry into it.
+        coefficients carry into it. False where there are no such shells.
     """
-    witnesses = slice(shared + 1, shared + 3)
+    witnesses = slice(shared + _TOUCHED, shared + WITNESSES)
     chance = chance_fsc(2 * len(fsc) - 2, copies=copies)
     found, least = (within_volume(curve, volume)[witnesses] for curve in (fsc, chance))
-    return bool((found > np.maximum(least, THRESHOLD)).all())
+    return len(found) > 0 and bool((found > np.maximum(least, THRESHOLD)).all())
 
 
 def within_volume(fsc: Float[np.ndarray, " shells"], share: float) -> Float[np.ndarray, " shells"]:

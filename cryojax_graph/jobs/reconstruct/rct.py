@@ -38,7 +38,7 @@ from cryojax_graph.jobs.reconstruct.maps import (
 )
 from cryojax_graph.jobs.reconstruct.pairs import TiltPairs, read_pairs
 from cryojax_graph.jobs.reconstruct.rct_report import ClassMap, curves_text, rct_report
-from cryojax_graph.jobs.reconstruct.source import source_of
+from cryojax_graph.jobs.reconstruct.source import check_apart, source_of
 from cryojax_graph.metrics.missing_cone import measured_correlation
 from cryojax_graph.training.splits import half_sets
 
@@ -95,6 +95,7 @@ def rct_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         job.write_text("fsc.csv", curves_text(found, particles), "agreement outside the cone")
         page = rct_report(found, particles, pairs.tilt, job)
         job.write_text("report.html", page, "this page")
+        job.discard_working()
     return job.folder
 
 
@@ -156,6 +157,7 @@ def _halves(pairs: TiltPairs, seed: int) -> Int[np.ndarray, " n"]:
     """Those of the tables, or drawn in each class."""
     table = pairs.particles.table
     if table.half_set is not None:
+        check_apart(table)
         return table.half_set
     image, number = table.image_of_row(), pairs.number
     half = np.full(len(table), 2)

@@ -94,6 +94,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
             shown = [judge_artefacts(artefacts, maps.combined, judged.quality, job)]
         page = reconstruct_report(judged, views, halves, job, artefacts=shown)
         job.write_text("report.html", page, "this page")
+        job.discard_working()
     return job.folder
 
 
@@ -126,8 +127,9 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions=actions,
         outputs=_outputs(config, inputs.particles),
         seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
-        memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
-        disk_bytes=int(5e6 + (16 if parts else 12) * box**3 + 300 * images),
+        memory_bytes=int(6.5e8 + (210 if parts else 170) * voxels),
+        # Six or seven maps, and the sums of both halves and of the parts while it works.
+        disk_bytes=int(5e6 + (28 if parts else 24) * box**3 + 24 * voxels * 2 + 300 * images),
     )
 
 

@@ -45,6 +45,7 @@ def read_source(config: ReconstructConfig) -> tuple[ParticleSet, Views]:
     particles = read_particle_set(
         config.particles, "poses", image_root=config.image_root, fewest=2, treated=True
     )
+    check_numbered(particles, config.padding)
     ctf_state(particles.table)
     euler, shift = particles.table.euler_degrees, particles.table.shift_angstrom
     assert euler is not None
@@ -68,7 +69,8 @@ def divide(
         the half of each row; rows that show one image are in one half.
 
     Raises:
-        InputError: one of the halves has no image, or none that weighs anything.
+        InputError: one of the halves has no image, or none that weighs anything, or the table puts
+            rows of one image into both.
     """
     table = particles.table
     number, given = table.half_set, table.half_set is not None
@@ -76,6 +78,8 @@ def divide(
         image = table.image_of_row()
         first, _ = half_sets(jax.random.key(seed), np.arange(len(table)), group=image)
         number = np.where(np.isin(np.arange(len(table)), first), 1, 2)
+    else:
+        check_apart(table)
     if set(np.unique(number).tolist()) != {1, 2}:
         cause = "all particles are in one half"
         raise InputError(table.source, "half-sets", cause, "remove the column to draw new halves")
@@ -84,6 +88,42 @@ def divide(
             cause = f"all weights of half {half} are 0"
             raise InputError(table.source, "--weights", cause, "name another column, or leave it")
     return Halves(number, given)
+
+
+def check_apart(table: ParticleTable) -> None:
+    """Refuse halves that share images: they agree by their noise.
+
+    Args:
+        table: with half-sets.
+
+    Raises:
+        InputError: rows of one image are in both halves.
+    """
+    assert table.half_set is not None
+    image = table.image_of_row()
+    least, most = np.full(image.max() + 1, 3), np.zeros(image.max() + 1, int)
+    np.minimum.at(least, image, table.half_set)
+    np.maximum.at(most, image, table.half_set)
+    if both := int(np.sum(most > least)):
+        cause = f"{both:,} image{'s' * (both > 1)} stand in rows of both halves"
+        remedy = "give all rows of an image one half, or remove the column to draw new halves"
+        raise InputError(table.source, "half-sets", cause, remedy)
+
+
+def check_numbered(particles: ParticleSet, padding: int) -> None:
+    """Refuse boxes whose spectrum has more coefficients than 32 bits can number.
+
+    Args:
+        particles: all of them.
+        padding: of the spectrum.
+
+    Raises:
+        InputError: so it is.
+    """
+    size = padding * particles.box
+    if (size + 1) ** 2 * (size // 2 + 2) >= 2**31:
+        cause = f"images of {particles.box} px, padded {padding} times, are too large for one map"
+        raise InputError(particles.table.source, "its images", cause, "bin them, or pad them less")
 
 
 def source_of(particles: ParticleSet, padding: int) -> Source:

@@ -11,7 +11,6 @@ import numpy as np
 from cryojax_graph.forward import sums_of_map
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.flex.results import path_latents
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import assess, doubts, find_mask, sharpened_map
@@ -40,6 +39,7 @@ from cryojax_graph.jobs.reconstruct.states_outputs import (
     write_weighed,
 )
 from cryojax_graph.jobs.reconstruct.states_report import states_report
+from cryojax_graph.models.backbone_graph.predict import path_latents
 from cryojax_graph.models.backbone_graph.states import (
     effective_images,
     state_edges,
@@ -114,6 +114,7 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
         write_states(shown, states, job)
         page = states_report(shown, states, folder.mean, halves, job)
         job.write_text("report.html", page, "this page")
+        job.discard_working()
     return job.folder
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from cryojax_graph.io.crossing import to_relion
 from cryojax_graph.io.mrc import Map, write_map
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import with_columns, write_particles
@@ -156,8 +157,10 @@ def write_weighed(
         job: in whose folder.
     """
     table, rounded = particles.table, weights.round(_DIGITS)
-    merit = f"relion/particles/{_FIGURE_OF_MERIT}" if table.kind == "cs" else _FIGURE_OF_MERIT
-    changes = {merit: rounded} | ({} if halves.given else {"half_set": halves.number})
+    # First, since cryoSPARC has no column for the merit.
+    table = to_relion(table) if table.kind == "cs" else table
+    changes = {_FIGURE_OF_MERIT: rounded}
+    changes |= {} if halves.given else {"half_set": halves.number}
     table = subset(with_columns(table, changes), np.flatnonzero(rounded))
     with job.output(
         f"{_folder(number)}/particles.star", f"particles of state {number} with their weights"

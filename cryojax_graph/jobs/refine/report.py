@@ -26,6 +26,7 @@ def refine_report(judged: Judged, rounds: list[Round], particles: ParticleSet, j
         HTML.
     """
     found = rounds[-1].found
+    table = f"particles.{particles.table.kind}"
     deviation = np.degrees(found.rotation_deviation)
     return job_page(
         job.manifest,
@@ -40,7 +41,7 @@ def refine_report(judged: Judged, rounds: list[Round], particles: ParticleSet, j
         ],
         citations=CITATIONS,
         commands={
-            "particles.star": "cryojax-graph reconstruct particles.star -o map",
+            table: f"cryojax-graph reconstruct {table} -o map",
             "half1.mrc": "cryojax-graph validate fsc half1.mrc half2.mrc -o fsc",
         },
     )

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from cryojax_graph.forward.reconstruct import SliceSums
 from cryojax_graph.forward.slices import VolumeSpectrum
+from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import GroupNoise
@@ -33,6 +34,8 @@ _SURE = np.radians(3.0)
 # Rounds have settled when one finds less than this more detail, and turns images by more than this
 # share of what the round before did: what is left is chance, which does not become less.
 _MORE_SHELLS, _CHANCE = 0.5, 0.8
+# Images that turn by less than this, radians, stand still.
+_STILL = 1e-3
 
 
 class RefinePlan(NamedTuple):
@@ -43,6 +46,8 @@ class RefinePlan(NamedTuple):
         again: settings for images that are not sure of their pose after it: the same rotations, at
             shifts around the one found.
         near: settings for those that are.
+        centre: shifts of the images from which others are sought in the first round, Å.
+        farthest: that any is sought from there, Å.
         noise: of the optics groups beside that of the set.
         groups: images of one contrast, for each image from 0.
         block: images that are searched by one call.
@@ -57,6 +62,8 @@ class RefinePlan(NamedTuple):
     wide: Settings
     again: Settings
     near: Settings
+    centre: Float[np.ndarray, "images 2"]
+    farthest: float
     noise: GroupNoise
     groups: Int[np.ndarray, " images"]
     block: int
@@ -106,7 +113,8 @@ def refine_rounds(
         job: in whose folder finished rounds are kept, so that interrupted work goes on.
 
     Returns:
-        every round.
+        every round; of all but the last only the curve is left of its maps, which would not fit
+        into memory together.
 
     Raises:
         Aborted: on request.
@@ -119,6 +127,8 @@ def refine_rounds(
         if not kept.exists():
             start = _after(rounds[-1], plan) if rounds else _first(begin(), plan)
             _save(_round(plan, start, number=number, job=job), kept)
+        if rounds:
+            rounds[-1] = _without_maps(rounds[-1])
         rounds.append(_load(kept))
         last = rounds[-1]
         job.log(
@@ -240,7 +250,7 @@ def _fold(
 
 
 def _load_sums(path: Path) -> SliceSums:
-    return SliceSums(jnp.asarray(read_npz(path)["sums"]))
+    return SliceSums(jnp.asarray(read_npz(path, limits=OWN_LIMITS)["sums"]))
 
 
 def _searches(
@@ -250,13 +260,25 @@ def _searches(
     if start.found is None:
         return [("wide", _searcher(plan, start, plan.wide), images)]
     found = in_table_order(start.found, plan)
-    around = Start(found.rotation, found.shift)
     sure = found.rotation_deviation[images] < _SURE
     kinds = (
-        ("near", _searcher(plan, start, plan.near, around), images[sure]),
-        ("wide", _searcher(plan, start, plan.again, around), images[~sure]),
+        ("near", _searcher(plan, start, plan.near, _around(found, plan.near, plan)), images[sure]),
+        (
+            "wide",
+            _searcher(plan, start, plan.again, _around(found, plan.again, plan)),
+            images[~sure],
+        ),
     )
     return [kind for kind in kinds if len(kind[2])]
+
+
+def _around(found: Found, settings: Settings, plan: RefinePlan) -> Start:
+    """Poses to search around, so that no shift is tried that the first round would not have."""
+    reach = np.linalg.norm(settings.shifts, axis=1).max()
+    away = found.shift - plan.centre
+    length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+    share = np.minimum(max(plan.farthest - reach, 0.0) / length, 1.0)
+    return Start(found.rotation, plan.centre + share * away)
 
 
 def in_table_order(found: Found, plan: RefinePlan) -> Found:
@@ -315,7 +337,15 @@ def _settled(rounds: list[Round], plan: RefinePlan) -> bool:
     field = plan.source.particles.box * plan.source.particles.pixel_size
     before, last = rounds[-2:]
     gained = field / last.resolution - max(field / r.resolution for r in rounds[:-1])
-    return gained < _MORE_SHELLS and last.turned > _CHANCE * before.turned
+    still = last.turned < _STILL or last.turned > _CHANCE * before.turned
+    return gained < _MORE_SHELLS and still
+
+
+def _without_maps(done: Round) -> Round:
+    nothing = np.zeros((0, 0, 0), np.float32)
+    halves, references = nothing[None][[0, 0]], nothing[None, None][[0, 0]]
+    maps = HalfSolution(halves, references, nothing, nothing, done.maps.fsc)
+    return done._replace(maps=maps)
 
 
 def _save(done: Round, path: Path) -> None:
@@ -326,7 +356,7 @@ def _save(done: Round, path: Path) -> None:
 
 
 def _load(path: Path) -> Round:
-    values = read_npz(path)
+    values = read_npz(path, limits=OWN_LIMITS)
     found = Found(**{name: values[f"found.{name}"] for name in Found._fields})
     maps = HalfSolution(**{name: values[f"maps.{name}"] for name in HalfSolution._fields})
     rest = (float(values[name]) for name in Round._fields[4:])

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from cryojax_graph.forward.fourier import low_pass
 from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
@@ -21,9 +22,9 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for, shift_prior
 from cryojax_graph.jobs.pose.survey import Survey, note_hand, survey
-from cryojax_graph.jobs.reconstruct.maps import EDGE
+from cryojax_graph.jobs.reconstruct.maps import EDGE, WITNESSES
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
-from cryojax_graph.jobs.reconstruct.source import Halves, divide, source_of
+from cryojax_graph.jobs.reconstruct.source import Halves, check_numbered, divide, source_of
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
 from cryojax_graph.jobs.refine.contrast import contrast_groups
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
@@ -97,18 +98,19 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             settings,
             _again(inputs),
             _near(config, inputs),
+            _centres(config, particles),
+            _shift_range(config, particles),
             noise,
             contrast_groups(particles.table),
             block,
             source,
             (folds[0], folds[1]),
             symmetry_rotations(config.symmetry),
-            # Those of the reference, but for the edge of its filter.
-            int(particles.box * particles.pixel_size / config.low_pass) + 1,
+            _shared(config, particles),
             _radius(config, inputs),
         )
         rounds = refine_rounds(plan, begin, most=config.most_rounds, job=job)
-        evidence = read_npz(hand)["evidence"].tolist()
+        evidence = read_npz(hand, limits=OWN_LIMITS)["evidence"].tolist()
         note_hand((evidence[0], evidence[1]) if evidence else None, job)
         last, voxel = rounds[-1], particles.pixel_size
         first, second = last.maps.halves
@@ -116,9 +118,17 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         write_poses(last, plan, halves, job)
         write_views(last.found.rotation, box=particles.box, voxel_size=voxel, job=job)
         measure(rounds, job)
-        if last.agreed <= plan.shared:
+        nothing_finer = last.agreed <= plan.shared
+        if nothing_finer:
             job.warn(_NOTHING_FINER.format(last.resolution))
-        judged = judge(first, second, last.maps.whole, voxel_size=voxel, job=job)
+        judged = judge(
+            first,
+            second,
+            last.maps.whole,
+            voxel_size=voxel,
+            job=job,
+            shared=plan.shared if nothing_finer else None,
+        )
         job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
     return job.folder
 
@@ -149,6 +159,11 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     )
 
 
+def _shared(config: RefineConfig, particles: ParticleSet) -> int:
+    """Shells of the reference, but for the edge of its filter."""
+    return int(particles.box * particles.pixel_size / config.low_pass) + 1
+
+
 def _outputs(particles: ParticleSet) -> tuple[str, ...]:
     return (*MAPS, VIEWS_FILE, "fsc.csv", f"particles.{particles.table.kind}", "report.html")
 
@@ -163,6 +178,14 @@ def _read(config: RefineConfig) -> Inputs:
         fewest=16,
         too_few="for two halves",
     )
+    check_numbered(particles, _PADDING)
+    if _shared(config, particles) + WITNESSES > particles.box // 2 + 1:
+        finest = 2 * particles.pixel_size
+        cause = (
+            f"between {config.low_pass:g} Å and the finest detail of the images, {finest:.3g} Å, "
+            "there are no shells by which halves could be compared"
+        )
+        raise InputError("command line", "--low-pass", cause, "choose coarser detail, 40 Å say")
     given = read_reference(config.reference, particles, origin=config.origin)
     box, field = particles.box, particles.box * particles.pixel_size
     passed = low_pass(config.low_pass, box=box, pixel_size=particles.pixel_size)[0]
@@ -170,11 +193,26 @@ def _read(config: RefineConfig) -> Inputs:
     settings = settings_for(
         plan_search(field=field, radius=given.radius, finest=box // 2),
         field=field,
-        shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
+        shift_range=_shift_range(config, particles),
         within_degrees=config.within if config.start == "given" else None,
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _shift_range(config: RefineConfig, particles: ParticleSet) -> float:
+    if config.shift_range is not None:
+        return config.shift_range
+    return _SHIFT_SHARE * particles.box * particles.pixel_size
+
+
+def _centres(config: RefineConfig, particles: ParticleSet) -> Float[np.ndarray, "images 2"]:
+    """Shifts that others are sought from."""
+    if config.start != "given":
+        return np.zeros((len(particles.table), 2))
+    shift = particles.table.shift_angstrom
+    assert shift is not None
+    return shift
 
 
 def _again(inputs: Inputs) -> Settings:
@@ -182,7 +220,7 @@ def _again(inputs: Inputs) -> Settings:
 
     An image that no pose fits well is still centred well: few shifts will do, and the scores of all
     shifts were more than half of the time of a search. One that is farther off comes nearer in
-    every round.
+    every round, within the range of the first.
     """
     settings = inputs.settings
     length = np.linalg.norm(settings.shifts, axis=1)
@@ -200,7 +238,7 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
     return settings_for(
         settings.config,
         field=particles.box * particles.pixel_size,
-        shift_range=_NEAR_PIXELS * particles.pixel_size,
+        shift_range=min(_NEAR_PIXELS * particles.pixel_size, _shift_range(config, particles)),
         within_degrees=min(_NEAR_DEGREES, config.within if config.start == "given" else np.inf),
         symmetry=config.symmetry,
     )

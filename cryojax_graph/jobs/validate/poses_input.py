@@ -163,11 +163,15 @@ def _numbers_of(
 
 def _deviation(table: ParticleTable) -> Float64[np.ndarray, " n"] | None:
     """Stated rotation deviation of every row, degrees."""
-    if table.kind != "star" or DEVIATION not in table.columns:
+    if DEVIATION not in table.columns:
         return None
-    name = table.table_name
-    values = numbers(table.columns, DEVIATION, file=table.source, name=name)
-    if (values < 0).any():
-        place = row_place(int((values < 0).argmax()), table=name, column=DEVIATION)
-        raise InputError(table.source, place, "a deviation is negative", "correct the value")
+    name, stated = table.table_name, table.columns[DEVIATION]
+    if stated.dtype.kind in "fiu" and stated.ndim == 1:
+        values = stated.astype(np.float64)
+    else:
+        values = numbers(table.columns, DEVIATION, file=table.source, name=name)
+    if not (values >= 0).all():
+        place = row_place(int((values >= 0).argmin()), table=name, column=DEVIATION)
+        cause = "a deviation is negative or no number"
+        raise InputError(table.source, place, cause, "correct the value")
     return values

@@ -13,6 +13,9 @@ from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.template import Template
 
+# The ends of the path are where some images still are.
+_PATH_FROM, _PATH_TO = 0.02, 0.98
+
 Params = dict[str, Any]
 
 
@@ -110,3 +113,27 @@ def order_latents(
     sign = np.sign(matrix[largest, np.arange(matrix.shape[1])])
     matrix = matrix * np.where(sign == 0, 1.0, sign)
     return centred @ matrix, matrix
+
+
+def path_latents(
+    latents: Float[np.ndarray, "images latent"], points: int
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points latent"]]:
+    """Points along the leading axis, each at the mean of the images near it.
+
+    The other axes follow the images, so the path stays where images are.
+
+    Args:
+        latents: ordered.
+        points: number of points.
+
+    Returns:
+        positions on the leading axis, equally spaced, and the latent of each point.
+    """
+    leading = latents[:, 0]
+    first, last = np.quantile(leading, [_PATH_FROM, _PATH_TO])
+    positions = np.linspace(first, last, points)
+    width = max((positions[-1] - positions[0]) / max(points - 1, 1), 1e-6)
+    weight = np.exp(-0.5 * ((leading - positions[:, None]) / width) ** 2) + 1e-12
+    around = weight @ latents / weight.sum(1, keepdims=True)
+    around[:, 0] = positions
+    return positions, around
