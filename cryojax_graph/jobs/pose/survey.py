@@ -19,8 +19,8 @@ from cryojax_graph.poses.reference import Reference, amplify
 _SAMPLE, _FEW = 256, 64
 _FIRST_PRECISION = 4.0
 _CLEARLY = 4.0
-# Images by whose scatter the error of a mean is told.
-_FEWEST = 8
+# What all images together have to say, nats: a few weak ones agree by chance.
+_DECISIVE = 20.0
 
 
 class Survey(NamedTuple):
@@ -114,12 +114,12 @@ def note_hand(evidence: tuple[float, float] | None, job: Job) -> None:
 
 
 def _difference(first: Found, second: Found) -> tuple[float, float]:
-    """Mean gain and its error; as large as the gain where too few images scatter."""
+    """Mean gain and its error, which is as large where the images together say little."""
     gain = first.evidence.astype(np.float64) - second.evidence
-    mean = float(gain.mean())
-    if len(gain) < _FEWEST:
-        return mean, abs(mean)
-    return mean, float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    mean, error = float(gain.mean()), 0.0
+    if len(gain) > 1:
+        error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    return mean, max(error, abs(mean)) if abs(gain.sum()) < _DECISIVE else error
 
 
 def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> None:
