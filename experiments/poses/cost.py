@@ -1,10 +1,10 @@
 """Time and memory of ``pose``, each time a process of its own, beside what its plan says.
 
-Images of a heterodimer (field 192 Å) and of the spike trimer (320 Å) by ``simulate``, in boxes of 64
-to 256 px; both on views of HEALPix order 2, scored up to frequencies that follow their radius. Seconds are of the whole process, from start to
-report; searches per second come from the difference of a large and a small set, of which each image
-of the sample is searched some times more. Done work is not done again: remove WORK/*.json to
-measure anew.
+Images of a heterodimer (field 192 Å) and of the spike trimer (320 Å) by ``simulate``, in boxes of
+64 to 256 px; both on views of HEALPix order 2, scored up to frequencies that follow their radius.
+Seconds are of the whole process, from start to report; searches per second come from the difference
+of a large and a small set, of which each image of the sample is searched some times more. Done work
+is not done again: remove WORK/*.json to measure anew.
 
     python experiments/poses/cost.py --data DATA --work WORK --results expected.json
 """
