@@ -3,6 +3,7 @@
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe
 from cryojax_graph.poses.calibration import Calibration, ShellSums, calibrate, shell_sums
 from cryojax_graph.poses.defocus import DefocusEstimate, refine_defocus
+from cryojax_graph.poses.grids import rotations_within, shift_grid, view_rotations
 from cryojax_graph.poses.lifting import (
     Support,
     esl_loss,
@@ -11,14 +12,7 @@ from cryojax_graph.poses.lifting import (
     posterior_rotation,
     restrict_to_mode,
 )
-from cryojax_graph.poses.matching import (
-    Candidates,
-    GridScores,
-    best_of_grid,
-    rotations_within,
-    shift_grid,
-    view_rotations,
-)
+from cryojax_graph.poses.matching import Candidates, GridScores, best_of_grid
 from cryojax_graph.poses.posterior import PoseEstimate, estimate_of_modes
 from cryojax_graph.poses.reducers import reduce_grid
 from cryojax_graph.poses.reference import Reference, amplify, project, reference_of

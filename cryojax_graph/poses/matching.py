@@ -11,14 +11,9 @@ from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.ctf import CTF, transfer_at
 from cryojax_graph.forward.fourier import crop_spectrum, to_image, to_spectrum
 from cryojax_graph.forward.grids import Scalar
-from cryojax_graph.geometry import (
-    exp_map,
-    geodesic_distance,
-    matrix_from_euler_degrees,
-    orientations_at,
-)
 from cryojax_graph.geometry.stable import product
 from cryojax_graph.poses.band import Band, Observed
+from cryojax_graph.poses.grids import turned_in_plane
 from cryojax_graph.poses.polar import (
     PolarGrid,
     angular_series,
@@ -144,23 +139,6 @@ def polar_image(
     return PolarImage(weighted * polar_spectrum(coarse, grid), weighted * transfer)
 
 
-def shift_grid(reach: float, step: float) -> Float[np.ndarray, "shifts 2"]:
-    """Shifts on a square grid within a disc.
-
-    Args:
-        reach: largest shift, Å.
-        step: distance of neighbours at most, Å.
-
-    Returns:
-        (x, y) in Å; the first is zero.
-    """
-    count = int(np.ceil(reach / step)) if reach > 0 else 0
-    along = np.arange(-count, count + 1) * (reach / max(count, 1))
-    shifts = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
-    length = np.linalg.norm(shifts, axis=1)
-    return shifts[np.argsort(length, kind="stable")][: int(np.sum(length <= reach * (1 + 1e-9)))]
-
-
 def best_contrast(
     overlap: Float[Array, "*#grid"], power: Float[Array, "*#grid"], precision: Scalar
 ) -> Float[Array, "*grid"]:
@@ -260,7 +238,7 @@ def best_of_grid(
     peak = (score >= jnp.roll(score, 1, axis=1)) & (score > jnp.roll(score, -1, axis=1))
     value, index = jax.lax.top_k(jnp.where(peak, score, -jnp.inf).reshape(-1), count)
     view, turn = index // turns, index % turns
-    turned = jax.vmap(_turned)(bank.rotation[view], turn * (2 * jnp.pi / turns))
+    turned = jax.vmap(turned_in_plane)(bank.rotation[view], turn * (2 * jnp.pi / turns))
     each, scale = _scores(scores.overlap[:, view, turn], scores.power[view, turn], shifts, prior)
     best = jnp.argmax(each, axis=0)
     contrast = jnp.take_along_axis(scale, best[None], axis=0)[0]
@@ -311,66 +289,6 @@ def near_candidates(
     return jax.vmap(score)(jax.vmap(lambda turn: product(turn, start.rotation))(around))
 
 
-def rotations_within(reach: float, spacing: float) -> Float[np.ndarray, "cells 3 3"]:
-    """Rotations by up to some angle, on a cubic lattice of rotation vectors.
-
-    Args:
-        reach: largest angle, radians.
-        spacing: distance of neighbours, radians.
-
-    Returns:
-        rotation matrices, the identity first.
-    """
-    count = int(np.ceil(reach / spacing))
-    along = np.arange(-count, count + 1) * spacing
-    vectors = np.stack(np.meshgrid(along, along, along, indexing="ij"), -1).reshape(-1, 3)
-    angle = np.linalg.norm(vectors, axis=1)
-    order = np.argsort(angle, kind="stable")[: int(np.sum(angle <= reach * (1 + 1e-9)))]
-    return np.asarray(jax.vmap(exp_map)(jnp.asarray(vectors[order], jnp.float32)))
-
-
-def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
-    """Volume of the rotations that a lattice stands for.
-
-    Args:
-        around: from ``rotations_within``.
-
-    Returns:
-        radians³; of a single rotation, which tells no spacing, that of all rotations.
-    """
-    spacing = geodesic_distance(around[0], around[min(1, len(around) - 1)])
-    return jnp.where(spacing > 0, len(around) * spacing**3, 8 * jnp.pi**2)
-
-
-def view_rotations(order: int) -> Float[np.ndarray, "views 3 3"]:
-    """Rotations that show all viewing directions of a grid, at in-plane angle 0.
-
-    Args:
-        order: HEALPix order, ≥ 0.
-
-    Returns:
-        one matrix for each of the 12 · 4^order directions.
-    """
-    angles = orientations_at(np.arange(12 * 4**order) * 6 * 2**order, order) * (1.0, 1.0, 0.0)
-    turn = jax.vmap(matrix_from_euler_degrees)
-    return np.asarray(turn(jnp.asarray(angles, jnp.float32)), np.float32)
-
-
-def grid_rotations(views: Float[Array, "views 3 3"], turns: int) -> Float[Array, "cells 3 3"]:
-    """Every view at every in-plane angle.
-
-    Args:
-        views: rotations at in-plane angle 0.
-        turns: number of in-plane angles of a whole turn.
-
-    Returns:
-        rotations, the in-plane angle runs fastest.
-    """
-    psi = jnp.arange(turns) * (2 * jnp.pi / turns)
-    every = jax.vmap(lambda view: jax.vmap(lambda angle: _turned(view, angle))(psi))
-    return every(views).reshape(-1, 3, 3)
-
-
 def _scores(
     overlap: Float[Array, "shifts *cells"],
     power: Float[Array, "*cells"],
@@ -397,9 +315,3 @@ def _marginal(
     """Mean over the prior of the shifts; the scores hold it already."""
     total = best + jnp.log(jnp.sum(jnp.exp(score - best), axis=0))
     return total - jax.nn.logsumexp(-_far(shifts, prior))
-
-
-def _turned(rotation: Float[Array, "3 3"], psi: Float[Array, ""]) -> Float[Array, "3 3"]:
-    cosine, sine = jnp.cos(psi), jnp.sin(psi)
-    about_z = jnp.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return product(about_z, rotation)

@@ -243,8 +243,7 @@ def _slope(
     spectrum = observed.spectrum
     # A shift multiplies by 2πi k: real and imaginary part change places.
     parts = zip(here, turning, (-here[1], here[0]), (spectrum.real, spectrum.imag), strict=True)
-    # All that a step needs are inner products: real matrix products make them. Rows of complex
-    # numbers, joined, take XLA three times as long on a processor.
+    # All that a step needs are inner products: real matrix products make them.
     products = jnp.zeros(())
     for value, by_rotation, by_shift, seen in parts:
         rows = [

@@ -13,13 +13,12 @@ from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
+from cryojax_graph.poses.grids import covered_volume, grid_rotations
 from cryojax_graph.poses.matching import (
     Candidates,
     GridScores,
     ViewBank,
     best_of_grid,
-    covered_volume,
-    grid_rotations,
     grid_scores,
     near_candidates,
     polar_image,

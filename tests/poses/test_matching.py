@@ -15,6 +15,7 @@ from cryojax_graph.forward.image import log_likelihood, map_spectrum
 from cryojax_graph.forward.noise import noise_power
 from cryojax_graph.geometry import matrix_from_euler_degrees
 from cryojax_graph.poses.band import fourier_band, observe
+from cryojax_graph.poses.grids import covered_volume, grid_rotations, rotations_within, shift_grid
 from cryojax_graph.poses.matching import (
     GridScores,
     PolarImage,
@@ -22,13 +23,9 @@ from cryojax_graph.poses.matching import (
     best_contrast,
     best_of_grid,
     contrast_score,
-    covered_volume,
-    grid_rotations,
     grid_scores,
     near_candidates,
     polar_image,
-    rotations_within,
-    shift_grid,
     view_bank,
 )
 from cryojax_graph.poses.polar import PolarGrid, polar_grid

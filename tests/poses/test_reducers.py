@@ -15,7 +15,7 @@ from cryojax_graph.geometry import (
     orientations_at,
     symmetry_rotations,
 )
-from cryojax_graph.poses.matching import grid_rotations, shift_grid
+from cryojax_graph.poses.grids import grid_rotations, shift_grid
 from cryojax_graph.poses.posterior import PoseEstimate
 from cryojax_graph.poses.reducers import (
     mass_around,

@@ -16,7 +16,8 @@ from cryojax_graph.geometry import (
     orientation_spacing_degrees,
     orientations_at,
 )
-from cryojax_graph.poses.matching import Candidates, rotations_within, shift_grid
+from cryojax_graph.poses.grids import rotations_within, shift_grid
+from cryojax_graph.poses.matching import Candidates
 from cryojax_graph.poses.posterior import PoseEstimate
 from cryojax_graph.poses.refine import Pose, Prior
 from cryojax_graph.poses.search import (

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from cryojax_graph.geometry import asymmetric_unit, symmetry_rotations
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.poses.matching import rotations_within, shift_grid, view_rotations
+from cryojax_graph.poses.grids import rotations_within, shift_grid, view_rotations
 from cryojax_graph.poses.refine import Prior
 from cryojax_graph.poses.search import (
     SearchConfig,
