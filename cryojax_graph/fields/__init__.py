@@ -22,7 +22,7 @@ from cryojax_graph.fields.grid import VoxelGrid, voxel_grid
 from cryojax_graph.fields.neural import NeuralField
 from cryojax_graph.fields.patches import Patches, cut_patches, lay_patches, owners_of
 from cryojax_graph.fields.peaks import Peaks, merge_summits, select_peaks
-from cryojax_graph.fields.positive import fit_atoms, fit_masses, fit_positive
+from cryojax_graph.fields.positive import MisfitEnd, fit_atoms, fit_masses, fit_positive
 from cryojax_graph.fields.query import (
     Expansion,
     Field,
@@ -55,6 +55,7 @@ __all__ = [
     "Expansion",
     "Field",
     "Layer",
+    "MisfitEnd",
     "NeuralField",
     "Patches",
     "Peaks",

@@ -166,9 +166,9 @@ def solve_symmetric(matrix: Float[Array, "3 3"], vector: Float[Array, "3"]) -> F
     """
     a, b, c = matrix
     cofactors = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)])
-    return cofactors @ vector / _determinant(matrix)
+    return jnp.matmul(cofactors, vector, precision="highest") / _determinant(matrix)
 
 
 def _determinant(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
     a, b, c = matrix
-    return jnp.dot(a, jnp.cross(b, c))
+    return jnp.dot(a, jnp.cross(b, c), precision="highest")

@@ -12,11 +12,12 @@ takes many.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.fields.grid import VoxelGrid
 from cryojax_graph.fields.spline import SplineField, fit_spline, upsample
@@ -36,8 +37,22 @@ _MISFIT = 0.75
 _DEPTH_OF_NOISE = 3.0
 # Deviation of the Gaussian within which it is told whether anything but noise is left, voxels.
 _LEFT_WITHIN = 2.0
+# Mean above the solvent within the same reach, of deviations of the noise, where there is density.
+_DENSE = 0.5
 # Voxels of the mirrored map beyond the faces of the box, where density may go on.
 _RIM = 4
+
+
+class MisfitEnd(NamedTuple):
+    """What a fit is near enough to.
+
+    Attributes:
+        misfit: rms difference from the voxels that count, map units.
+        counts: which of them do.
+    """
+
+    misfit: Scalar
+    counts: Bool[Array, "z y x"]
 
 
 def fit_positive(
@@ -48,13 +63,14 @@ def fit_positive(
     finer: int = FINER,
     steps: int = 30,
     noise: Scalar | None = None,
+    level: Scalar = 0.0,
 ) -> SplineField:
     """The field of non-negative Gaussians that fits a map, and the spline of what is left.
 
-    Gaussians stand on 0, or on a smooth floor below all voxels where some of these are negative.
-    With a noise, the fit ends when what it misses is no more than noise (Morozov 1966, Soviet
-    Mathematics Doklady 7:414), and of what is left counts what is more (Lee 1980, IEEE Transactions
-    on Pattern Analysis and Machine Intelligence 2:165).
+    Gaussians stand on the level of the solvent, or on a smooth floor below all voxels where some of
+    these are lower. With a noise, the fit ends when what it misses where there is density is no
+    more than noise (Morozov 1966, Soviet Mathematics Doklady 7:414), and of what is left counts
+    what is more (Lee 1980, IEEE Transactions on Pattern Analysis and Machine Intelligence 2:165).
 
     Args:
         volume: density at the voxels.
@@ -63,16 +79,22 @@ def fit_positive(
         finer: Gaussians per voxel along each axis.
         steps: of the fit, at most.
         noise: standard deviation of the noise of a voxel, map units.
+        level: density of the solvent, map units.
 
     Returns:
         one cubic spline on the finer grid; without a noise it goes through every voxel of the map.
     """
+    volume = volume - level
     wide = jnp.pad(volume, _RIM, mode="symmetric")
     depth = 0.0 if noise is None else _DEPTH_OF_NOISE * noise
     lowest = _floor(wide + depth, finer)
     above = wide - lowest[::finer, ::finer, ::finer]
-    misfit = None if noise is None else _MISFIT * noise
-    masses = fit_masses(above, width=width, finer=finer, steps=steps, misfit=misfit)
+    end = None
+    if noise is not None:
+        # Half of the noise of the solvent is below what masses can explain, however many they are.
+        dense = _along_axes(_means(wide.shape, _LEFT_WITHIN), wide) > _DENSE * noise
+        end = MisfitEnd(_MISFIT * noise, dense)
+    masses = fit_masses(above, width=width, finer=finer, steps=steps, end=end)
     fine = _along_axes(_kernels(masses.shape, finer, finer, width), masses) + lowest
     inside = slice(finer * _RIM, -finer * _RIM)
     fine = fine[inside, inside, inside]
@@ -82,7 +104,7 @@ def fit_positive(
         more = power > noise**2
         left *= jnp.where(more, 1.0 - noise**2 / jnp.where(more, power, 1.0), 0.0)
     rest = fit_spline(left, grid)
-    return fit_spline(fine + upsample(rest, finer), grid.finer(finer))
+    return fit_spline(fine + level + upsample(rest, finer), grid.finer(finer))
 
 
 def fit_atoms(
@@ -122,7 +144,7 @@ def fit_masses(
     width: float | tuple[float, float, float] = WIDTH,
     finer: int = FINER,
     steps: int = 30,
-    misfit: Scalar | None = None,
+    end: MisfitEnd | None = None,
 ) -> Float[Array, "fine_z fine_y fine_x"]:
     """Heights of non-negative Gaussians whose sum is a map, by accelerated projected gradients.
 
@@ -134,8 +156,7 @@ def fit_masses(
         width: standard deviation of the Gaussians, voxels; or one along each of z, y and x.
         finer: Gaussians per voxel along each axis; the first stands on the first voxel.
         steps: of the fit.
-        misfit: rms difference from the voxels that are not 0 at which the fit ends before that, map
-            units.
+        end: at which the fit ends before that.
 
     Returns:
         height of each Gaussian, map units.
@@ -150,9 +171,9 @@ def fit_masses(
         new = jnp.maximum(ahead + _along_axes(adjoint, left) / bound, 0.0)
         faster = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * pace**2))
         moved = new, new + (pace - 1.0) / faster * (new - masses), faster
-        if misfit is None:
+        if end is None:
             return moved
-        more = jnp.sum(left**2) > misfit**2 * jnp.sum(volume != 0)
+        more = jnp.sum(end.counts * left**2) > end.misfit**2 * jnp.sum(end.counts)
         # Not a loop with an end of its own: that could not be differentiated.
         return jax.tree.map(partial(jnp.where, more), moved, state)
 

@@ -1,5 +1,6 @@
 """Networks of sine layers (SIREN; Sitzmann and others 2020, NeurIPS 33:7462) as pure functions."""
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from jaxtyping import Array, Float, Key
 _PI_IN_PARTS = 3.140625, 9.675025939941406e-4, 1.5099580252808664e-7
 # One over the factorials of 11, 9, 7, 5, 3, signs in turn.
 _SINE_SERIES = -1 / 39916800, 1 / 362880, -1 / 5040, 1 / 120, -1 / 6
+# Angles are tens of radians and slopes are asked for: rounded factors would be seen in both.
+_product = partial(jnp.matmul, precision="highest")
 
 
 class Layer(NamedTuple):
@@ -68,8 +71,8 @@ def siren(layers: Siren, points: Float[Array, "*n 3"], *, omega: float) -> Float
     *sines, last = layers
     found = points
     for layer in sines:
-        found = sine(found @ (omega * layer.kernel) + omega * layer.bias)
-    return (found @ last.kernel + last.bias)[..., 0]
+        found = sine(_product(found, omega * layer.kernel) + omega * layer.bias)
+    return (_product(found, last.kernel) + last.bias)[..., 0]
 
 
 @jax.custom_jvp

@@ -194,7 +194,7 @@ def _transfer(frequency: Float[Array, " n"], degree: int) -> Float[Array, " n"]:
     weights = spline_weights(jnp.zeros(()), degree)[:-1]
     reach = degree // 2
     phases = jnp.cos(2 * jnp.pi * frequency[:, None] * jnp.arange(-reach, reach + 1))
-    return phases @ weights
+    return jnp.matmul(phases, weights, precision="highest")
 
 
 def _margin(degree: int) -> int:

@@ -52,11 +52,15 @@ _OF_POSITIVE: Mapping[str, Constant] = {
 
 RECIPES: Mapping[str, Recipe] = {
     "positive": Recipe(fit_positive, _OF_POSITIVE),
-    # The noise is that of the map: what is usual stands for none. Where the fit ends depends on the
-    # misfit of all voxels.
+    # Noise and level are those of the map: what is usual stands for none. Where the fit ends is
+    # told by the misfit of all voxels in which there is density.
     "denoised": Recipe(
         fit_positive,
-        {**_OF_POSITIVE, "noise": Constant(0.0, 0.0, 1e30)},
+        {
+            **_OF_POSITIVE,
+            "noise": Constant(0.0, 0.0, 1e30),
+            "level": Constant(0.0, -1e30, 1e30),
+        },
         reach=None,
         exact=False,
     ),

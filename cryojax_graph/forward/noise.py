@@ -15,6 +15,9 @@ from cryojax_graph.forward.grids import (
     spectrum_multiplicity,
 )
 
+# Of the box: a particle reaches no farther from its middle.
+_PARTICLE_RADIUS = 0.46
+
 
 def outside_disc(
     radius: Scalar, *, box: int, pixel_size: Scalar = 1.0, edge: Scalar = 0.0
@@ -36,6 +39,31 @@ def outside_disc(
     # A hard edge is the limit of a very steep one.
     position = jnp.clip(distance / jnp.maximum(jnp.asarray(edge), 1e-6), 0.0, 1.0)
     return 0.5 - 0.5 * jnp.cos(jnp.pi * position)
+
+
+def corners(box: int) -> Float[Array, "box box"]:
+    """Mask of the corners of an image, beyond what a particle in its middle reaches.
+
+    Args:
+        box: edge of the image in pixels.
+
+    Returns:
+        as ``outside_disc``.
+    """
+    return outside_disc(_PARTICLE_RADIUS * box, box=box)
+
+
+def background_level(image: Float[Array, "box box"]) -> Float[Array, ""]:
+    """Mean of the corners of an image, where there is no particle.
+
+    Args:
+        image: with a particle in the middle.
+
+    Returns:
+        the mean; 0 where a mask left nothing in the corners.
+    """
+    outside = corners(image.shape[0])
+    return jnp.sum(outside * image) / jnp.sum(outside)
 
 
 def radial_noise_power(

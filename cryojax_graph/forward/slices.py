@@ -19,6 +19,20 @@ class VolumeSpectrum(NamedTuple):
     coefficients: Complex[Array, "z y x"]
 
 
+def can_be_numbered(box: int, *, padding: int = 2) -> bool:
+    """Whether the coefficients of the spectrum of a map can be numbered by 32 bits.
+
+    Args:
+        box: edge of the map, voxels.
+        padding: as for ``volume_spectrum``.
+
+    Returns:
+        false from some 800 voxels on, padded twice.
+    """
+    size = padding * box
+    return (size + 1) ** 2 * (size // 2 + 2) < 2**31
+
+
 def volume_spectrum(
     volume: Float[Array, "box box box"], *, voxel_size: Scalar = 1.0, padding: int = 2
 ) -> VolumeSpectrum:

@@ -14,6 +14,8 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particle_table import Columns
 from cryojax_graph.io.star import StarTable
 
+FROM_CRYOSPARC, FROM_RELION, FROM_OPTICS = "cs/", "relion/", "relion_optics/"
+"""What the names of carried columns begin with."""
 TYPES_TABLE = "cryosparc"
 """Block of a STAR file that lists the columns of the ``.cs`` table it came from."""
 
@@ -23,6 +25,21 @@ _LONGEST_VECTOR = 4096
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 # Plain in a STAR file and in a list in brackets; the rest is written as in web addresses.
 _SAFE = "/:@>+=~!*()|^&. "
+
+
+def own_name(label: str) -> str:
+    """The name that a column had in its first program.
+
+    Args:
+        label: name in the table, under a prefix where it was carried along.
+
+    Returns:
+        the name without it.
+    """
+    if label.startswith(FROM_RELION):
+        # The name of its table is in between.
+        return label.removeprefix(FROM_RELION).partition("/")[2]
+    return label.removeprefix(FROM_CRYOSPARC).removeprefix(FROM_OPTICS)
 
 
 def types_table(columns: Columns) -> StarTable:

@@ -13,6 +13,9 @@ from jaxtyping import Shaped
 
 from cryojax_graph.io.agreement import restate
 from cryojax_graph.io.carried import (
+    FROM_CRYOSPARC,
+    FROM_OPTICS,
+    FROM_RELION,
     TYPES_TABLE,
     column_text,
     column_values,
@@ -20,8 +23,15 @@ from cryojax_graph.io.carried import (
     types_table,
 )
 from cryojax_graph.io.cif_text import TEXT
-from cryojax_graph.io.cryosparc import columns_from_fields, decode_cryosparc, recreated_columns
+from cryojax_graph.io.cryosparc import (
+    PATH,
+    SIGN,
+    columns_from_fields,
+    decode_cryosparc,
+    recreated_columns,
+)
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.images import carried_sign_holds
 from cryojax_graph.io.particle_table import (
     Columns,
     ParticleTable,
@@ -36,10 +46,6 @@ from cryojax_graph.io.relion import (
     tables_from_fields,
 )
 from cryojax_graph.io.star import StarTable
-
-_CRYOSPARC = "cs/"
-_RELION = "relion/"
-_OPTICS = "relion_optics/"
 
 
 def to_cryosparc(table: ParticleTable) -> ParticleTable:
@@ -68,6 +74,10 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
         for label, values in table.columns.items()
         if (name := _cryosparc_name(label))
     }
+    if SIGN in carried:
+        # New files are light on dark, as RELION wants them.
+        sign = carried[SIGN]
+        carried[SIGN] = np.where(carried_sign_holds(table), sign, 1).astype(sign.dtype)
     known = {name: values for name, values in fresh.items() if name in types} if types else fresh
     base = _as_typed({**known, **carried}, types)
     decoded = decode_cryosparc(base, file=table.source)
@@ -80,7 +90,7 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
 
 def _cryosparc_name(label: str) -> str:
     """Name of the column that a STAR file carries for cryoSPARC; empty for all others."""
-    return label.removeprefix(_CRYOSPARC) if label.startswith(_CRYOSPARC) else ""
+    return label.removeprefix(FROM_CRYOSPARC) if label.startswith(FROM_CRYOSPARC) else ""
 
 
 def _as_typed(columns: Columns, types: dict[str, np.dtype]) -> Columns:
@@ -106,7 +116,7 @@ def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:
     made = again.columns if again else {}
     made_optics = again.optics.columns if again and again.optics else {}
     columns = {
-        f"{_RELION}{table.table_name}/{label}": _as_bytes(values)
+        f"{FROM_RELION}{table.table_name}/{label}": _as_bytes(values)
         for label, values in table.columns.items()
         if not _cryosparc_name(label)
         and not (label in made and made[label].tolist() == values.tolist())
@@ -121,7 +131,7 @@ def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:
         row_of = {group: row for row, group in enumerate(known)}
         rows = np.array([row_of[group] for group in groups])
         for label, values in table.optics.columns.items():
-            columns[_OPTICS + label] = _as_bytes(values)[rows]
+            columns[FROM_OPTICS + label] = _as_bytes(values)[rows]
     return columns
 
 
@@ -164,7 +174,9 @@ def to_relion(table: ParticleTable) -> ParticleTable:
     decoded = decode_relion(columns, optics, file=table.source, name=name)
     own = make_table(table.source, "star", columns, decoded, optics=optics, table_name=name)
     own = restate(own, canonical_fields(table))
-    others = {n: v for n, v in table.columns.items() if not n.startswith((_RELION, _OPTICS))}
+    others = {
+        n: v for n, v in table.columns.items() if not n.startswith((FROM_RELION, FROM_OPTICS))
+    }
     return _with_cryosparc(own, others, came_from_relion=True)
 
 
@@ -173,13 +185,13 @@ def _carried_relion(columns: Columns, source: str) -> tuple[Columns, StarTable |
     carried: Columns = {}
     table_name = ""
     for name, values in columns.items():
-        if name.startswith(_RELION):
-            table_name, _, label = name.removeprefix(_RELION).partition("/")
+        if name.startswith(FROM_RELION):
+            table_name, _, label = name.removeprefix(FROM_RELION).partition("/")
             carried[label] = as_text(values)
     optics = {
-        name.removeprefix(_OPTICS): values
+        name.removeprefix(FROM_OPTICS): values
         for name, values in columns.items()
-        if name.startswith(_OPTICS)
+        if name.startswith(FROM_OPTICS)
     }
     if not optics or OPTICS_GROUP not in optics:
         return carried, None, table_name
@@ -187,7 +199,7 @@ def _carried_relion(columns: Columns, source: str) -> tuple[Columns, StarTable |
         groups = optics[OPTICS_GROUP].astype(np.float64)
     except ValueError:
         cause, remedy = "a value is no number", "write the file again"
-        raise InputError(source, f"column {_OPTICS}{OPTICS_GROUP}", cause, remedy) from None
+        raise InputError(source, f"column {FROM_OPTICS}{OPTICS_GROUP}", cause, remedy) from None
     first = np.unique(groups, return_index=True)[1]
     return carried, StarTable({k: as_text(v[first]) for k, v in optics.items()}), table_name
 
@@ -222,8 +234,11 @@ def _with_cryosparc(
 ) -> ParticleTable:
     """Add the columns of cryoSPARC that its own could not be made from again."""
     recreated = recreated_columns(columns, canonical_fields(table))
+    if SIGN in columns and SIGN not in recreated:
+        # It is said of these files, and of no others.
+        recreated -= {PATH}
     carried = {
-        _CRYOSPARC + name: column_text(values)
+        FROM_CRYOSPARC + name: column_text(values)
         for name, values in columns.items()
         if name not in recreated
     }

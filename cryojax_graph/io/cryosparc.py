@@ -31,9 +31,10 @@ _RADIANS = {
     "defocus_angle_degrees": "ctf/df_angle_rad",
     "phase_shift_degrees": "ctf/phase_shift_rad",
 }
+_ALIGNED = {"euler_degrees", "shift_angstrom", "half_set", "class_number"}
 _GROUP = "ctf/exp_group_id"
 _CLASS, _CLASS_2D = "alignments3D/class", "alignments2D/class"
-_UID, _SIGN = "uid", "blob/sign"
+_UID, SIGN = "uid", "blob/sign"
 _RANGES = {"voltage_kv": (1e-3, 1e5), "pixel_size": (1e-6, 1e6), "amplitude_contrast": (-1.0, 1.0)}
 _CHECK = "export the particles from cryoSPARC again, or leave the row out"
 
@@ -167,6 +168,9 @@ def encode_cryosparc(
         ValueError: shifts are given and nowhere a pixel size.
     """
     columns = dict(columns)
+    if changes.keys() & _ALIGNED:
+        # Poses to several classes are not looked at any more once there are others.
+        columns = columns | best_class_alignments(columns, file="table") | columns
     if "image_path" in changes:
         names = [text.encode("utf-8") for text in changes["image_path"].tolist()]
         columns[PATH] = np.array(names, f"S{max(map(len, names))}")
@@ -208,7 +212,7 @@ def columns_from_fields(fields: Mapping[str, Shaped[np.ndarray, "n ..."]]) -> Co
     """
     columns: Columns = {_UID: make_uids(fields["image_path"], fields["image_index"])}
     columns = encode_cryosparc(columns, fields)
-    return {**columns, _SIGN: np.ones(len(columns[_UID]), np.float32)}
+    return {**columns, SIGN: np.ones(len(columns[_UID]), np.float32)}
 
 
 def recreated_columns(

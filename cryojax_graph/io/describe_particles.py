@@ -7,17 +7,25 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Shaped
 
-from cryojax_graph.io.cif_text import to_numbers
+from cryojax_graph.io.carried import own_name
+from cryojax_graph.io.cif_text import TEXT, to_numbers
 from cryojax_graph.io.describe_images import blank_warning, pixel_warnings
 from cryojax_graph.io.errors import InputError, row_place
-from cryojax_graph.io.images import PIXEL_TOLERANCE, ParticleImages, open_images
+from cryojax_graph.io.images import (
+    CARRIED_SIGN,
+    PIXEL_TOLERANCE,
+    ParticleImages,
+    carried_sign_holds,
+    open_images,
+)
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.particles import read_particles
+from cryojax_graph.io.relion import OPTICS_GROUP, as_text
 
 _PIECES: tuple[Piece, ...] = ("poses", "ctf", "pixel_size", "box", "half_sets")
 _MOST_IMAGES = 64
-# Columns whose effect on the image is not modelled, with the value that means none.
+# Columns whose effect on the image is not modelled.
 _IGNORED = {
     "rlnBeamTiltX": "beam tilt",
     "rlnBeamTiltY": "beam tilt",
@@ -27,11 +35,15 @@ _IGNORED = {
     "ctf/trefoil_A": "higher aberrations",
     "ctf/tetra_A": "higher aberrations",
     "ctf/anisomag": "anisotropic magnification",
+    "rlnMagMat00": "anisotropic magnification",
+    "rlnMagMat01": "anisotropic magnification",
+    "rlnMagMat10": "anisotropic magnification",
+    "rlnMagMat11": "anisotropic magnification",
     "rlnCtfScalefactor": "scale of the CTF",
     "ctf/scale": "scale of the CTF",
 }
-# Scales that mean none are 1, the others 0.
-_NO_SCALE = {"rlnCtfScalefactor", "ctf/scale"}
+# Those of which 1 means none; of the others 0 does.
+_ONE_IS_NONE = {"rlnCtfScalefactor", "ctf/scale", "rlnMagMat00", "rlnMagMat11"}
 
 CtfState: TypeAlias = Literal["as recorded", "multiplied", "phase-flipped"]
 _TREATMENTS: dict[str, tuple[CtfState, str]] = {
@@ -177,7 +189,7 @@ def ctf_treatment(table: ParticleTable) -> str | None:
         in words, with the column that says so; None where the images are as recorded.
     """
     for name, (_, treatment) in _TREATMENTS.items():
-        if _is_set(_flags(table, name)):
+        if _is_set(_stated(table, name)):
             return f"the images were {treatment} ({name})"
     return None
 
@@ -195,7 +207,7 @@ def ctf_state(table: ParticleTable) -> CtfState:
         InputError: some images were treated and others not.
     """
     for name, (state, treatment) in _TREATMENTS.items():
-        flags = _flags(table, name)
+        flags = _stated(table, name)
         if not _is_set(flags):
             continue
         if any(not _is_set(np.array([flag])) for flag in np.unique(flags)):
@@ -205,10 +217,19 @@ def ctf_state(table: ParticleTable) -> CtfState:
     return "as recorded"
 
 
-def _flags(table: ParticleTable, name: str) -> Shaped[np.ndarray, " n"]:
-    """A column of the particles, else of their optics; none where neither has it."""
-    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
-    return np.asarray(columns.get(name, np.zeros(0, "U1")))
+def _stated(table: ParticleTable, name: str) -> Shaped[np.ndarray, "n ..."]:
+    """A column of the particles, else of the optics groups that they are in.
+
+    A column that was carried along from the other program counts. None where there is no such
+    column.
+    """
+    for label, values in table.columns.items():
+        if own_name(label) == name:
+            return np.asarray(values)
+    if table.optics is None or name not in table.optics.columns or table.optics_group is None:
+        return np.zeros(0, "U1")
+    numbers = table.optics.columns[OPTICS_GROUP].astype(np.float64)
+    return np.asarray(table.optics.columns[name])[np.isin(numbers, table.optics_group)]
 
 
 def _value_warnings(table: ParticleTable) -> list[str]:
@@ -233,7 +254,28 @@ def _value_warnings(table: ParticleTable) -> list[str]:
         warnings.append(
             "cryoSPARC marks the particles as dark on light (blob/sign -1): read inverted"
         )
-    return warnings
+    return warnings + sign_warnings(table)
+
+
+def sign_warnings(table: ParticleTable) -> list[str]:
+    """What cryoSPARC said of the contrast of images that are not those of the table.
+
+    Args:
+        table: particles.
+
+    Returns:
+        one sentence where there are such images.
+    """
+    sign = table.columns.get(CARRIED_SIGN)
+    if sign is None:
+        return []
+    other = ~carried_sign_holds(table) & (sign.astype(np.float32) < 0)
+    if not other.any():
+        return []
+    return [
+        f"{int(other.sum())} images are in other files than those that cryoSPARC marked as dark on "
+        f"light ({CARRIED_SIGN} -1): read as they are"
+    ]
 
 
 def unmodelled(table: ParticleTable) -> list[str]:
@@ -245,10 +287,9 @@ def unmodelled(table: ParticleTable) -> list[str]:
     Returns:
         each in words, with the first column that states it.
     """
-    columns = {**(table.optics.columns if table.optics else {}), **table.columns}
     effects = {}
     for name, effect in _IGNORED.items():
-        if name in columns and _is_set(columns[name], none=float(name in _NO_SCALE)):
+        if _is_set(_stated(table, name), none=float(name in _ONE_IS_NONE)):
             effects.setdefault(effect, f"{effect} ({name})")
     return [*effects.values()]
 
@@ -260,11 +301,13 @@ def _ignored(table: ParticleTable) -> list[str]:
 
 
 def _is_set(values: Shaped[np.ndarray, "n ..."], *, none: float = 0.0) -> bool:
-    if values.dtype.kind in "fiu":
+    """Whether any value, or element of a vector, is another; text that is no number is set."""
+    if values.dtype.kind in "bfiu":
         return bool(np.any(values != none))
-    numbers, bad = to_numbers(values)
-    texts = set(values.tolist())
-    return bool((numbers != none).any()) if bad is None else not texts <= {"[]", "[0,0,0,0,0,0]"}
+    vectors = [text.strip("[]").split(",") for text in set(as_text(values.ravel()).tolist())]
+    elements = [element for vector in vectors for element in vector if element]
+    numbers, bad = to_numbers(np.array(elements, TEXT))
+    return bad is not None or bool((numbers != none).any())
 
 
 def _look_at_images(

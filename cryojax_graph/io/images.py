@@ -2,12 +2,14 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
-from jaxtyping import Float32, Int64, Integer
+from jaxtyping import Bool, Float32, Int64, Integer
 
+from cryojax_graph.io.carried import FROM_CRYOSPARC
 from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable
@@ -18,6 +20,9 @@ from cryojax_graph.io.stacks import ImageStack, open_stack
 # Headers of stacks hold rounded pixel sizes; a wrong binning is off by far more.
 PIXEL_TOLERANCE = 0.02
 _ENDS = 1 << 16
+CARRIED_SIGN = f"{FROM_CRYOSPARC}blob/sign"
+"""Column of a STAR file with what cryoSPARC says of the contrast."""
+_CARRIED_PATH = f"{FROM_CRYOSPARC}blob/path"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,14 @@ class ParticleImages:
             images[rows] = self.stacks[number].read(self.image_index[indices][rows])
         images *= self.sign[indices][:, None, None]
         return images
+
+    def inverted(self) -> "ParticleImages":
+        """The same images, light where they were dark.
+
+        Returns:
+            images of the other sign.
+        """
+        return replace(self, sign=-self.sign)
 
     def fingerprint(self) -> str:
         """Equal for stacks of the same sizes, headers, beginnings and ends, whatever their names.
@@ -119,10 +132,37 @@ def open_images(
 
 def _signs(table: ParticleTable) -> Float32[np.ndarray, " n"]:
     """What cryoSPARC says of the contrast, in its own table or carried along in a STAR file."""
-    stated = table.columns.get("blob/sign", table.columns.get("cs/blob/sign"))
+    stated, holds = table.columns.get("blob/sign"), np.ones(len(table), bool)
+    if stated is None:
+        stated, holds = table.columns.get(CARRIED_SIGN), carried_sign_holds(table)
     if stated is None:
         return np.ones(len(table), np.float32)
-    return np.where(stated.astype(np.float32) < 0, -1, 1).astype(np.float32)
+    return np.where((stated.astype(np.float32) < 0) & holds, -1, 1).astype(np.float32)
+
+
+def carried_sign_holds(table: ParticleTable) -> Bool[np.ndarray, " n"]:
+    """Rows of a STAR file of which a carried sign can be said.
+
+    A program that inverts images writes new files, but may keep columns that it does not know.
+    Folders and endings of names are changed by hand, and the image stays the same.
+
+    Args:
+        table: particles.
+
+    Returns:
+        True where the file of the image has the name that it had when the sign was carried along,
+        and everywhere if that is not known.
+    """
+    carried = table.columns.get(_CARRIED_PATH)
+    if carried is None:
+        return np.ones(len(table), bool)
+    before = [unquote(text).removeprefix(">") for text in carried.tolist()]
+    return np.array(
+        [
+            PurePosixPath(old).stem == PurePosixPath(new).stem
+            for old, new in zip(before, table.image_path.tolist(), strict=True)
+        ]
+    )
 
 
 def _check_numbers(

@@ -7,6 +7,9 @@ from cryojax_graph.io.mrc import Map
 
 # Voxels as far as a field looks from a point.
 BORDER = 8
+# Of the map itself and of what is computed of all its voxels, wherever the work is: its level, and
+# which of them are above it.
+WHOLE_BYTES = 16
 
 
 def crop(density: Map, of_interest: Bool[np.ndarray, "z y x"]) -> Map:

@@ -4,19 +4,25 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
+from jaxtyping import Float
 
 from cryojax_graph.forward.ctf import CTF
-from cryojax_graph.io.describe_particles import ctf_treatment, unmodelled
+from cryojax_graph.forward.noise import background_level
+from cryojax_graph.io.describe_particles import ctf_treatment, sign_warnings, unmodelled
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import ParticleImages, open_images
 from cryojax_graph.io.particle_table import ParticleTable, Piece
+from cryojax_graph.io.paths import allowed_roots
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.passthrough import read_with_passthrough
 
 _IMAGES_TO_LOOK_AT = 128
 _SECONDS_TO_LOOK = 5.0
 _LARGEST_PIXEL = 1e12
+# Beside the standard deviation of an image, what its background may be off 0.
+_LARGEST_BACKGROUND = 0.3
 
 
 class ParticleSet(NamedTuple):
@@ -96,14 +102,21 @@ def read_particle_set(
         phase_shift=np.deg2rad(np.float32(table.phase_shift_degrees)),
         b_factor=np.float32(table.b_factor),
     )
-    root = Path(image_root or Path(path).parent).resolve()
+    root = _root_of(table, image_root)
     return ParticleSet(table, images, ctf, float(sizes[0]), images.box, root)
+
+
+def _root_of(table: ParticleTable, image_root: str | None) -> Path:
+    """The folder under which a table elsewhere finds the same images: that of the project, say."""
+    folders, name = allowed_roots(table.source, image_root).folders, table.image_path[0]
+    return next((folder for folder in folders if (folder / name).exists()), folders[0])
 
 
 def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None:
     """Read images in some seconds' worth of places: a bad one is refused now, not hours later.
 
-    Also says which effects of the optics the table states that no job models.
+    Also says which effects of the optics the table states that no job models, and whether images
+    were not normalised.
 
     Args:
         table: of the particles.
@@ -115,7 +128,10 @@ def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None
     """
     if effects := unmodelled(table):
         job.warn(f"The table states what is not modelled: {', '.join(effects)}")
+    for warning in sign_warnings(table):
+        job.warn(warning[0].upper() + warning[1:])
     count, began = len(table), time.monotonic()
+    backgrounds: list[Float[np.ndarray, " images"]] = []
     stretches = np.array_split(np.arange(count), -(-count // _IMAGES_TO_LOOK_AT))
     seen = 0
     # In an order that spreads over the whole set, however early it ends.
@@ -137,8 +153,28 @@ def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None
                 f"its image has pixels beyond {_LARGEST_PIXEL:g}, whose squares cannot be added up",
                 "remove such particles, or extract them again",
             )
+        backgrounds.append(_background(read))
         seen += len(read)
         if time.monotonic() - began > _SECONDS_TO_LOOK:
             break
+    background = float(np.median(np.concatenate(backgrounds)))
+    if background > _LARGEST_BACKGROUND:
+        job.warn(
+            f"The background of the images is off 0 by {background:.2g} of their standard "
+            "deviation (median): reconstructions subtract the mean of the corners, nothing else "
+            "does. Normalise the images: relion_preprocess --norm"
+        )
     if seen < count:
         job.log(f"{seen:,} images are sound; the other {count - seen:,} are checked when read")
+
+
+def _background(images: Float[np.ndarray, "n box box"]) -> Float[np.ndarray, " n"]:
+    """How far the corners of images are off 0, beside the images' standard deviations.
+
+    Not beside those of the corners, which hold next to nothing where a mask or no noise was there.
+    """
+    deviation = images.std(axis=(1, 2), dtype=np.float64)
+    return np.abs(np.asarray(_levels(images), np.float64)) / deviation
+
+
+_levels = jax.jit(jax.vmap(background_level))

@@ -21,6 +21,23 @@ def check_ranges(ranges: dict[str, tuple[float | int | None, float | int, float 
             raise InputError("command line", f"--{name}", f"it is {value:g}", remedy)
 
 
+def check_only_with(option: str, given: object, needed: str, holds: bool) -> None:
+    """Refuse an option that would do nothing.
+
+    Args:
+        option: with its dashes.
+        given: its value; None where it was not given.
+        needed: the option that it belongs to, with its value.
+        holds: whether that is set.
+
+    Raises:
+        InputError: the option was given without the one that it belongs to.
+    """
+    if given is not None and not holds:
+        cause = f"it says nothing without {needed}"
+        raise InputError("command line", option, cause, f"give {needed} too, or leave it out")
+
+
 def check_symmetry(symmetry: str) -> None:
     """Refuse a symmetry that is none.
 

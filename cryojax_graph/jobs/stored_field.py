@@ -228,6 +228,20 @@ def build_field(stored: StoredField, *, near: Float[np.ndarray, "n 3"] | None = 
     )
 
 
+def known_from(density: Map, part: Map, recipe: str) -> Map:
+    """The voxels that a field has to be fitted to so that it is right in a part of a map.
+
+    Args:
+        density: the map.
+        part: of it, with a border.
+        recipe: one of ``RECIPES``.
+
+    Returns:
+        the part, or the map where the recipe needs all voxels.
+    """
+    return density if RECIPES[recipe].reach is None else part
+
+
 def field_of(
     density: Map, recipe: str, constants: Mapping[str, int | float] | None = None
 ) -> SplineField:

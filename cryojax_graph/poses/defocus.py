@@ -24,7 +24,8 @@ class DefocusEstimate(NamedTuple):
     """A pose and the defocus that was found with it.
 
     Attributes:
-        estimate: the pose; probability and evidence are those of the given defocus.
+        estimate: the pose; probability and evidence are those of the given defocus, and what the
+            deviation of the rotation has of other modes.
         offset: what is to be added to both defocus values, Å.
         deviation: of the offset, Å.
     """
@@ -97,10 +98,14 @@ def refine_defocus(
         steps=config.steps[-1],
         prior=prior,
     )
+    covariance = optics.refined.covariance
+    wider = jnp.trace(covariance[:3, :3]) - jnp.trace(found.covariance[:3, :3])
+    square = found.rotation_deviation**2 + found.probability * wider
     estimate = found._replace(
         pose=optics.refined.pose,
         log_likelihood=optics.refined.log_likelihood,
-        covariance=optics.refined.covariance,
+        covariance=covariance,
+        rotation_deviation=jnp.sqrt(jnp.maximum(square, 0.0)),
     )
     return DefocusEstimate(estimate, optics.offset, optics.deviation)
 

@@ -62,6 +62,24 @@ def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
     return jnp.where(spacing > 0, len(around) * spacing**3, 8 * jnp.pi**2)
 
 
+def unknown_deviation(
+    rotations: Float[np.ndarray, "cells 3 3"], operators: Float[np.ndarray, "operators 3 3"]
+) -> float:
+    """Deviation of a rotation of which nothing is known but that it is one of some.
+
+    Args:
+        rotations: all that are possible, evenly spread about the first or everywhere.
+        operators: of the point group of the object.
+
+    Returns:
+        root of the mean squared smallest angle to the identity, radians; 132 degrees where all are
+        possible and there is no symmetry.
+    """
+    traces = np.max(np.einsum("nij,oji->no", rotations, operators), axis=1)
+    angle = np.arccos(np.clip((traces.astype(np.float64) - 1) / 2, -1, 1))
+    return float(np.sqrt(np.mean(angle**2)))
+
+
 def view_rotations(order: int) -> Float[np.ndarray, "views 3 3"]:
     """Rotations that show all viewing directions of a grid, at in-plane angle 0.
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from cryojax_graph.geometry import chordal_mean, geodesic_distance, karcher_mean
 
-# Weights are found among this many best grid points; supports of the published settings have ten.
+# Weights are found among this many best grid points, and no fewer than twice those of the support.
 _CANDIDATES = 64
 
 
@@ -63,18 +63,18 @@ def esl_support(
         eta: from 1/4 to 2/3, where J does not depend on n.
 
     Returns:
-        the support; exact as long as it has fewer than 64 points.
+        the support, exact.
 
     Raises:
-        ValueError: the exponent is outside its range, or J is not below 64.
+        ValueError: the exponent is outside its range, or J is below 1.
     """
     count = len(data_fit)
     if not 0.25 <= eta <= 2 / 3:
         raise ValueError(f"eta = {eta:g}; the support shrinks to one rotation for 1/4 to 2/3")
     wanted = min(math.floor(points * count ** ((2 - 3 * eta) / 5) + 1e-9), count - 1)
-    kept = min(_CANDIDATES, count)
-    if not 1 <= wanted < _CANDIDATES:
-        raise ValueError(f"a support of {wanted} points; it takes 1 to {_CANDIDATES - 1}")
+    kept = min(max(_CANDIDATES, 2 * wanted), count)
+    if wanted < 1:
+        raise ValueError(f"a support of {wanted} points")
     negative, index = jax.lax.top_k(-data_fit, kept)
     # Excluded points can leave fewer than J: then the worst that is left closes the sum.
     rise = -(negative - negative[0])

@@ -78,15 +78,18 @@ def estimate_of_modes(
     everything = jnp.concatenate([log_mass, rest])
     evidence = jax.nn.logsumexp(everything)
     share = jnp.exp(everything - evidence)
+    # A Gaussian that has outgrown the rotations says no more than that all are possible.
+    apart = jnp.arccos(to_grid[best]) ** 2
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
-    square = jnp.concatenate([within + between[best] ** 2, jnp.arccos(to_grid[best]) ** 2])
+    within = jnp.minimum(within, jnp.mean(apart))
+    square = jnp.concatenate([within + between[best] ** 2, apart])
     chosen = jax.tree.map(lambda a: a[best], modes)
     return PoseEstimate(
         pose=chosen.pose,
         log_likelihood=chosen.log_likelihood,
         covariance=chosen.covariance,
         probability=share[best],
-        rotation_deviation=jnp.sqrt(jnp.sum(share * jnp.minimum(square, jnp.pi**2))),
+        rotation_deviation=jnp.sqrt(jnp.sum(share * square)),
         evidence=evidence,
     )
 

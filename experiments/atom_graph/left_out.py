@@ -9,7 +9,7 @@ Simulated: half-maps of structures (``graphs.py``: B-factors, noise of each half
 halves cross 0.143 at the resolution, sharpened, weighed and cut as maps are). Fields are fitted to
 kept voxels of one half and held at left-out voxels within 3 Å of atoms against that half
 (``itself``), the other (``half``) and the density without noise (``clean``); ``denoised`` takes the
-noise from the kept voxels; with ``--networks`` these too, on their way.
+noise and level from the kept voxels; with ``--networks`` these too, on their way.
 
     python experiments/atom_graph/left_out.py --data ../shared/data --structures 1 \
         --results experiments/atom_graph/left_out.json
@@ -34,7 +34,7 @@ from scipy.ndimage import binary_erosion
 
 from cryojax_graph.fields import VoxelGrid, fit_positive, voxel_grid
 from cryojax_graph.io.mrc import Map, read_map
-from cryojax_graph.jobs.map_noise import noise_of
+from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, default, paper
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.recipes.atom_graph import prepare_neural_map
@@ -138,8 +138,9 @@ def errors(said: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, list[fl
 
 def denoised(volume: np.ndarray, grid: VoxelGrid, points: np.ndarray) -> np.ndarray:
     """Density by the Gaussians that follow the kept voxels no closer than their own noise."""
-    noise = noise_of(Map(volume, np.ones(3), np.zeros(3)))
-    return asked(partial(fit_positive, noise=noise))(volume, grid, points)
+    kept = Map(volume, np.ones(3), np.zeros(3))
+    constants = constants_of(kept, "denoised", file="the kept voxels")
+    return asked(partial(fit_positive, **constants))(volume, grid, points)
 
 
 def of_halves(structure: gemmi.Structure, resolution: float, voxel: float) -> Errors:

@@ -22,6 +22,7 @@ from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.pose.outputs import ROTATION_DEVIATION
 from cryojax_graph.jobs.validate import ValidateMotionConfig, validate_motion
 from cryojax_graph.metrics import pose_errors
 
@@ -92,6 +93,10 @@ def row(
         kept["rotation_below_10_percent"] = round(
             100 * float(np.mean(errors.rotation_degrees < 10)), 2
         )
+        stated = np.asarray(found.columns[ROTATION_DEVIATION], float)
+        rms_error, rms_stated = (np.sqrt(np.mean(v**2)) for v in (errors.rotation_degrees, stated))
+        kept["rotation_deviation_median_degrees"] = round(float(np.median(stated)), 3)
+        kept["rotation_error_over_deviation"] = round(float(rms_error / rms_stated), 3)
     if poses == "refine":
         fitted = json.loads((folder / "flex/metrics.json").read_text())
         kept["given_error_as_fitted_degrees"] = round(fitted["given_pose_error_rms_degrees"], 3)

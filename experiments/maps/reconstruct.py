@@ -5,11 +5,12 @@ Programs run in turns as whole processes; times are medians. ``relion_reconstruc
 map. Ours, ``cryodrgn backproject_voxel`` and the mean of recovar's pipeline make two halves and
 compare them; ours and recovar's filter the map of both by it, and ours is judged besides (mask,
 corrected curve, B-factor, local resolution, views). ``relion_halves`` is RELION doing the same but
-for local resolution and views: both halves, the map of all, and ``relion_postprocess``. Poses and
-CTF in cryodrgn's own files are not timed. Compared with the truth are the maps of all: filters that
-depend on the shell alone change no curve. cryodrgn leaves in its map what the interpolation of
-slices makes of it, darker towards the faces, which acts as a mask: ours is compared with it as it
-is, and as dark (``ours_tapered``). A peer runs where its interpreter is given.
+for local resolution and views: both halves, the map of all, a mask above a threshold that is given,
+and ``relion_postprocess``. Poses and CTF in cryodrgn's own files are not timed. Compared with the
+truth are the maps of all: filters that depend on the shell alone change no curve. cryodrgn leaves
+in its map what the interpolation of slices makes of it, darker towards the faces, which acts as a
+mask: ours is compared with it as it is, and as dark (``ours_tapered``). A peer runs where its
+interpreter is given.
 
     python experiments/maps/reconstruct.py --data DATA --work WORK --results RESULTS
 """
@@ -46,18 +47,21 @@ class Program(NamedTuple):
     map: Path
 
 
-def relion(particles: Path, work: Path, pixel: float) -> dict[str, Program]:
+def relion(particles: Path, work: Path, pixel: float, threshold: float) -> dict[str, Program]:
     """RELION's map of all images, and the same with both halves and what they tell."""
     size = ["--angpix", f"{pixel:g}"]
     command = ["relion_reconstruct", "--i", str(particles), "--ctf", *size]
-    whole, halves = work / "relion.mrc", [work / f"relion_half{n}.mrc" for n in (1, 2)]
+    whole, mask = work / "relion.mrc", work / "relion_mask.mrc"
+    halves = [work / f"relion_half{n}.mrc" for n in (1, 2)]
     of_all = [*command, "--o", str(whole)]
     of_halves = [[*command, "--subset", f"{n}", "--o", str(halves[n - 1])] for n in (1, 2)]
     judged = ["relion_postprocess", "--i", str(halves[0]), "--i2", str(halves[1]), *size]
-    judged += ["--o", str(work / "relion_post"), "--auto_mask", "--auto_bfac"]
+    judged += ["--o", str(work / "relion_post"), "--mask", str(mask), "--auto_bfac"]
+    masked = ["relion_mask_create", "--i", str(whole), "--o", str(mask), *size, "--lowpass", "15"]
+    masked += ["--ini_threshold", f"{threshold:g}", "--width_soft_edge", "5", "--j", "2"]
     return {
         "relion": Program([of_all], whole),
-        "relion_halves": Program([*of_halves, of_all, judged], whole),
+        "relion_halves": Program([*of_halves, of_all, masked, judged], whole),
     }
 
 
@@ -82,12 +86,12 @@ def cryodrgn(python: Path, particles: Path, work: Path, pixel: float) -> Program
 
 
 def programs(
-    particles: Path, work: Path, pixel: float, peers: dict[str, Path]
+    particles: Path, work: Path, pixel: float, threshold: float, peers: dict[str, Path]
 ) -> dict[str, Program]:
     """Ours, RELION's, and those whose interpreters are given."""
     ours = work / "ours"
     us = [sys.executable, "-m", "cryojax_graph", "reconstruct", str(particles)]
-    found = relion(particles, work, pixel)
+    found = relion(particles, work, pixel, threshold)
     found["ours"] = Program([[*us, "-o", str(ours), "--overwrite"]], ours / "map.mrc")
     if "cryodrgn" in peers:
         found["cryodrgn"] = cryodrgn(peers["cryodrgn"], particles, work, pixel)
@@ -138,9 +142,9 @@ def main() -> None:
         if not truth.exists():
             write_density(read_entry(arguments.data, ENTRY, work), box, pixel, truth)
         particles = in_halves(project(work, images, SNR, box=box, pixel=pixel))
-        running = programs(particles, work, pixel, peers)
-        times = timed(running, arguments.turns, particles.parent)
         true = jnp.asarray(read_map(truth).values)
+        running = programs(particles, work, pixel, float(true.std()), peers)
+        times = timed(running, arguments.turns, particles.parent)
         ball = np.asarray(soft_sphere(box, radius=box / 2 - 3, edge=3.0))
         maps = {
             name: ball * read_map(program.map).values

@@ -3,8 +3,10 @@
 Images of a heterodimer (field 192 Å) and of the spike trimer (320 Å) by ``simulate``, in boxes of
 64 to 256 px; both on views of HEALPix order 2, scored up to frequencies that follow their radius.
 Seconds are of the whole process, from start to report; searches per second come from the difference
-of a large and a small set, of which each image of the sample is searched some times more. Done work
-is not done again: remove WORK/*.json to measure anew.
+of a large and a small set, of which each image of the sample is searched some times more. How the
+search grows with its grid is told in one process, once compiled: milliseconds per image of 64 px on
+grids of HEALPix orders 1 to 3, all else equal. Done work is not done again: remove WORK/*.json to
+measure anew.
 
     python experiments/poses/cost.py --data DATA --work WORK --results expected.json
 """
@@ -15,14 +17,21 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from molecules import SPIKE, read_entry, record
 
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.particles import read_particle_set
 from cryojax_graph.jobs.pose import PoseConfig, plan_pose
+from cryojax_graph.jobs.pose.reference import read_reference
+from cryojax_graph.jobs.pose.searcher import Searcher
+from cryojax_graph.jobs.pose.settings import settings_for
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
+from cryojax_graph.poses.search import plan_search
 
 # Molecule, box, Å per pixel, small and large number of images.
 CASES = (
@@ -32,6 +41,7 @@ CASES = (
     ("1a9x", 256, 0.75, 256, 512),
     ("spike", 64, 5.0, 8, 16),
 )
+ORDERS, TURNS = (1, 2, 3), 5
 
 
 def searches(images: int) -> int:
@@ -75,12 +85,43 @@ def measured(images: Path, config: PoseConfig, folder: Path) -> dict[str, Any]:
     return json.loads(done.read_text())
 
 
+def of_orders(images: Path) -> list[dict[str, Any]]:
+    """Milliseconds per image of a search on finer and finer grids, median of five."""
+    particles = read_particle_set(str(images / "particles.star"), image_root=None)
+    given = read_reference(str(images / "reference.cif"), particles, origin="auto")
+    field = particles.box * particles.pixel_size
+    plan = plan_search(field=field, radius=given.radius, finest=particles.box // 2)
+    noise, every = np.ones(particles.box // 2 + 1), np.arange(64)
+    rows = []
+    for order in ORDERS:
+        settings = settings_for(
+            replace(plan, order=order),
+            field=field,
+            shift_range=field / 12,
+            within_degrees=None,
+            symmetry="C1",
+        )
+        searcher = Searcher(particles, settings)
+        search = searcher.prepare(given.reference, noise)
+        seconds = []
+        for _ in range(TURNS + 1):
+            began = time.perf_counter()
+            searcher.find(search, every, 4.0)
+            seconds.append(time.perf_counter() - began)
+        row = {"order": order, "rotations": settings.cells, "shifts": len(settings.shifts)}
+        row["milliseconds_per_image"] = round(1000 * float(np.median(seconds[1:])) / len(every), 2)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)))
+    parser.add_argument("--orders", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -100,7 +141,11 @@ def main() -> None:
         row["processor_milliseconds_per_search"] = round(1000 * extra[1] / searched, 1)
         rows.append(row)
         print(json.dumps(row), flush=True)
-    record(arguments.results, "cost", rows)
+    if rows:
+        record(arguments.results, "cost", rows)
+    if arguments.orders:
+        images = make_images(arguments.data, *CASES[0][:4], work)
+        record(arguments.results, "cost_of_orders", of_orders(images))
 
 
 if __name__ == "__main__":

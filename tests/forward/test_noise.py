@@ -7,6 +7,7 @@ import pytest
 
 from cryojax_graph.forward.fourier import filter_image
 from cryojax_graph.forward.noise import (
+    background_level,
     noise_power,
     outside_disc,
     radial_noise_power,
@@ -81,3 +82,12 @@ def test_the_mask_is_zero_inside_and_one_outside():
     assert mask[8, 13] == 1.0
     soft = np.asarray(outside_disc(4.0, box=16, edge=2.0))
     assert soft[8, 13] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_background_is_told_whatever_the_particle():
+    box = 32
+    coordinates = np.arange(box) - box // 2
+    disc = np.hypot(coordinates[:, None], coordinates) < 0.4 * box
+    image = np.where(disc, 50.0, 3.0).astype(np.float32)
+    np.testing.assert_allclose(background_level(jnp.asarray(image)), 3.0, rtol=1e-5)
+    assert background_level(jnp.asarray(np.where(disc, image, np.float32(0)))) == 0.0

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from cryojax_graph.forward.fourier import to_image, to_spectrum
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.reconstruct import (
+    _inside,
     back_project,
     complete_sums,
     insert_slices,
@@ -133,6 +134,20 @@ def test_projections_give_the_map_again(box, padding, least, off):
     assert abs(scale - 1) < off
 
 
+@pytest.mark.parametrize("count", [20, 200])
+def test_finer_padding_is_no_worse(count):
+    box = 12
+    volume, rotation = particle(box), rotations(count)
+    data = spectra(project(volume, rotation))
+    off = []
+    for padding in (1, 2, 3):
+        sums = insert(no_slices(box, padding=padding), data, jnp.ones(data.shape), rotation)
+        found = solve(complete(sums), box=box)
+        ball = soft_sphere(box, radius=box / 2 - 2, edge=2.0)
+        off.append(float(jnp.linalg.norm((found - volume) * ball)))
+    assert off[2] < 1.3 * off[1] < 1.3 * off[0]
+
+
 def test_a_weight_counts_as_so_many_images():
     box, rotation = 16, rotations(2)
     data = spectra(project(particle(box), rotation))
@@ -207,6 +222,14 @@ def test_the_wiener_filter_divides_by_one_and_the_inverse_signal_to_noise_ratio(
     ratio = (spectrum[1][0, 0, 1:6] / spectrum[0][0, 0, 1:6]).mean()
     assert abs(ratio - 0.5) < 0.05
     assert float(jnp.abs(solve(sums, 1e9 * weights, box=box)).max()) < 1e-6 * float(free.max())
+
+
+def test_the_last_shell_weighs_what_the_others_do():
+    box = 12
+    sums = complete(no_slices(box))
+    weight = jnp.where(_inside(sums, box)[0], 1.0, 0.0)
+    even = sums._replace(weight=sums.weight.at[:-1, :-1, :-1].set(weight))
+    np.testing.assert_allclose(shell_weights(even, box=box), 1.0, rtol=1e-6)
 
 
 def test_where_nothing_was_inserted_the_map_is_zero():

@@ -1,6 +1,7 @@
 """Tables that pass through the other program come back as they were, or say what changed there."""
 
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,6 +215,22 @@ def test_groups_classes_and_halves_count_from_one_in_relion_and_from_zero_in_cry
     assert back["ctf/exp_group_id"].tolist() == [1, 1, 4, 4, 4, 1]
 
 
+def test_a_sign_is_carried_with_its_files_and_dropped_with_others(tmp_path):
+    plain = {"blob/path": np.array([b"a.mrc", b"b.mrc"] * (N // 2))}
+    write_cs(tmp_path / "t.cs", cs_columns() | plain)
+    star = through(tmp_path / "t.cs", "star")
+    table = read_particles(star)
+    assert table.columns["cs/blob/path"].tolist() == ["a.mrc", "b.mrc"] * (N // 2)
+    # As relion_preprocess leaves it: new files, and no table of types.
+    names = np.array(["inverted.mrcs"] * N, TEXT)
+    changes = {"image_path": names, "image_index": np.arange(N)}
+    made = replace(with_columns(table, changes), other_tables={})
+    write_particles(made, tmp_path / "inverted.star")
+    back = read_cs(through(tmp_path / "inverted.star", "cs"))
+    assert back["blob/path"].tolist() == [b"inverted.mrcs"] * N
+    assert back["blob/sign"].tolist() == [1] * N
+
+
 def test_shifts_are_in_pixels_of_the_jobs_own_box(tmp_path):
     columns = cs_columns()
     write_cs(tmp_path / "t.cs", columns)
@@ -346,6 +363,22 @@ def test_of_several_classes_the_most_probable_gives_the_pose(form, tmp_path):
     for name, values in one.items():
         np.testing.assert_array_equal(many[name], values, err_msg=name)
     same_cs(tmp_path / "m.cs", through(tmp_path / "m.cs", "star", "cs"))
+
+
+def test_halves_and_classes_stay_when_poses_to_several_classes_are_changed(tmp_path):
+    columns = multi_columns()
+    columns["alignments3D_multi/split"] = np.arange(N, dtype=np.uint32) % 2
+    write_cs(tmp_path / "m.cs", columns)
+    before = read_particles(tmp_path / "m.cs")
+    angles = before.euler_degrees + np.array([0.0, 3.0, 0.0])
+    after = with_columns(before, {"euler_degrees": angles, "shift_angstrom": np.zeros((N, 2))})
+    np.testing.assert_array_equal(after.half_set, before.half_set)
+    np.testing.assert_array_equal(after.class_number, before.class_number)
+    np.testing.assert_allclose(
+        rotation_from_euler(after.euler_degrees), rotation_from_euler(angles), atol=1e-5
+    )
+    posterior = columns["alignments3D_multi/class_posterior"].max(axis=1)
+    np.testing.assert_array_equal(after.columns["alignments3D/class_posterior"], posterior)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 
 import mrcfile
 import numpy as np
@@ -16,6 +17,7 @@ from cryojax_graph.io import (
     describe,
     file_kind,
     new_particles,
+    read_particles,
     with_columns,
     write_map,
     write_npz,
@@ -23,6 +25,8 @@ from cryojax_graph.io import (
     write_stack,
 )
 from cryojax_graph.io.describe_images import describe_map
+from cryojax_graph.io.describe_particles import ctf_state, unmodelled
+from cryojax_graph.io.star import StarTable
 
 TEXT = np.dtypes.StringDType()
 ATOM = "ATOM      1  CA  ALA A{:4d}    {:8.3f}   0.000   0.000  1.00 20.00           C\n"
@@ -223,6 +227,49 @@ def test_odd_particles_are_warned_of(files):
     warned(facts, "1 rows repeat an image", "0.01 Å is implausible", "defocus_u of 6 particles")
     warned(facts, "more than a quarter box", "not modelled: beam tilt", "which holds 6")
     assert not facts.images_found
+
+
+@pytest.mark.parametrize(
+    ("columns", "effect"),
+    [
+        ({"rlnMagMat00": "1.0", "rlnMagMat01": "0", "rlnMagMat11": "1.000000"}, None),
+        ({"rlnMagMat00": "1.01", "rlnMagMat01": "0", "rlnMagMat11": "1"}, "magnification"),
+        ({"rlnMagMat01": "0.002"}, "magnification"),
+        ({"rlnEvenZernike": "[0,0,0,0,0,0,0,0,0]"}, None),
+        ({"rlnOddZernike": "[]"}, None),
+        ({"rlnEvenZernike": "[0,0,0,0.5,0,0,0,0,0]"}, "higher aberrations"),
+        ({"cs/ctf/tilt_A": "[0.0,0.0]", "cs/ctf/scale": "1.0"}, None),
+        ({"cs/ctf/tilt_A": "[0.0,0.1]"}, "beam tilt (ctf/tilt_A)"),
+        ({"cs/ctf/scale": "0.9"}, "scale of the CTF"),
+    ],
+)
+def test_what_no_job_models_is_told_wherever_it_is_written(files, columns, effect):
+    _, table = files
+    count = len(table)
+    odd = with_columns(table, {name: np.array([v] * count, TEXT) for name, v in columns.items()})
+    if effect is None:
+        assert unmodelled(odd) == []
+    else:
+        assert effect in unmodelled(odd)[0]
+
+
+def test_optics_groups_that_no_particle_is_in_say_nothing(files):
+    _, table = files
+    optics = {
+        name: np.array([*values.tolist()] * 2, TEXT)
+        for name, values in table.optics.columns.items()
+    }
+    optics["rlnOpticsGroup"] = np.array(["1", "2"], TEXT)
+    optics["rlnCtfDataAreCtfPremultiplied"] = np.array(["0", "1"], TEXT)
+    optics["rlnBeamTiltX"] = np.array(["0.0", "0.3"], TEXT)
+    both = replace(table, optics=StarTable(optics))
+    assert ctf_state(both) == "as recorded"
+    assert unmodelled(both) == []
+    second = with_columns(both, {"rlnOpticsGroup": np.full(len(table), 2)})
+    assert ctf_state(second) == "multiplied"
+    assert "beam tilt" in unmodelled(second)[0]
+    write_particles(second, files[0] / "second.cs")
+    assert ctf_state(read_particles(files[0] / "second.cs")) == "multiplied"
 
 
 def test_a_bare_table_is_told_what_it_lacks(tmp_path):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryojax_graph.io import InputError, new_particles, open_images, with_columns, write_stack
+from cryojax_graph.io.describe_particles import sign_warnings
 
 TEXT = np.dtypes.StringDType()
 STACKS = {
@@ -52,6 +53,22 @@ def test_images_that_cryosparc_marks_as_dark_come_light_on_dark(folder):
     np.testing.assert_array_equal(
         read, signs[:, None, None].astype(np.float32) * open_images(light).read(every)
     )
+
+
+def test_a_carried_sign_is_said_of_the_files_that_it_was_carried_with(folder):
+    carried = {"cs/blob/sign": np.full(len(PATHS), -1.0), "cs/blob/path": np.array(PATHS, TEXT)}
+    # A folder before the name, another ending and the mark of cryoSPARC change no image.
+    carried["cs/blob/path"][:] = [f">J7/{path.removesuffix('s')}" for path in PATHS]
+    every = np.arange(len(PATHS))
+    same = with_columns(table(folder), carried)
+    np.testing.assert_array_equal(open_images(same).sign, -1)
+    shutil.copy(folder / "a.mrcs", folder / "inverted.mrcs")
+    names = np.array(["inverted.mrcs"] * 2 + PATHS[2:], TEXT)
+    indices = np.array([0, 1, *INDICES[2:]])
+    made = with_columns(same, {"image_path": names, "image_index": indices})
+    np.testing.assert_array_equal(open_images(made).sign, [1, 1, *[-1] * (len(every) - 2)])
+    assert "2 images are in other files" in sign_warnings(made)[0]
+    assert sign_warnings(same) == []
 
 
 def test_a_fingerprint_is_of_the_pixels(folder, tmp_path_factory):

@@ -39,7 +39,8 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
         np.testing.assert_array_equal(images["shift"], views.shift[asked[-1]])
         even = np.ones(SHELLS)
         frequency = np.arange(SHELLS) / (2 * (SHELLS - 1) * 4.0)
-        return ShellAgreement(frequency, share * even, share * even, even, 0 * even)
+        box = 2 * (SHELLS - 1)
+        return ShellAgreement(frequency, share * even, share * even, even, 0 * even, box)
 
     monkeypatch.setattr(completeness, "shell_agreement", agreement)
     monkeypatch.setattr(completeness, "noise_of_spectra", lambda spectra: np.zeros(SHELLS))
@@ -50,6 +51,7 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
         lambda params, some, **more: iter([np.zeros((len(some), 3, 3))]),
     )
     problem = SimpleNamespace(
+        saved=None,
         held=np.arange(100, 100 + held),
         fitted=np.arange(20),
         config=None,
@@ -66,3 +68,20 @@ def test_what_is_left_unexplained_is_warned_of(monkeypatch, share, warns, held):
     assert bool(job.warnings) is warns
     # Images that the fit has not seen, where there are any.
     np.testing.assert_array_equal(asked[0], problem.held if held else problem.fitted)
+
+
+@pytest.mark.parametrize(
+    ("strength", "louder", "warns"),
+    [(1.0, 1.0, False), (1.2, 0.8, False), (2.0, 1.0, True), (1.0, 2.0, True), (0.4, 0.4, True)],
+)
+def test_images_unlike_those_of_the_fit_are_warned_of(strength, louder, warns):
+    even, frequency = np.ones(SHELLS), np.arange(SHELLS) / 128.0
+    agreement = ShellAgreement(frequency, 3 * strength * even, even, even, even, 32)
+    imaging = {"log_scale": np.log(3.0), "log_noise": np.log(np.linspace(1, 2, SHELLS))}
+    noise = louder**2 * np.linspace(1, 2, SHELLS)
+    job = Told()
+    compare = inspect.unwrap(completeness._compare_with_fit)
+    compare(agreement, noise, imaging, job)
+    assert job.metrics["strength_beside_fit"] == pytest.approx(strength)
+    assert job.metrics["noise_beside_fit"] == pytest.approx(louder)
+    assert bool(job.warnings) is warns

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cryojax_graph.cli import main
+from cryojax_graph.fields import query
 from cryojax_graph.forward.density import density_of_atoms
 from cryojax_graph.io import Map, read_map, write_map
 from cryojax_graph.io.atom_table import AtomRecords, AtomTable, select_atoms
@@ -16,11 +18,13 @@ from cryojax_graph.io.atoms import parse_records, read_atoms, write_atoms, write
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.fit import FitConfig, fit, plan_fit
+from cryojax_graph.jobs.fit import scores as scores_module
 from cryojax_graph.jobs.fit.molecule import read_molecule
 from cryojax_graph.jobs.fit.scores import scores_of
-from cryojax_graph.jobs.fit.search import fit_model, level_of
+from cryojax_graph.jobs.fit.search import Fitted, fit_model, level_of
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.metrics import atom_density
+from cryojax_graph.jobs.stored_field import field_of
+from cryojax_graph.metrics import atom_density, masked_correlation
 
 BOX, VOXEL = 48, 0.7
 # The tip of a long side chain.
@@ -216,6 +220,97 @@ def test_the_plan_tells_of_atoms_and_writes_nothing(case, tmp_path):
     assert not (tmp_path / "job").exists()
 
 
+@pytest.fixture(scope="module")
+def wide(case, tmp_path_factory) -> Path:
+    """The map in a box that reaches farther along z than the model may move, and the model."""
+    density = read_map(case / "map.mrc")
+    noise = 0.05 * np.random.default_rng(2).normal(size=(40, BOX, BOX)).astype(np.float32)
+    values = np.concatenate([density.values, noise])
+    path = tmp_path_factory.mktemp("wide") / "wide.mrc"
+    write_map(path, replace(density, values=values))
+    return path
+
+
+def test_a_field_that_needs_all_voxels_is_given_them(case, wide):
+    density, molecule = read_map(wide), read_molecule(str(case / "shaken.cif"))
+    config = FitConfig("", "", field="fourier", reach=0.0, steps=2)
+    level = level_of(density)
+    fitted = fit_model(density, level, molecule, config)
+    field = field_of(density, "fourier")
+    there = jax.jit(query)(field, jnp.asarray(molecule.positions, jnp.float32))
+    expected = (there - level.mean) / level.deviation
+    np.testing.assert_allclose(fitted.before, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_plan_counts_what_the_job_takes(case, wide, tmp_path):
+    def plan(**changes):
+        config = FitConfig(str(case / "true.cif"), str(wide), **changes)
+        return plan_fit(config, options=JobOptions(output=str(tmp_path / "job")))
+
+    every = f"{BOX**2 * (BOX + 40):,} voxels"
+    assert every not in plan(field="spline").actions[0]
+    assert every in plan(field="fourier").actions[0]
+    still, moved = plan(field="spline"), plan(field="spline", rigid="model")
+    # A margin of 10 Å more, and three hundred steps more.
+    assert moved.memory_bytes > still.memory_bytes
+    assert moved.seconds > still.seconds + 0.1
+    # The map itself, beside the part around the model.
+    small = FitConfig(str(case / "true.cif"), str(case / "map.mrc"), field="spline")
+    of_small = plan_fit(small, options=JobOptions(output=str(tmp_path / "job"))).memory_bytes
+    assert still.memory_bytes > of_small + 40 * BOX**2 * 16
+
+
+def test_few_steps_begin_on_the_smoothed_map_too(case):
+    density, molecule = read_map(case / "map.mrc"), read_molecule(str(case / "shaken.cif"))
+    ends = [
+        fit_model(
+            density,
+            level_of(density),
+            molecule,
+            FitConfig("", "", field="spline", steps=20, reach=reach, weight=30.0),
+        ).positions
+        for reach in (0.0, 1.0)
+    ]
+    assert rms(*ends) > 0.01
+
+
+def test_scores_are_of_the_voxels_near_the_model_alone(case, wide, monkeypatch):
+    density, molecule = read_map(wide), read_molecule(str(case / "shaken.cif"))
+    none = np.zeros(len(molecule.masses))
+    drawn = []
+
+    def draw(shape, *arguments, **options):
+        drawn.append(np.prod(shape))
+        return atom_density(shape, *arguments, **options)
+
+    monkeypatch.setattr(scores_module, "atom_density", draw)
+    fitted = Fitted(molecule.positions, none, none, none, 1.0)
+    found = scores_of(density, molecule, fitted, 2.0).correlation[0]
+    whole = atom_density(
+        density.values.shape,
+        density.voxel_size,
+        density.origin,
+        molecule.positions,
+        molecule.masses,
+        width=0.225 * 2.0,
+    )
+    assert found == pytest.approx(masked_correlation(density.values, whole, whole != 0), rel=1e-9)
+    assert max(drawn) < 0.5 * density.values.size
+
+
+def test_a_resolution_finer_than_voxels_is_refused(case, tmp_path):
+    config = FitConfig(str(case / "true.cif"), str(case / "map.mrc"), resolution=VOXEL)
+    for work in (plan_fit, fit):
+        with pytest.raises(InputError, match="--resolution"):
+            work(config, options=JobOptions(output=str(tmp_path / "job")))
+
+
+def test_a_longer_reach_is_refused_for_rigid_bodies():
+    with pytest.raises(InputError, match="--rigid") as refused:
+        FitConfig("model.cif", "map.mrc", reach=2.5)
+    assert "--reach" in str(refused.value)
+
+
 def shifted(case: Path, tmp_path: Path, by: float) -> str:
     true = read_atoms(case / "true.cif")
     positions = true.positions + np.float32(by)
@@ -289,7 +384,7 @@ def test_a_model_without_density_is_warned_of(case, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 0}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}, {"reach": 1e6}],
+    [{"steps": 1}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}, {"reach": 1e6}],
 )
 def test_settings_that_mean_nothing_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes))):

@@ -1,6 +1,7 @@
 """``locate`` from a map to a graph, on a map of atoms whose places are known."""
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.locate import LocateConfig, locate, plan_locate
+from cryojax_graph.jobs.locate.fitting import solvent_of
+from cryojax_graph.jobs.locate.search import climb_to_peaks
+from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.stored_field import field_of
 
 VOXEL = np.array([0.6, 0.5, 0.55])
 WIDTH = 0.45
@@ -181,6 +186,40 @@ def test_prominence_leaves_out_shoulders(case, done, tmp_path):
     assert 0 < fewer < all_
 
 
+def test_prominence_is_a_share_of_what_is_above_the_solvent(case):
+    """An offset of the map changes no prominence."""
+    density, counts = read_map(case[0]), []
+    config = LocateConfig("map.mrc", field="spline", prominence=0.3)
+    for offset in (0.0, 10.0):
+        whole = replace(density, values=density.values + np.float32(offset))
+        part, threshold = crop(whole, whole.values > offset + 0.5), offset + 0.5
+        found = climb_to_peaks(
+            field_of(part, "spline"), part, threshold, config, solvent=solvent_of(whole)
+        )
+        counts.append(len(found.peaks))
+    assert counts[0] > 10
+    assert counts[1] == counts[0]
+
+
+def test_edges_of_the_graph_are_small_and_come_back_whatever_their_number(done):
+    with zipfile.ZipFile(done / "graph.npz") as archive:
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+    arrays = read_npz(done / "graph.npz")
+    assert arrays["senders"].dtype == arrays["receivers"].dtype == np.int32
+
+
+def test_the_plan_counts_the_whole_map(case, tmp_path):
+    density, memory = read_map(case[0]), []
+    more = np.zeros((30, *density.values.shape[1:]), np.float32)
+    wide = replace(density, values=np.concatenate([density.values, more]))
+    write_map(tmp_path / "wide.mrc", wide)
+    for path in (case[0], tmp_path / "wide.mrc"):
+        config = LocateConfig(str(path), threshold=0.5)
+        options = JobOptions(output=str(tmp_path / "job"))
+        memory.append(plan_locate(config, options=options).memory_bytes)
+    assert memory[1] >= memory[0] + 16 * more.size
+
+
 def test_the_plan_tells_of_voxels_and_writes_nothing(case, tmp_path):
     plan = plan_locate(LocateConfig(str(case[0])), options=JobOptions(output=str(tmp_path / "job")))
     assert "voxels" in plan.actions[0]
@@ -196,7 +235,8 @@ def test_a_masked_map_has_no_known_noise(case, tmp_path):
         options=JobOptions(output=str(tmp_path / "job")),
     )
     manifest = json.loads((job / "manifest.json").read_text())
-    assert any("noise is not known" in warning for warning in manifest["warnings"])
+    told = next(text for text in manifest["warnings"] if "noise is not known" in text)
+    assert "--false-share leaves no peak out" in told
     assert not read_npz(job / "graph.npz")["significance"].any()
 
 
@@ -246,7 +286,14 @@ def test_a_model_elsewhere_in_the_map_is_warned_of(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"merge": 0.0}, {"resolution": -1.0}, {"prominence": -0.1}, {"false_share": 0.0}]
+    "changes",
+    [
+        {"merge": 0.0},
+        {"resolution": -1.0},
+        {"prominence": -0.1},
+        {"false_share": 0.0},
+        {"field": "trilinear"},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes)).replace("_", "-")):

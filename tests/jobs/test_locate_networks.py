@@ -261,6 +261,13 @@ def test_the_plan_says_what_networks_take(files):
         ({"field": "spline", "steps": 5}, "--steps"),
         ({"field": "siren", "steps": 0}, "--steps"),
         ({"field": "paper", "networks": NeuralMapConfig(width=8)}, "--networks"),
+        ({"field": "siren", "networks": NeuralMapConfig(patience=9)}, "patience.*points 0"),
+        ({"field": "siren", "networks": NeuralMapConfig(fair=1e-3)}, "fair.*points 0"),
+        ({"field": "siren", "networks": NeuralMapConfig(perfect=1e-3)}, "perfect.*points 0"),
+        (
+            {"field": "siren", "networks": NeuralMapConfig(points=0, slope_weight=0.5)},
+            "slope-weight.*points above 0",
+        ),
         ({"field": "siren", "networks": NeuralMapConfig(width=0)}, "--networks.width"),
         ({"field": "siren", "networks": NeuralMapConfig(patch=8, overlap=5)}, "overlap"),
         ({"field": "siren", "networks": NeuralMapConfig(overlap=1)}, "overlap"),

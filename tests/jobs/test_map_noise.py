@@ -25,6 +25,12 @@ def test_the_noise_is_that_of_what_is_around_the_density():
     assert noise_of(a_map(), threshold=1.0) == pytest.approx(NOISE, rel=0.05)
 
 
+def test_the_rim_of_the_density_is_no_noise_in_a_tight_box():
+    wide = a_map()
+    tight = Map(wide.values[(slice(6, 34),) * 3], wide.voxel_size, wide.origin)
+    assert noise_of(tight) == pytest.approx(NOISE, rel=0.15)
+
+
 def test_nothing_is_known_where_nothing_is_left_around_the_density():
     density = a_map(masked_out=0.97)
     assert noise_of(density, threshold=0.0) == 0.0
@@ -36,6 +42,14 @@ def test_a_recipe_gets_the_noise_that_it_needs():
     density = a_map()
     assert constants_of(density, "denoised", file="map.mrc")["noise"] == noise_of(density)
     assert "noise" not in constants_of(density, "positive", file="map.mrc")
+
+
+def test_a_recipe_gets_the_level_of_the_solvent():
+    density = a_map()
+    level = constants_of(density, "denoised", file="map.mrc")["level"]
+    assert abs(level) < 0.3 * NOISE
+    raised = Map(density.values + np.float32(7.0), density.voxel_size, density.origin)
+    assert constants_of(raised, "denoised", file="map.mrc")["level"] == pytest.approx(level + 7.0)
 
 
 def test_a_masked_map_is_refused_where_its_noise_is_needed():

@@ -1,6 +1,7 @@
 """Quality of two maps as a job has it: arrays in, arrays out."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import jax
 import numpy as np
@@ -60,6 +61,26 @@ def test_the_mask_of_a_real_molecule_holds_its_atoms(shared_data, name):
     # Volume of the molecule: 1.2 Å³ for each of its daltons, about 14 for each heavy atom. The mask
     # reaches 12 Å further, which is much beside a small protein.
     assert (mask > 0.5).sum() * VOXEL**3 < 9 * 1.2 * 14 * len(atoms)
+
+
+def test_the_noise_of_confined_maps_is_that_inside(monkeypatch):
+    told = []
+
+    def record(density, *, noise, **more):
+        told.append(noise)
+        return density
+
+    # The package has a function of the module's name.
+    module = import_module("cryojax_graph.jobs.map_quality.assess")
+    monkeypatch.setattr(module, "automatic_mask", record)
+    free = halves(noise=3.0)
+    confined = free * (ball(20) > 0.5)
+    find_mask(*free, voxel_size=VOXEL)
+    find_mask(*confined, voxel_size=VOXEL)
+    # Blurring takes some of the edge away.
+    assert 0.85 < told[1] / told[0] < 1.02
+    find_mask(*np.zeros_like(free), voxel_size=VOXEL)
+    assert told[2] == 0.0
 
 
 def test_noise_has_no_mask():

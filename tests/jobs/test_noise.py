@@ -41,9 +41,23 @@ def test_groups_differ_by_their_variance_in_every_shell(tmp_path, dtype):
     values = (noise * np.where(group == 7, 2.0, 1.0)[:, None, None]).astype(dtype)
     found = noise_of_groups(particles_of(tmp_path, values, group))
     np.testing.assert_array_equal(found.group, np.where(group == 7, 1, 0))
-    np.testing.assert_allclose(found.ratio[0, 1:], 0.5, rtol=0.25)
-    np.testing.assert_allclose(found.ratio[1, 1:], 2.0, rtol=0.25)
-    np.testing.assert_allclose(np.prod(found.ratio, axis=0), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(found.ratio[0, 1:], 4**-0.25, rtol=0.25)
+    np.testing.assert_allclose(found.ratio[1, 1:], 4**0.75, rtol=0.25)
+    # The mean is that over the images.
+    np.testing.assert_allclose(np.prod(found.ratio[found.group], axis=0), 1.0, rtol=1e-6)
+
+
+def test_few_images_do_not_make_a_group_quiet_by_chance(tmp_path):
+    group = np.where(np.arange(IMAGES) < 60, np.arange(IMAGES), 100)
+    values = np.random.default_rng(1).standard_normal((IMAGES, BOX, BOX)).astype(np.float32)
+    found = noise_of_groups(particles_of(tmp_path, values, group))
+    assert len(found.ratio) == 61
+    assert np.abs(np.log(found.ratio)).max() < 0.6
+    # Where a group is large it is believed, however far it is from the others.
+    values[group == 100] *= 3
+    found = noise_of_groups(particles_of(tmp_path, values, group))
+    usual = np.log(found.ratio[:60, 4:]).mean()
+    assert np.log(found.ratio[60, 4:]).mean() - usual == pytest.approx(np.log(9), rel=0.5)
 
 
 def test_images_without_groups_are_one_and_those_without_noise_have_finite_ratios(tmp_path):

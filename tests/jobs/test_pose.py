@@ -70,8 +70,10 @@ def errors(table, case: Case):
     return rotation, shift_errors(table.shift_angstrom, case.shift, case.rotation)
 
 
-def as_map(case: Case, path: Path, *, voxel: float, size: int, hand: float = 1.0) -> Path:
-    frame = read_atoms(case.model).positions * np.array([1.0, 1.0, hand])
+def as_map(
+    case: Case, path: Path, *, voxel: float, size: int, hand: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> Path:
+    frame = read_atoms(case.model).positions * np.array(hand)
     n = len(frame)
     density = density_of_gaussians(
         jnp.asarray(frame, jnp.float32), jnp.ones(n), jnp.full(n, 2.4), box=size, voxel_size=voxel
@@ -149,8 +151,9 @@ def test_poses_return_from_where_they_were_pushed(case, tmp_path):
     assert not manifest["warnings"]
 
 
-def test_the_wrong_hand_is_told_where_poses_are_given(case, tmp_path):
-    mirror = as_map(case, tmp_path / "mirror.mrc", voxel=3.0, size=BOX, hand=-1.0)
+@pytest.mark.parametrize("hand", [(1.0, 1.0, -1.0), (-1.0, 1.0, 1.0), (-1.0, -1.0, -1.0)])
+def test_the_wrong_hand_is_told_where_poses_are_given(case, tmp_path, hand):
+    mirror = as_map(case, tmp_path / "mirror.mrc", voxel=3.0, size=BOX, hand=hand)
     config = PoseConfig(str(case.particles), str(mirror), start="given", within=10.0)
     _, metrics, manifest = run(config, tmp_path / "job")
     assert metrics["hand_evidence_mean_nats"] < 0
@@ -214,12 +217,16 @@ def replaced(case: Case, folder: Path, change) -> Path:
     return folder / "particles.star"
 
 
-def test_noise_is_not_found(case, tmp_path):
+@pytest.mark.parametrize(
+    ("start", "within", "unknown"), [("search", None, 131.8), ("given", 20.0, 15.5)]
+)
+def test_noise_is_not_found(case, tmp_path, start, within, unknown):
     rng = np.random.default_rng(0)
     path = replaced(case, tmp_path / "noise", lambda images: rng.normal(size=images.shape))
-    _, metrics, manifest = run(PoseConfig(str(path), str(case.model)), tmp_path / "job")
-    assert metrics["rotation_deviation_median_degrees"] > 60
-    assert metrics["poses_within_10_degrees_percent"] < 5
+    config = PoseConfig(str(path), str(case.model), start=start, within=within)
+    _, metrics, manifest = run(config, tmp_path / "job")
+    assert metrics["rotation_deviation_unknown_degrees"] == pytest.approx(unknown, rel=0.05)
+    assert 0.8 * unknown < metrics["rotation_deviation_median_degrees"] < 1.5 * unknown
     assert any("do not tell their orientation" in text for text in manifest["warnings"])
 
 
@@ -249,12 +256,14 @@ def _stop(*arguments):
     ("changes", "message"),
     [
         ({"symmetry": "X3"}, "--symmetry"),
-        ({"within": 0.0}, "--within"),
+        ({"within": 0.0, "start": "given"}, "--within"),
+        ({"within": 5.0}, "--start given"),
         ({"shift_range": 1000.0}, "more than half of the image"),
         ({"reference": "dark"}, "none is above 0"),
         ({"resolution": 90.0}, "too coarse"),
         ({"reference": "particles"}, "not a map or a model"),
-        ({"defocus_deviation": 0.0}, "--defocus-deviation"),
+        ({"defocus_deviation": 0.0, "refine_defocus": True}, "--defocus-deviation"),
+        ({"defocus_deviation": 300.0}, "--refine-defocus"),
         ({"method": "esl", "start": "given"}, "--start given"),
         ({"method": "mmse", "refine_defocus": True}, "--refine-defocus"),
     ],

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io import (
     read_map,
     read_particles,
@@ -27,7 +30,9 @@ from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions, PipelineOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
+from cryojax_graph.jobs.reconstruct.report import named_table
 from cryojax_graph.jobs.reconstruct.source import check_apart, check_numbered, read_source
+from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import half_spectrum, shell_sums
 
@@ -124,6 +129,11 @@ def test_halves_are_drawn_once_and_then_kept(case, solved, tmp_path):
     again = changed(case, tmp_path / "halves", {"half_set": table.half_set})
     folder, _, _ = run(again, tmp_path / "job")
     assert not (folder / "particles.star").exists()
+    # Tables of a job name their images as the user's does.
+    root = f"--image-root {case.particles.parent.resolve()}"
+    assert f"pose particles.star {root}" in (solved[0] / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert f"pose {again} --image-root {again.parent.resolve()}" in page
     for name in ("half1.mrc", "half2.mrc"):
         first, second = (read_map(job / name).values for job in (folder, solved[0]))
         np.testing.assert_allclose(first, second, atol=1e-4 * np.abs(second).max())
@@ -182,6 +192,36 @@ def test_dark_particles_are_told_and_inverted(case, solved, tmp_path):
     kept, metrics, _ = run(dark, tmp_path / "white", contrast="white")
     assert metrics["inverted"] == 0
     np.testing.assert_array_equal(read_map(kept / "half1.mrc").values, -first)
+
+
+def test_a_background_off_zero_is_told_and_changes_nothing(case, solved, tmp_path):
+    stack = open_stack(case.particles.parent / "particles.mrcs").read(np.arange(IMAGES))
+    # Another one in every image.
+    level = stack.std() * np.linspace(1.0, 3.0, IMAGES, dtype=np.float32)[:, None, None]
+    particles = changed(case, tmp_path / "off", {}, images=stack + level)
+    folder, metrics, manifest = run(particles, tmp_path / "job")
+    assert any("background of the images is off 0" in text for text in manifest["warnings"])
+    assert not [text for text in solved[2]["warnings"] if "background" in text]
+    assert metrics["inverted"] == 0
+    for name in ("half1.mrc", "half2.mrc", "map.mrc"):
+        found, expected = (read_map(job / name).values for job in (folder, solved[0]))
+        np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_sums_of_many_cores_fit_into_memory(case, monkeypatch):
+    from cryojax_graph.jobs.reconstruct import insertion
+
+    one = insertion.bytes_of_sums(BOX, padding=2) // insertion.devices_for(BOX, padding=2)
+    cores = [jax.devices()[0]] * 16
+    monkeypatch.setattr(jax, "devices", lambda: cores)
+    config = ReconstructConfig(str(case.particles))
+    memory = {}
+    for room, devices in ((20 * one, 16), (11 * one // 2, 5), (0, 1)):
+        monkeypatch.setattr(insertion, "_MOST_BYTES", room)
+        assert insertion.devices_for(BOX, padding=2) == devices
+        assert insertion.bytes_of_sums(BOX, padding=2) == devices * one
+        memory[devices] = plan_reconstruct(config, options=JobOptions(output="")).memory_bytes
+    assert memory[1] == memory[5] < memory[16]
 
 
 @pytest.mark.parametrize(
@@ -379,6 +419,33 @@ def test_a_box_whose_coefficients_cannot_be_numbered_is_refused(case):
     with pytest.raises(InputError, match="1000 px, padded 2 times"):
         check_numbered(particles._replace(box=1000), 2)
     check_numbered(particles._replace(box=1000), 1)
+
+
+def test_views_are_shown_by_weight_with_their_copies():
+    rotation = Rotation.random(50, random_state=0).as_matrix()
+    operators = symmetry_rotations("D2")
+    weight = np.where(np.arange(50) < 10, 3.0, np.where(np.arange(50) < 40, 2 / 3, 0.0))
+    every = symmetric_views(rotation, np.ones(50), operators)
+    np.testing.assert_allclose(every.reshape(50, 4, 3, 3), rotation[:, None] @ operators)
+    copies = symmetric_views(rotation, weight, operators).reshape(-1, 4, 3, 3)
+    distance = np.abs(copies[:, 0, None] - rotation @ operators[0]).max(axis=(2, 3))
+    number = np.bincount(distance.argmin(axis=1), minlength=50)
+    assert number[:10].sum() == 30
+    assert number[40:].sum() == 0
+    assert len(symmetric_views(rotation, weight, operators, most=21)) == 20
+
+
+def test_a_table_elsewhere_finds_the_images_of_a_project(case, tmp_path):
+    changed(case, tmp_path / "images", {})
+    (tmp_path / "default_pipeline.star").write_text("")
+    (tmp_path / "Select").mkdir()
+    table = read_particles(tmp_path / "images/particles.star")
+    names = np.array([f"{n + 1}@images/particles.mrcs" for n in range(IMAGES)])
+    path = tmp_path / "Select/particles.star"
+    write_particles(with_columns(table, {"rlnImageName": names}), path)
+    particles, _ = read_source(ReconstructConfig(str(path)))
+    assert particles.image_root == tmp_path.resolve()
+    assert named_table("t.star", particles) == f"t.star --image-root {tmp_path.resolve()}"
 
 
 def test_effects_that_are_not_modelled_are_warned_of(case, tmp_path):

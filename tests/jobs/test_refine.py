@@ -3,6 +3,7 @@
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -131,6 +132,46 @@ def test_the_table_says_halves_and_how_sure_poses_are(refined):
     assert "Rounds" in (refined / "report.html").read_text()
 
 
+def test_rounds_that_did_not_settle_are_told(refined):
+    metrics = json.loads((refined / "metrics.json").read_text())
+    warnings = json.loads((refined / "manifest.json").read_text())["warnings"]
+    assert metrics["settled"] == 0
+    assert any("ended after round 2" in text for text in warnings)
+
+
+def test_rounds_settle_when_they_find_no_more():
+    from cryojax_graph.jobs.refine.rounds import settled
+
+    field = BOX * PIXEL
+    plan = SimpleNamespace(
+        source=SimpleNamespace(particles=SimpleNamespace(box=BOX, pixel_size=PIXEL))
+    )
+    rounds = [
+        SimpleNamespace(resolution=field / shells, turned=np.radians(angle))
+        for shells, angle in ((5.0, np.nan), (9.0, 4.0), (9.2, 3.9))
+    ]
+    told = inspect.unwrap(settled)
+    assert told(rounds, plan)
+    assert not told(rounds[:2], plan)
+    rounds[-1].resolution = field / 9.8
+    assert not told(rounds, plan)
+
+
+def test_the_page_gives_the_command_that_makes_the_map_again(case, refined):
+    page = (refined / "report.html").read_text()
+    root = case.particles.parent.resolve()
+    assert f"reconstruct particles.star --image-root {root} --weights rlnMaxValue" in page
+    assert "over all rotations; of images that were sure" in page
+
+
+def test_dark_images_are_inverted_when_asked(case):
+    from cryojax_graph.jobs.refine.run import _read
+
+    white, dark = (_read(settings(case, contrast=name)) for name in ("white", "dark"))
+    first, second = (inputs.particles.images.read(np.arange(3)) for inputs in (white, dark))
+    np.testing.assert_array_equal(second, -first)
+
+
 def test_contrasts_of_micrographs_are_found(refined):
     table = read_particles(refined / "particles.star")
     found = np.asarray(table.columns["cryojaxgraphGroupContrast"], float)[: len(CONTRAST)]
@@ -242,8 +283,6 @@ def _stop(*arguments, **more):
 
 
 def test_no_shift_is_tried_that_the_first_round_would_not_have(case):
-    from types import SimpleNamespace
-
     from cryojax_graph.jobs.pose.searcher import Found
     from cryojax_graph.jobs.refine.rounds import _around
 

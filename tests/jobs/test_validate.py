@@ -288,16 +288,29 @@ def test_recall_and_precision_count_what_is_near(peptide):
         c_alpha=truth.c_alpha[:4] + np.float32([[0] * 3, [0, 0, -1.0], [0] * 3, [50, 0, 0]]),
     )
     scores = score_model(model, truth)
-    near = np.linalg.norm(truth.c_alpha[:, None] - model.c_alpha, axis=-1)
-    assert scores.figures["ca_recall_3A_percent"] == pytest.approx(
-        100 * (near.min(axis=1) < 3).mean()
-    )
+    assert scores.figures["ca_recall_3A_percent"] == 50
     assert scores.figures["ca_precision_3A_percent"] == 75
     assert scores.figures["residues_of_same_name"] == 4
-    found = near.min(axis=1) < 3
-    same = found & (model.residue_name[near.argmin(axis=1)] == truth.residue_name)
-    assert scores.figures["sequence_recall_percent"] == pytest.approx(100 * same.mean())
+    assert truth.residue_name[1] != "TRP"
+    assert scores.figures["sequence_recall_percent"] == pytest.approx(100 * 2 / 6)
+    assert scores.figures["ca_matched_rms_angstrom"] == pytest.approx(3**-0.5)
     np.testing.assert_allclose(scores.distance, [0, 1, 0, 50], atol=1e-5)
+
+
+def test_atoms_that_crowd_at_one_place_count_once(peptide):
+    """By place as nodes of a graph are counted: each atom is paired at most once."""
+    truth = backbone_of(peptide)
+    crowd = np.tile(truth.c_alpha[:1], (4, 1)) + np.float32([[0, 0, d] for d in (0, 1, -1, 2)])
+    model = truth._replace(
+        names=ResidueNames(*(part[:4] for part in truth.names)),
+        residue_name=truth.residue_name[:4],
+        c_alpha=crowd,
+    )
+    apart = np.linalg.norm(crowd[:, None] - truth.c_alpha[1:], axis=-1)
+    assert apart.min() > 3
+    figures = score_model(model, truth).figures
+    assert figures["ca_recall_3A_percent"] == pytest.approx(100 / 6)
+    assert figures["ca_precision_3A_percent"] == 25
 
 
 def test_models_without_common_names_are_compared_by_place(peptide, tmp_path):

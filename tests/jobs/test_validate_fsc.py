@@ -241,6 +241,20 @@ def test_the_plan_tells_what_is_written(pair):
     assert set(plan.outputs) == {"fsc.csv", "metrics.json", "report.html"}
 
 
+def test_a_file_in_the_way_is_refused_before_the_work(tmp_path, pair):
+    (tmp_path / "mask.mrc").write_text("mine")
+    with pytest.raises(InputError, match="a file of this name is there already"):
+        validate_fsc(ValidateFscConfig(*pair), options=JobOptions(output=str(tmp_path)))
+    assert not (tmp_path / "fsc.csv").exists()
+
+
+def test_a_b_factor_for_maps_that_are_no_halves_is_refused(pair):
+    config = ValidateFscConfig(*pair, kind="maps", b_factor=50.0)
+    for verb in (validate_fsc, plan_validate_fsc):
+        with pytest.raises(InputError, match="--b-factor: it sharpens the map of two half-maps"):
+            verb(config, options=JobOptions(output="none"))
+
+
 def test_library_callers_get_the_folder(tmp_path, pair):
     config = ValidateFscConfig(*pair, local_resolution=False)
     folder = validate_fsc(config, options=JobOptions(output=str(tmp_path / "job")))

@@ -9,6 +9,8 @@ import pytest
 
 from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import StoredVoxels, write_field
+from cryojax_graph.io.mrc import Map
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.graph_scores import atoms_of
 from cryojax_graph.jobs.options import JobOptions
@@ -38,6 +40,13 @@ def make_folder(folder: Path, position, strength, *, verb="locate", status="done
     manifest = {"version": "0", "status": status, "inputs": {}, "outputs": {}, "working": []}
     manifest["request"] = {"verb": verb, "seed": 0, "config": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def with_map(folder: Path, *, first: float, voxels: int) -> Path:
+    """The folder with a stored map of voxels of 1 Å from a place on."""
+    density = Map(np.zeros((voxels,) * 3, np.float32), np.ones(3), np.full(3, first))
+    write_field(folder / "field.npz", StoredVoxels(density, "spline", {}, 0.0))
     return folder
 
 
@@ -85,6 +94,26 @@ def test_the_file_alone_will_do_and_noise_need_not_be_known(case, tmp_path):
     assert "map units above the saddle" in (job / "report.html").read_text()
 
 
+def one_node(case, folder: Path) -> Path:
+    """One peak, 50 Å beside an atom."""
+    position = read_npz(case[0] / "graph.npz")["position"][:1]
+    return make_folder(folder, position + np.array([50.0, 0, 0]), np.ones(1))
+
+
+def test_peaks_of_a_part_of_the_map_are_scored(case, tmp_path):
+    """The box is that of the stored map, not that of the nodes."""
+    folder = with_map(one_node(case, tmp_path / "part"), first=-100.0, voxels=200)
+    job, _ = run(folder, case[1], tmp_path / "job")
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert not any("far from all nodes" in warning for warning in warnings)
+
+
+def test_a_graph_alone_does_not_tell_how_far_its_map_reaches(case, tmp_path):
+    job, _ = run(one_node(case, tmp_path / "part"), case[1], tmp_path / "job")
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("far from all nodes" in warning for warning in warnings)
+
+
 def test_hydrogens_water_and_calcium_are_no_c_alpha_atoms(peptide, tmp_path):
     element, residue = peptide.element.astype("U2"), peptide.residue_name.copy()
     # The second residue: N, CA, C, O and so on.
@@ -130,7 +159,8 @@ def empty(case, tmp_path):
 
 
 def elsewhere(case, tmp_path):
-    return make_folder(tmp_path / "f", np.full((1, 3), 500.0), np.ones(1)), case[1]
+    folder = make_folder(tmp_path / "f", np.full((1, 3), 500.0), np.ones(1))
+    return with_map(folder, first=490.0, voxels=20), case[1]
 
 
 def flat(case, tmp_path):

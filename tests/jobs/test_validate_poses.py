@@ -135,6 +135,13 @@ def test_errors_put_in_come_out(scored, tmp_path):
         assert words in page
 
 
+def test_maps_turned_by_an_element_of_the_group_are_in_one_frame(scored):
+    half = np.diag([-1.0, -1.0, 1.0])
+    figures, log, _ = scored(particles(rotation_from_euler(TRUE) @ half), None, "--symmetry", "D2")
+    assert figures["alignment_degrees"] == pytest.approx(0, abs=1e-4)
+    assert "maps of the two sets differ" not in log
+
+
 def test_the_interval_holds_the_median(scored):
     spread = np.random.default_rng(4).normal(0, 3, (IMAGES, 3))
     wrong = Rotation.from_rotvec(np.radians(spread)).as_matrix()

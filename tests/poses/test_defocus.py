@@ -62,8 +62,9 @@ def refine(adenylate_kinase, scene):
         none = jnp.zeros(0)
         noise = jnp.full(33, power)
         search = Search(reference, ViewBank(none, none, none), none, none, noise, none)
+        # Sure of the mode, which had no width; 0.1 radians of doubt of others.
         found = PoseEstimate(
-            scene.truth, nothing, jnp.zeros((IMAGES, 6, 6)), nothing, nothing, nothing
+            scene.truth, nothing, jnp.zeros((IMAGES, 6, 6)), 1 + nothing, 0.1 + nothing, nothing
         )
         one = partial(
             refine_defocus,
@@ -94,6 +95,9 @@ def test_defocus_is_found_within_its_stated_deviation(scene, refine):
     assert 0.8 < np.sqrt(np.mean(spread**2)) < 1.25
     cosine = (np.einsum("nij,nij->n", found.estimate.pose.rotation, scene.truth.rotation) - 1) / 2
     assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 3
+    own = np.trace(found.estimate.covariance[:, :3, :3], axis1=1, axis2=2)
+    assert own.min() > 0
+    np.testing.assert_allclose(found.estimate.rotation_deviation**2, 0.1**2 + own, rtol=1e-4)
 
 
 def test_without_evidence_defocus_stays(refine):

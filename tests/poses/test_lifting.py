@@ -151,7 +151,16 @@ def test_the_posterior_mean_of_one_point_is_that_point():
     np.testing.assert_allclose(found, GRID[77], atol=1e-5)
 
 
-@pytest.mark.parametrize(("points", "eta"), [(15.0, 0.2), (15.0, 0.7), (70.0, 2 / 3), (0.5, 2 / 3)])
+@pytest.mark.parametrize(("points", "eta"), [(15.0, 0.26), (15.0, 0.4), (70.0, 2 / 3)])
+def test_supports_of_many_points_are_exact_too(points, eta):
+    data_fit = (angles_degrees(Rotation.random(random_state=5).as_matrix()) / 15) ** 2
+    expected = weights_oracle(data_fit, points, eta)
+    assert np.sum(expected > 0) > 25
+    found = dense(esl_support(jnp.asarray(data_fit), points=points, eta=eta), len(GRID))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(("points", "eta"), [(15.0, 0.2), (15.0, 0.7), (0.5, 2 / 3)])
 def test_settings_out_of_range_are_refused(points, eta):
     with pytest.raises(ValueError, match=r"eta|support"):
         esl_support(jnp.zeros(200), points=points, eta=eta)

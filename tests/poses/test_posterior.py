@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from cryojax_graph.geometry import spiral_rotations, symmetry_rotations
 from cryojax_graph.poses.band import fourier_band, observe
+from cryojax_graph.poses.grids import rotations_within, unknown_deviation
 from cryojax_graph.poses.posterior import estimate_of_modes
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
 
@@ -82,13 +83,6 @@ def test_odds_are_those_of_masses():
     assert float(found.covariance[0, 0]) == pytest.approx((16 * SPREAD[0]) ** 2, rel=1e-4)
 
 
-def test_no_deviation_is_beyond_half_a_turn():
-    wide = np.diag(SPREAD**2)
-    wide[0, 0] = 100.0
-    found = estimate(modes_at(np.eye(3)[None], [50.0], wide), NOTHING, GRID)
-    assert float(found.rotation_deviation) == pytest.approx(np.pi, rel=1e-5)
-
-
 def test_the_width_in_contrast_is_no_volume():
     wide = np.diag(SPREAD**2)
     wide[5, 5] *= 100
@@ -150,6 +144,31 @@ def test_of_nothing_little_is_known():
     assert float(found.rotation_deviation) == pytest.approx(LOST, rel=0.01)
     inside = np.mean(np.arccos((np.trace(CELLS, axis1=1, axis2=2) - 1) / 2) < REACH)
     assert float(found.evidence) == pytest.approx(np.log(1 - inside), abs=1e-3)
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "D2", "O"])
+def test_a_mode_that_has_outgrown_the_rotations_says_that_all_are_possible(symmetry):
+    operators = symmetry_rotations(symmetry)
+    wide = np.diag([30.0, 30.0, 30.0, 0.1, 0.1, 0.1])
+    found = estimate(
+        modes_at(np.eye(3)[None], [0.0], wide),
+        NOTHING,
+        GRID,
+        operators=jnp.asarray(operators, jnp.float32),
+    )
+    # All differ from the identity by the smallest of the angles to its equivalents.
+    traces = np.einsum("nij,oij->no", CELLS, operators).max(axis=1)
+    expected = np.sqrt(np.mean(np.arccos(np.clip((traces - 1) / 2, -1, 1)) ** 2))
+    assert float(found.rotation_deviation) == pytest.approx(expected, rel=0.01)
+    assert unknown_deviation(CELLS, operators) == pytest.approx(expected, rel=1e-6)
+
+
+def test_of_a_rotation_within_an_angle_the_lattice_tells_what_is_unknown():
+    around = rotations_within(np.radians(20), np.radians(2))
+    # Within a ball of rotation vectors the mean square is three fifths of the radius squared.
+    expected = np.sqrt(3 / 5) * np.radians(20)
+    assert unknown_deviation(around, np.eye(3)[None]) == pytest.approx(expected, rel=0.03)
+    assert unknown_deviation(CELLS, np.eye(3)[None]) == pytest.approx(LOST, rel=0.01)
 
 
 @pytest.mark.parametrize(("degrees", "counts"), [(8.0, False), (40.0, True)])

@@ -23,7 +23,7 @@ from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.io.trajectories import read_trajectory
-from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, flex, plan_flex
+from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, fitting, flex, plan_flex
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
 from cryojax_graph.metrics import spearman
@@ -145,6 +145,28 @@ def test_a_fitted_model_takes_no_settings_of_a_fit(solved, images, tmp_path, cha
             settings(images, fitted=str(solved), **changes),
             options=JobOptions(output=str(tmp_path / "job")),
         )
+
+
+@pytest.mark.parametrize("poses", ["known", "refine"])
+def test_restraints_of_new_images_are_as_stiff_as_in_the_fit(
+    solved, images, tmp_path, monkeypatch, poses
+):
+    """However few the new images are; and given poses get the steps that their error needs."""
+    asked = []
+
+    def prepare(*arguments, **settings):
+        asked.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "prepare_fit", prepare)
+    config = settings(images, fitted=str(solved), preset="default", epochs=None, poses=poses)
+    with pytest.raises(KeyboardInterrupt):
+        flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    saved = read_npz(solved / "model.npz")
+    assert asked[0]["fitted_images"] == int(saved["images"]) < 240
+    epochs, steps = asked[0]["config"].fitting.epochs_for(240)
+    assert (steps >= 400) is (poses == "refine")
+    assert epochs >= 12
 
 
 def test_a_fitted_model_of_another_template_is_refused(solved, images, tmp_path):

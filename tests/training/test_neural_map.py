@@ -79,6 +79,14 @@ def test_a_network_rests_at_its_natural_fit_point(volume):
     assert perfect.params["networks"].resting.all()
 
 
+def test_networks_at_once_are_passed_over_when_all_of_them_rest(volume):
+    key = jax.random.key(0)
+    run = prepare_neural_map(volume, GRID, SMALL, key=key, together=64, steps_per_call=2)
+    program = str(jax.make_jaxpr(lambda state: run.step(state, {}, jnp.int32(1)))(run.state))
+    # That of each network has become a choice between two results.
+    assert program.count("cond[") == 1
+
+
 def test_how_they_are_computed_changes_nothing_but_rounding(volume):
     _, alone, _ = trained(volume, SMALL)
     _, together, _ = trained(volume, SMALL, together=2, steps_per_call=7)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cryojax_graph.io.crossing import lost_in_cryosparc, to_relion
-from cryojax_graph.io.describe_particles import ctf_treatment, unmodelled
+from cryojax_graph.io.describe_particles import ctf_treatment, sign_warnings, unmodelled
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.particle_table import ParticleTable, subset
@@ -118,6 +118,7 @@ def _notes(table: ParticleTable, suffix: str) -> list[str]:
             notes.append("blob/sign is 1, light on dark, as RELION keeps its images")
     if crossing and (effects := unmodelled(table)):
         notes.append(f"carried along but not translated: {', '.join(effects)}")
+    notes += sign_warnings(table)
     sign = table.columns.get("blob/sign")
     if suffix == ".star" and sign is not None and sign.dtype.kind == "f" and (sign < 0).any():
         notes.append(

@@ -8,8 +8,9 @@ import tyro
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.locate.config import RecipeKind
 
-# Reach, Å: what is farther off needs another start.
-_FARTHEST = 10.0
+# Reach, Å: on a map that is smoothed more, atoms share their density with more neighbours than are
+# counted, and gather at what they have in common.
+_FARTHEST = 2.0
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class FitConfig:
         resolution: Of the map, Å; three voxels when not given.
         rigid: First move the whole model, or each chain, as a rigid body.
         reach: How far atoms may be from their places, Å; the map is smoothed by about as much
-            before the details count. 0 for a model that only wants a last touch, at most 10.
-        steps: Of the fit, rounded up to fifties.
+            before the details count. 0 for a model that only wants a last touch, at most 2: where
+            chains or the whole are farther off, ``rigid`` brings them back.
+        steps: Of the fit, at least 2; rounded up to fifties above a hundred.
         bond_deviation: Standard deviation of bonds from ideal lengths that the weight of the
             density may bring about, Å; angles, planes and close pairs are limited besides.
         weight: Of the density, in place of the chosen one; the log and the metrics say that.
@@ -47,10 +49,11 @@ class FitConfig:
             if value is not None and not 0 < value < float("inf"):
                 self._refuse(name, f"{value} is not above 0")
         if not 0.0 <= self.reach <= _FARTHEST:
-            self._refuse("reach", f"{self.reach} is not from 0 to {_FARTHEST:g} Å")
-        if self.steps < 1:
-            self._refuse("steps", f"{self.steps} is below 1")
+            remedy = "move a model that is farther off with --rigid model or --rigid chain"
+            self._refuse("reach", f"{self.reach} is not from 0 to {_FARTHEST:g} Å", remedy)
+        if self.steps < 2:
+            self._refuse("steps", f"{self.steps} is below 2")
 
-    def _refuse(self, name: str, cause: str) -> None:
+    def _refuse(self, name: str, cause: str, remedy: str = "choose another value") -> None:
         place = f"--{name.replace('_', '-')}"
-        raise InputError("command line", place, cause, "choose another value")
+        raise InputError("command line", place, cause, remedy)

@@ -11,13 +11,16 @@ from cryojax_graph.jobs.fit.molecule import Molecule, read_molecule
 from cryojax_graph.jobs.fit.outputs import note_metrics, write_outputs
 from cryojax_graph.jobs.fit.report import fit_report
 from cryojax_graph.jobs.fit.scores import FitScores, scores_of
-from cryojax_graph.jobs.fit.search import around, fit_model, level_of, rigid_steps
+from cryojax_graph.jobs.fit.search import fit_model, level_of, part_for, rigid_steps
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_noise import constants_of
+from cryojax_graph.jobs.map_parts import WHOLE_BYTES
+from cryojax_graph.jobs.map_resolution import check_resolution, resolution_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.stored_field import known_from
 from cryojax_graph.protein.ideal_geometry import standard_name
 
 _OUTPUTS = ("model.cif", "metrics.json", "report.html")
@@ -81,7 +84,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
                 "model moves it by some Å"
             )
         write_outputs(molecule, fitted, job)
-        resolution = config.resolution or 3.0 * float(density.voxel_size.max())
+        resolution = resolution_of(density, config.resolution)
         scores = scores_of(density, molecule, fitted, resolution)
         note_metrics(scores, fitted, job)
         job.write_text("report.html", fit_report(molecule, fitted, scores, job), "this page")
@@ -113,8 +116,10 @@ def plan_fit(config: FitConfig, *, options: JobOptions) -> Plan:
         InputError: a file cannot be used, or most of the model lies outside the map.
     """
     density, molecule = _read(config)
-    atoms, voxels = len(molecule.masses), around(density, molecule, margin=6.0).values.size
+    atoms, part = len(molecule.masses), part_for(density, molecule, config)
+    voxels = known_from(density, part, config.field).values.size
     rigid = () if config.rigid == "none" else (f"move as rigid bodies: {config.rigid}",)
+    steps = config.steps + rigid_steps(config)
     return Plan(
         actions=(
             f"make fields ({config.field}) of {voxels:,} voxels around {atoms:,} atoms",
@@ -122,8 +127,10 @@ def plan_fit(config: FitConfig, *, options: JobOptions) -> Plan:
             f"move the atoms in {config.steps:,} steps",
         ),
         outputs=_OUTPUTS,
-        seconds=15.0 + voxels * _FIELD_SECONDS + atoms * config.steps * _STEP_SECONDS,
-        memory_bytes=int(6e8 + voxels * _FIELD_BYTES + atoms * _ATOM_BYTES),
+        seconds=15.0 + voxels * _FIELD_SECONDS + atoms * steps * _STEP_SECONDS,
+        memory_bytes=int(
+            6e8 + density.values.size * WHOLE_BYTES + voxels * _FIELD_BYTES + atoms * _ATOM_BYTES
+        ),
         disk_bytes=int(4e6 + 120 * atoms),
     )
 
@@ -134,10 +141,7 @@ def _read(config: FitConfig) -> tuple[Map, Molecule]:
         cause = f"every voxel is {float(density.values.flat[0]):g}"
         raise InputError(config.map, "its values", cause, "name a map that shows something")
     constants_of(density, config.field, file=config.map)
-    box = float((density.voxel_size * density.values.shape[::-1]).max())
-    if config.resolution is not None and config.resolution > box / 2:
-        cause = f"{config.resolution:g} Å of a map in a box of {box:.4g} Å"
-        raise InputError("command line", "--resolution", cause, "state the resolution of the map")
+    check_resolution(density, config.resolution)
     molecule = read_molecule(config.model)
     require_one_frame(outside_of(molecule.positions, density), config.model)
     return density, molecule

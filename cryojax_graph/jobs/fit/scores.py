@@ -7,6 +7,7 @@ import numpy as np
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.fit.molecule import Molecule
 from cryojax_graph.jobs.fit.search import Fitted
+from cryojax_graph.jobs.map_parts import part_around
 from cryojax_graph.metrics import atom_density, masked_correlation
 from cryojax_graph.protein import (
     GeometryScores,
@@ -18,6 +19,8 @@ from cryojax_graph.protein import (
 
 # Width of an atom at a resolution, as programs that simulate maps of models have it.
 _WIDTH = 0.225
+# Widths beyond which a drawn atom is 0.
+_REACH = 4.0
 # Å that a backbone moves, and the least gain in correlation that pays for it: on simulated maps at
 # 3.5 Å a true error of 0.3 Å pays 0.022 when it is mended.
 _MOVED, _PAID = 0.15, 0.02
@@ -68,15 +71,16 @@ def scores_of(density: Map, molecule: Molecule, fitted: Fitted, resolution: floa
         figures.
     """
     occupancy = molecule.records.atoms.occupancy * molecule.heavy
-    states = molecule.positions, fitted.positions
+    states, width = (molecule.positions, fitted.positions), _WIDTH * resolution
+    part = part_around(density, np.concatenate(states), _REACH * width / density.voxel_size)
     drawn = [
         atom_density(
-            density.values.shape,
-            density.voxel_size,
-            density.origin,
+            part.values.shape,
+            part.voxel_size,
+            part.origin,
             positions,
             molecule.masses,
-            width=_WIDTH * resolution,
+            width=width,
         )
         for positions in states
     ]
@@ -89,7 +93,7 @@ def scores_of(density: Map, molecule: Molecule, fitted: Fitted, resolution: floa
         backbone = occupancy
     before, after = (np.average(v, weights=occupancy) for v in (fitted.before, fitted.after))
     low, high = (np.average(v, weights=backbone) for v in (fitted.before, fitted.after))
-    first, second = (masked_correlation(density.values, d, near) for d in drawn)
+    first, second = (masked_correlation(part.values, d, near) for d in drawn)
     shift = np.sum((states[1] - states[0]) ** 2, axis=1)
     clashes = [count_clashes(find_contacts(p, molecule.labels, joined), p) for p in states]
     return FitScores(

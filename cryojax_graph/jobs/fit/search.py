@@ -15,7 +15,7 @@ from cryojax_graph.jobs.fit.config import FitConfig
 from cryojax_graph.jobs.fit.molecule import Molecule
 from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import BORDER, part_around
-from cryojax_graph.jobs.stored_field import field_of
+from cryojax_graph.jobs.stored_field import field_of, known_from
 from cryojax_graph.metrics import atom_density
 from cryojax_graph.models.atom_graph import (
     Target,
@@ -98,17 +98,18 @@ def level_of(density: Map) -> Level:
     return Level(float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
 
 
-def around(density: Map, molecule: Molecule, *, margin: float) -> Map:
-    """The part of a map around a model.
+def part_for(density: Map, molecule: Molecule, config: FitConfig) -> Map:
+    """The part of a map that a model may move in.
 
     Args:
         density: the map.
         molecule: the model.
-        margin: Å on every side, as far as the map reaches.
+        config: of the job.
 
     Returns:
         a map.
     """
+    margin = _MARGIN + _RIGID_MARGIN * (config.rigid != "none")
     return part_around(density, molecule.positions, margin / density.voxel_size + BORDER)
 
 
@@ -197,14 +198,17 @@ def fit_model(
     Returns:
         positions, density and the weight that was chosen.
     """
-    part = around(density, molecule, margin=_MARGIN + _RIGID_MARGIN * (config.rigid != "none"))
+    part = part_for(density, molecule, config)
     start = molecule.positions
     if config.rigid != "none":
         start = rigid_fit(part, molecule, config, advance=advance, check_abort=check_abort)
         shift = np.sqrt(np.mean(np.sum((start - molecule.positions) ** 2, axis=1)))
         log(f"rigid bodies moved by {shift:.2f} Å (rms over atoms)")
-    field = field_of(part, config.field, constants_of(density, config.field, file=config.map))
-    slices = -(-config.steps // _SLICE)
+    constants = constants_of(density, config.field, file=config.map)
+    field = field_of(known_from(density, part, config.field), config.field, constants)
+    # Of few steps, too, the first ones are on the smoothed map.
+    length = min(_SLICE, -(-config.steps // 2))
+    slices = -(-config.steps // length)
     # The geometry tells the weight only when atoms have come to rest, more or less.
     early = round(_EARLY * slices)
     fields = [field] * slices
@@ -224,9 +228,9 @@ def fit_model(
             # Atoms in better places tell better what one of them looks like.
             targets.measure(part, at)
         target = targets.at(stage, at, blur=blurs[number])
-        strides = _strides(number * _SLICE, _SLICE, slices * _SLICE)
+        strides = _strides(number * length, length, slices * length)
         now, _ = run(target, now, jnp.float32(weight), strides)
-        advance(rigid_steps(config) + min((number + 1) * _SLICE, config.steps))
+        advance(rigid_steps(config) + min((number + 1) * length, config.steps))
         if config.weight is None and early <= number < slices - 1:
             strain = targets.strain(np.asarray(now.positions, np.float64), config.bond_deviation)
             change = np.clip(1.0 / strain, _LEAST_CHANGE, _MOST_CHANGE)

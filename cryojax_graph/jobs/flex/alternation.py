@@ -99,7 +99,7 @@ def search_again(
         )
         for conformation in _typical(problem, params, candidates)
     ]
-    particles, doubt = search_for_conformations(
+    found = search_for_conformations(
         particles,
         densities,
         noise=np.exp(np.asarray(imaging["log_noise"])),
@@ -108,8 +108,8 @@ def search_again(
         job=job,
         name=name,
     )
-    reader = reader_of(particles, problem.config)
-    return problem._replace(particles=particles, reader=reader, doubt=doubt)
+    reader = reader_of(found.particles, problem.config)
+    return problem._replace(reader=reader, **found._asdict())
 
 
 def _sure_images(problem: Problem) -> Int[np.ndarray, " sure"]:

@@ -4,16 +4,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.results import conformations
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import noise_of_spectra
-from cryojax_graph.models.backbone_graph.agreement import shell_agreement
+from cryojax_graph.models.backbone_graph.agreement import ShellAgreement, shell_agreement
 from cryojax_graph.models.backbone_graph.imaging import extra_variance
 
 _IMAGES = 512
 _COMPLETE = 0.75
+# By what factor strength or noise of new images may differ from those of the fit.
+_ALIKE = 1.5
 
 
 def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> None:
@@ -47,6 +50,8 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
         pixel_size=problem.particles.pixel_size,
         extra_variance=float(extra_variance(params["imaging"])),
     )
+    if problem.saved is not None:
+        _compare_with_fit(agreement, noise, params["imaging"], job)
     explained = agreement.explained(noise)
     job.metric("conformations_explain_percent", 100 * explained)
     if explained < _COMPLETE:
@@ -54,4 +59,25 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
             f"The conformations found explain {100 * explained:.0f} % of the images' signal "
             "coarser than 15 Å: parts of the molecule seem to be missing from the template, poses "
             "to be wrong, or the motion to be more than the fit could follow."
+        )
+
+
+def _compare_with_fit(
+    agreement: ShellAgreement,
+    noise: Float[np.ndarray, " shells"],
+    imaging: dict[str, Any],
+    job: Job,
+) -> None:
+    """Warn where strength and noise that came with a decoder are not those of the new images."""
+    strength = agreement.strength / np.exp(float(imaging["log_scale"]))
+    log_ratio = np.log(np.maximum(noise, 1e-30)) - np.asarray(imaging["log_noise"], np.float64)
+    louder = np.exp(0.5 * log_ratio[1:].mean())
+    job.metric("strength_beside_fit", strength, "1")
+    job.metric("noise_beside_fit", louder, "1")
+    off = max(abs(np.log(max(strength, 1e-6))), abs(np.log(louder)))
+    if off > np.log(_ALIKE):
+        job.warn(
+            f"Molecules in these images are {strength:.2g} times as strong, and their noise "
+            f"{louder:.2g} times, as in those that the model was fitted to; both are taken from "
+            "the fit, so that conformations come out wrong. Normalise the images in the same way."
         )

@@ -6,12 +6,14 @@ from typing import Literal
 import tyro
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.jobs.ranges import check_only_with
 from cryojax_graph.models.backbone_graph.config import (
     PRESETS,
     BackboneGraphConfig,
 )
 
 _REPEATS_WITH_GIVEN_POSES = 2
+_ROUNDS_OF_SEARCH = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FlexConfig:
         poses: Where the poses come from: known takes those of the table, refine begins with them,
             search finds them.
         pose_rounds: With --poses search, how often poses are searched again with the conformations
-            found so far.
+            found so far; 3 times when not given.
         epochs: Passes over the images; when not given, those of the preset, and more where images
             are few.
         image_root: Folder that image names of the table are relative to.
@@ -58,7 +60,7 @@ class FlexConfig:
     template: str
     preset: Literal["default", "small", "paper", "mlp"] = "default"
     poses: Literal["known", "refine", "search"] = "known"
-    pose_rounds: int = 3
+    pose_rounds: int | None = None
     epochs: int | None = None
     image_root: str | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
@@ -68,6 +70,11 @@ class FlexConfig:
     truth: str | None = None
     outputs: FlexOutputs = field(default_factory=FlexOutputs)
     model: BackboneGraphConfig = field(default_factory=BackboneGraphConfig)
+
+    @property
+    def rounds_of_search(self) -> int:
+        """How often poses are searched again, where they are searched."""
+        return self.pose_rounds or _ROUNDS_OF_SEARCH
 
 
 def model_config(config: FlexConfig) -> BackboneGraphConfig:
@@ -152,8 +159,9 @@ def check_ranges(config: FlexConfig) -> None:
         ("outputs.subsets", config.outputs.subsets, 1),
         ("pose-rounds", config.pose_rounds, 1),
     ):
-        if value < least:
+        if value is not None and value < least:
             raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
+    check_only_with("--pose-rounds", config.pose_rounds, "--poses search", config.poses == "search")
 
 
 def check_fitted_alone(config: FlexConfig) -> None:
@@ -165,7 +173,7 @@ def check_fitted_alone(config: FlexConfig) -> None:
     Raises:
         InputError: there is such an option.
     """
-    for name in ("preset", "epochs", "half_sets", "model"):
+    for name in ("preset", "epochs", "half_sets", "model", "pose_rounds"):
         default = next(f for f in fields(FlexConfig) if f.name == name)
         plain = BackboneGraphConfig() if name == "model" else default.default
         if getattr(config, name) != plain:

@@ -25,6 +25,8 @@ from cryojax_graph.training.recipes.backbone_graph import (
 )
 
 _EMBEDDING_EPOCHS = 12
+# In fewer steps the expected error of given poses does not come from its start to where it belongs.
+_STEPS_OF_POSE_ERROR = 400
 _CANDIDATES = 64
 # Drawing a candidate costs about a third of a step with its gradient.
 EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
@@ -146,6 +148,7 @@ def embed(
     images: Int[np.ndarray, " new"],
     candidates: Float[np.ndarray, "candidates latent"],
     *,
+    fitted_images: int,
     key: Key[Array, ""],
     job: Job,
     name: str,
@@ -157,6 +160,7 @@ def embed(
         problem: images, template and settings of the fit.
         images: numbers of the new ones.
         candidates: latents to start from.
+        fitted_images: how many the decoder was fitted to.
         key: randomness.
         job: for checkpoints and messages.
         name: of what is kept for resuming.
@@ -166,10 +170,15 @@ def embed(
     """
     scores = _scores(params, problem, images, candidates, job=job, name=name)
     # Nothing is annealed: decoder and first guesses are as good as they get.
+    poses = problem.config.poses
+    error_unknown = problem.saved is not None and poses.fitted and poses.error_fitted
     settings = replace(
         problem.config,
         fitting=replace(
-            problem.config.fitting, epochs=_EMBEDDING_EPOCHS, least_steps=0, latent_rate=0.05
+            problem.config.fitting,
+            epochs=_EMBEDDING_EPOCHS,
+            least_steps=_STEPS_OF_POSE_ERROR if error_unknown else 0,
+            latent_rate=0.05,
         ),
         objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
     )
@@ -183,6 +192,7 @@ def embed(
         mesh=data_mesh(),
         images=images,
         fitted=params | {"latents": latents},
+        fitted_images=fitted_images,
     )
     embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
     return Embedded(params | embedded, scores)

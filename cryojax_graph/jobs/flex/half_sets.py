@@ -49,6 +49,7 @@ def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
             problem,
             problem.held,
             candidates_of(params, images),
+            fitted_images=len(images),
             key=for_embedding,
             job=job,
             name=f"{name}_embedding",

@@ -115,6 +115,7 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             params=found.params,
             config=problem.config,
             candidates=found.candidates,
+            images=problem.decoder_images,
             template=np.asarray(problem.template.c_alpha),
             box=problem.particles.box,
             pixel_size=problem.particles.pixel_size,

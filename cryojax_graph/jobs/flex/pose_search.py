@@ -1,8 +1,11 @@
 """Poses of images searched with the template, or with several conformations."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.inputs import Particles
@@ -19,8 +22,19 @@ from cryojax_graph.training.recipes.backbone_graph import Views
 
 _SHIFT_SHARE = 1 / 12
 
-Searched = tuple[Particles, Float[np.ndarray, " images"]]
-"""Particles with the poses that were found, and their expected errors in radians."""
+
+class Searched(NamedTuple):
+    """Particles with the poses that were found.
+
+    Attributes:
+        particles: with these poses.
+        doubt: expected errors of the rotations, radians.
+        evidence: of each image for each conformation in any pose, nats.
+    """
+
+    particles: Particles
+    doubt: Float[np.ndarray, " images"]
+    evidence: Float[np.ndarray, "images conformations"]
 
 
 def search_for_template(particles: Particles, config: FlexConfig, job: Job) -> Searched:
@@ -51,7 +65,7 @@ def search_for_template(particles: Particles, config: FlexConfig, job: Job) -> S
         name="poses_template",
         label="Searching with the template",
     )
-    return _with_found(particles, found, job)
+    return _searched(particles, [found], job)
 
 
 def search_for_conformations(
@@ -76,7 +90,8 @@ def search_for_conformations(
         name: of what is kept.
 
     Returns:
-        particles with the pose in the conformation that explains each best.
+        particles with the pose in the conformation that explains each best; poses in others are
+        among what its error expects, as probable as they are.
     """
     images = _as_set(particles)
     searcher = _searcher(images, radius)
@@ -97,10 +112,7 @@ def search_for_conformations(
                 label=f"Searching with conformation {number} of {len(densities)}",
             )
         )
-    best = np.argmax([found.evidence for found in every], axis=0)
-    each = np.arange(len(best))
-    chosen = Found(*(np.stack(values)[best, each] for values in zip(*every, strict=True)))
-    return _with_found(particles, chosen, job)
+    return _searched(particles, every, job)
 
 
 def _as_set(particles: Particles) -> ParticleSet:
@@ -126,8 +138,17 @@ def _searcher(images: ParticleSet, radius: float) -> Searcher:
     return Searcher(images, settings)
 
 
-def _with_found(particles: Particles, found: Found, job: Job) -> Searched:
-    doubt = found.rotation_deviation
+def _searched(particles: Particles, every: list[Found], job: Job) -> Searched:
+    """The pose in the conformation that explains each image best, and how sure it is."""
+    evidence = np.stack([found.evidence for found in every], axis=1).astype(np.float64)
+    best, each = np.argmax(evidence, axis=1), np.arange(len(evidence))
+    rotations = np.stack([found.rotation for found in every], axis=1)
+    chosen = rotations[each, best]
+    cosine = (np.einsum("nij,ncij->nc", chosen, rotations) - 1) / 2
+    apart = np.arccos(np.clip(cosine, -1, 1))
+    within = np.stack([found.rotation_deviation for found in every], axis=1)
+    doubt = np.sqrt(np.sum(softmax(evidence, axis=1) * (within**2 + apart**2), axis=1))
+    shift = np.stack([found.shift for found in every], axis=1)[each, best]
     job.log(f"Rotations are known to {np.degrees(np.median(doubt)):.1f}° (median)")
-    views = Views(found.rotation, found.shift, particles.views.ctf)
-    return particles._replace(views=views), doubt
+    views = Views(chosen, shift, particles.views.ctf)
+    return Searched(particles._replace(views=views), doubt, evidence)

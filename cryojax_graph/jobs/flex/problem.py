@@ -62,6 +62,8 @@ class Problem(NamedTuple):
         placement: where the template of the file was put.
         truth: of a simulation, when it is at hand.
         doubt: expected error of rotations that were searched, radians; None where they were given.
+        evidence: of each image for each of several conformations in any pose, nats; None where none
+            were searched for.
     """
 
     particles: Particles
@@ -75,6 +77,12 @@ class Problem(NamedTuple):
     placement: Placement
     truth: Truth | None
     doubt: Float[np.ndarray, " images"] | None
+    evidence: Float[np.ndarray, "images conformations"] | None = None
+
+    @property
+    def decoder_images(self) -> int:
+        """How many images the decoder is fitted to, now or by the earlier job."""
+        return self.saved.images if self.saved else len(self.fitted)
 
 
 class Inputs(NamedTuple):
@@ -175,7 +183,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     look_through(particles.table, particles.images, job)
     doubt = None
     if config.poses == "search":
-        particles, doubt = search_for_template(particles, config, job)
+        particles, doubt, _ = search_for_template(particles, config, job)
     reader = reader_of(particles, model)
     placement = place_template(template_model, particles, reader, config, model, job)
     template_model = moved(template_model, placement.by)

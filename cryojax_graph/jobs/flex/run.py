@@ -71,11 +71,17 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
                 problem,
                 problem.held,
                 candidates,
+                fitted_images=problem.decoder_images,
                 key=for_embedding,
                 job=job,
                 name="embedding",
             )
-            params, gain = embedded.params, motion_gain(embedded.log_likelihoods)
+            params = embedded.params
+            # In poses that were found with one conformation, an image prefers those near it.
+            scores = embedded.log_likelihoods
+            if problem.evidence is not None:
+                scores = problem.evidence[problem.held]
+            gain = motion_gain(scores)
         halves = fit_half_sets(problem, for_halves, job) if config.half_sets else None
         motion = motion_of(for_draws, params, config=problem.config, template=problem.template)
         found = Found(params, candidates, motion, gain, halves)
@@ -87,7 +93,7 @@ def _with_poses(problem: Problem, config: FlexConfig, key: Key[Array, ""], job: 
     """Poses found with the motion, or with that of an earlier job."""
     saved = problem.saved
     if saved is None:
-        return find_poses(problem, key, job, rounds=config.pose_rounds)
+        return find_poses(problem, key, job, rounds=config.rounds_of_search)
     return search_again(problem, saved.params, saved.candidates, job, name="poses_1")
 
 
@@ -125,7 +131,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     if config.poses != "known":
         passes *= _PASSES_OF_REFINED
     if config.poses == "search":
-        rounds = 0 if config.fitted else config.pose_rounds
+        rounds = 0 if config.fitted else config.rounds_of_search
         searches = 1 + max(rounds, 1) * CONFORMATIONS
         passes += rounds * SHARE_OF_EPOCHS * epochs * _PASSES_OF_REFINED
         passes += searches * _PASSES_OF_SEARCH
@@ -172,6 +178,7 @@ def _of_poses(config: FlexConfig) -> list[str]:
         searched = "search poses with the template"
         if config.fitted:
             return [f"{searched}, then with {CONFORMATIONS} conformations of the earlier job"]
-        again = f"then {config.pose_rounds} times with {CONFORMATIONS} conformations found so far"
+        times = config.rounds_of_search
+        again = f"then {times} times with {CONFORMATIONS} conformations found so far"
         return [f"{searched}, {again}"]
     return ["correct the given poses with the motion"] if config.poses == "refine" else []

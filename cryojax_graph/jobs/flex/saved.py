@@ -25,6 +25,7 @@ class SavedModel(NamedTuple):
         params: ``decoder`` and ``imaging``.
         config: of the model.
         candidates: latents spread over the images of the fit.
+        images: number of these images.
         template: C-alpha positions from the centre of the box, Å.
         box: edge of the images in pixels.
         pixel_size: Å.
@@ -33,6 +34,7 @@ class SavedModel(NamedTuple):
     params: dict[str, Any]
     config: BackboneGraphConfig
     candidates: Float[np.ndarray, "candidates latent"]
+    images: int
     template: Float[np.ndarray, "n 3"]
     box: int
     pixel_size: float
@@ -56,6 +58,7 @@ def write_saved(path: Path, saved: SavedModel) -> None:
         | {
             "config": np.array(json.dumps(to_dict(saved.config))),
             "candidates": np.asarray(saved.candidates, np.float32),
+            "images": np.array(saved.images),
             "template": np.asarray(saved.template, np.float32),
             "box": np.array(saved.box),
             "pixel_size": np.array(saved.pixel_size),
@@ -103,6 +106,7 @@ def read_saved(path: str | Path) -> SavedModel:
             params={name: params[name] for name in _SHARED},
             config=from_dict(BackboneGraphConfig, json.loads(str(arrays["config"]))),
             candidates=arrays["candidates"],
+            images=int(arrays["images"]),
             template=arrays["template"],
             box=int(arrays["box"]),
             pixel_size=float(arrays["pixel_size"]),

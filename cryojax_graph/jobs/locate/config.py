@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.ranges import check_ranges
+from cryojax_graph.jobs.ranges import check_only_with, check_ranges
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 
 RecipeKind = Literal["positive", "denoised", "spline", "quintic", "fourier", "trilinear"]
@@ -29,20 +29,23 @@ class LocateConfig:
             at its resolution and draws them narrower, so that merged peaks part. All others are
             the density itself: ``positive`` is the most accurate between voxels; ``denoised``
             follows the map no closer than its noise, and is nearer to the true density than the map
-            is; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the box;
-            ``trilinear`` is for comparison; ``siren`` trains networks; ``paper`` is the published
-            system, its networks, walk and clusters (hours on a processor).
+            is; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the box; ``siren``
+            trains networks; ``paper`` is the published system, its networks, walk and clusters
+            (hours on a processor). ``trilinear`` is refused: it has no peak between voxels.
         threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
         sigmas: The same in standard deviations above the mean of the map.
         resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are
             joined in the graph.
         merge: Peaks closer than this are one, Å.
         prominence: Least height of a peak above the saddle to a higher one, as a share of the
-            threshold.
+            height of the threshold above the solvent, the median of the map.
         false_share: Expected share of false peaks among those of ``atoms`` at most, as the peaks of
-            the map turned upside down tell it; 1 keeps all above the threshold.
+            the map turned upside down tell it; 1 keeps all above the threshold. A masked map, or
+            one that was cut off below, tells nothing.
         steps: of training at most, for ``siren`` and ``paper``.
-        networks: All settings of the networks, for ``siren``.
+        networks: All settings of the networks, for ``siren``: ``patience``, ``fair`` and
+            ``perfect`` where they learn the voxels alone (``points`` 0), ``slope_weight`` where
+            they do not.
     """
 
     map: tyro.conf.Positional[str]
@@ -67,6 +70,9 @@ class LocateConfig:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 self._refuse(name, f"{value} is not a finite number")
+        if self.field == "trilinear":
+            cause = "where it curves down along one axis it curves up along another: it has no peak"
+            self._refuse("field", cause, "choose spline; query knows trilinear")
         if self.steps is not None and not 1 <= self.steps <= _MOST_STEPS:
             self._refuse("steps", f"{self.steps} is not from 1 to {_MOST_STEPS:,}")
         if self.steps is not None and self.field not in ("siren", "paper"):
@@ -80,9 +86,20 @@ class LocateConfig:
         if self.networks != NeuralMapConfig() and self.field != "siren":
             self._refuse("networks", f"--field {self.field} does not take them")
         _check_networks(self.networks)
+        _refuse_unused(self.networks)
 
-    def _refuse(self, name: str, cause: str) -> None:
-        raise InputError("command line", f"--{name}", cause, "choose another value")
+    def _refuse(self, name: str, cause: str, remedy: str = "choose another value") -> None:
+        raise InputError("command line", f"--{name}", cause, remedy)
+
+
+def _refuse_unused(networks: NeuralMapConfig) -> None:
+    """Settings that say nothing of networks of points, or of networks of voxels."""
+    usual, points = NeuralMapConfig(), networks.points > 0
+    needed = "--networks.points 0" if points else "--networks.points above 0"
+    for name in ("patience", "fair", "perfect") if points else ("slope_weight",):
+        value = getattr(networks, name)
+        given = None if value == getattr(usual, name) else value
+        check_only_with(f"--networks.{name.replace('_', '-')}", given, needed, holds=False)
 
 
 def _check_networks(networks: NeuralMapConfig) -> None:

@@ -62,14 +62,21 @@ def find_decoys(
     Returns:
         decoys; None of a map that hardly shows what is below its solvent.
     """
-    turned = turned_over(part, solvent_of(density))
-    below = np.argwhere(turned.values > solvent_of(density))
-    beside = int((part.values != solvent_of(density)).sum())
+    solvent = solvent_of(density)
+    turned = turned_over(part, solvent)
+    below = np.argwhere(turned.values > solvent)
+    beside = int((part.values != solvent).sum())
     if len(below) < max(_CUT_OFF * beside, 1):
         return None
     field = fit_sharper(turned, density, config)
     found = climb_to_peaks(
-        field, turned, threshold, config, advance=advance, check_abort=check_abort
+        field,
+        turned,
+        threshold,
+        config,
+        solvent=solvent,
+        advance=advance,
+        check_abort=check_abort,
     )
     some = below[np.unique(np.linspace(0, len(below) - 1, _SAMPLE).astype(int))]
     places = turned.origin + some[:, ::-1] * turned.voxel_size

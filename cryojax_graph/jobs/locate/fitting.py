@@ -9,7 +9,6 @@ import numpy as np
 
 from cryojax_graph.configs import to_dict
 from cryojax_graph.fields import (
-    RECIPES,
     Field,
     SplineField,
     fit_atoms,
@@ -23,7 +22,8 @@ from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.map_noise import constants_of
-from cryojax_graph.jobs.stored_field import field_of
+from cryojax_graph.jobs.map_resolution import resolution_of
+from cryojax_graph.jobs.stored_field import field_of, known_from
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
 from cryojax_graph.training.callbacks import abort_when, save_every
@@ -82,7 +82,7 @@ def fit_field(
     else:
         recipe = config.field
         constants = constants_of(density, recipe, file=config.map)
-        field = field_of(density if RECIPES[recipe].reach is None else part, recipe, constants)
+        field = field_of(known_from(density, part, recipe), recipe, constants)
     return Fitted(field, StoredVoxels(density, recipe, constants, accuracy))
 
 
@@ -97,7 +97,7 @@ def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
     Returns:
         the field.
     """
-    voxels = resolution_of(density, config) / part.voxel_size[::-1]
+    voxels = resolution_of(density, config.resolution) / part.voxel_size[::-1]
     width, drawn = (tuple((share * voxels).tolist()) for share in ATOM_WIDTHS)
     return _fit_atoms(
         jnp.asarray(part.values - solvent_of(density)),
@@ -113,11 +113,6 @@ _fit_atoms = jax.jit(fit_atoms, static_argnames=("width", "drawn"))
 def solvent_of(density: Map) -> float:
     """Density of most of a box, map units; 0 where a map is masked."""
     return float(np.median(density.values))
-
-
-def resolution_of(density: Map, config: LocateConfig) -> float:
-    """What is stated, or three voxels, Å."""
-    return config.resolution or 3.0 * float(density.voxel_size.max())
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cryojax_graph.fields import RECIPES, lay_patches
+from cryojax_graph.fields import lay_patches
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.graph_scores import atoms_within
 from cryojax_graph.jobs.locate.config import LocateConfig
@@ -13,9 +13,10 @@ from cryojax_graph.jobs.locate.decoys import turned_over
 from cryojax_graph.jobs.locate.fitting import network_of, solvent_of
 from cryojax_graph.jobs.locate.outputs import OUTPUTS
 from cryojax_graph.jobs.locate.search import check_settings, seeds_of, threshold_of
-from cryojax_graph.jobs.map_parts import crop
+from cryojax_graph.jobs.map_parts import WHOLE_BYTES, crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, readable_time
+from cryojax_graph.jobs.stored_field import known_from
 from cryojax_graph.jobs.stored_networks import GRADIENT_SECONDS, HESSIAN_SECONDS, VALUE_SECONDS
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig
 
@@ -83,7 +84,7 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
         ),
         outputs=OUTPUTS,
         seconds=10.0 + cost.seconds,
-        memory_bytes=int(6e8 + cost.memory_bytes),
+        memory_bytes=int(6e8 + density.values.size * WHOLE_BYTES + cost.memory_bytes),
         disk_bytes=int(5e6 + 100 * starts + cost.disk_bytes),
     )
 
@@ -91,11 +92,10 @@ def plan_locate(config: LocateConfig, *, options: JobOptions) -> Plan:
 def _of_voxels(
     density: Map, part: Map, starts: int, threshold: float, config: LocateConfig
 ) -> _Cost:
-    voxels = part.values.size
-    turned = 0
-    if config.field in RECIPES and RECIPES[config.field].reach is None:
-        voxels = density.values.size
-    if config.field == "atoms":
+    voxels, turned = part.values.size, 0
+    if config.field != "atoms":
+        voxels = known_from(density, part, config.field).values.size
+    else:
         above = turned_over(part, solvent_of(density)).values > threshold
         turned = voxels * _FIT_SECONDS + int(above.sum()) * _CLIMB_SECONDS
     return _Cost(

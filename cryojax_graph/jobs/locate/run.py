@@ -15,7 +15,7 @@ from cryojax_graph.jobs.graph_scores import atoms_within, note_scores, score_gra
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.decoys import Decoys, find_decoys, turned_over, without_false
-from cryojax_graph.jobs.locate.fitting import Fitted, fit_field, resolution_of, solvent_of
+from cryojax_graph.jobs.locate.fitting import Fitted, fit_field, solvent_of
 from cryojax_graph.jobs.locate.outputs import OUTPUTS, node_features, write_outputs
 from cryojax_graph.jobs.locate.report import locate_report
 from cryojax_graph.jobs.locate.search import (
@@ -27,6 +27,7 @@ from cryojax_graph.jobs.locate.search import (
 )
 from cryojax_graph.jobs.map_noise import noise_of
 from cryojax_graph.jobs.map_parts import crop
+from cryojax_graph.jobs.map_resolution import resolution_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, describe_field
 
@@ -55,7 +56,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     with open_job(config, verb="locate", options=options, inputs=inputs, outputs=OUTPUTS) as job:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
-        resolution = resolution_of(density, config)
+        resolution = resolution_of(density, config.resolution)
         job.metric("resolution", resolution, "angstrom")
         if config.resolution is None:
             job.log(
@@ -64,7 +65,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         part = crop(density, density.values > threshold)
         noise = noise_of(density, threshold)
         fitted = fit_field(density, part, config, accuracy=accuracy_of(density, noise), job=job)
-        found = _searched(fitted, part, threshold, config, job)
+        found = _searched(fitted, part, threshold, solvent_of(density), config, job)
         decoys, of_field = None, noise
         if config.field == "atoms":
             decoys = _decoys(density, part, threshold, config, job)
@@ -72,9 +73,10 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
         if decoys is not None:
             found = _without_false(found, decoys, config, job)
         if of_field == 0:
+            kept = "; --false-share leaves no peak out" if config.field == "atoms" else ""
             job.warn(
                 "The map is 0 outside its mask, or shows nothing below its solvent: its noise is "
-                "not known, and no peak has a significance"
+                f"not known, and no peak has a significance{kept}"
             )
         graph = build_density_graph(
             found.peaks.position,
@@ -97,12 +99,18 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
 
 
 def _searched(
-    fitted: Fitted, part: Map, threshold: float, config: LocateConfig, job: Job
+    fitted: Fitted, part: Map, threshold: float, solvent: float, config: LocateConfig, job: Job
 ) -> Located:
     search = walk_to_peaks if config.field == "paper" else climb_to_peaks
     with job.progress("climbing to the peaks", int((part.values > threshold).sum())) as advance:
         found = search(
-            fitted.field, part, threshold, config, advance=advance, check_abort=job.check_abort
+            fitted.field,
+            part,
+            threshold,
+            config,
+            solvent=solvent,
+            advance=advance,
+            check_abort=job.check_abort,
         )
     if not len(found.peaks):
         cause = f"of {found.maxima:,} maxima none is above {threshold:.4g} and stands out enough"
@@ -165,6 +173,6 @@ def _note_metrics(found: Located, edges: int, noise: float, job: Job) -> None:
     job.metric("edges", edges, "1")
     if found.lost > 0.05 * found.starts:
         job.warn(
-            f"{found.lost:,} of {found.starts:,} ascents ended at no peak: the field is flat or "
-            "kinked there (trilinear), or the threshold lies in the noise"
+            f"{found.lost:,} of {found.starts:,} ascents ended at no peak: the field is flat "
+            "there, or the threshold lies in the noise"
         )

@@ -26,6 +26,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.map_noise import constants_of
+from cryojax_graph.jobs.map_resolution import check_resolution, resolution_of
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.stored_field import field_of
 
@@ -97,12 +98,8 @@ def check_settings(density: Map, config: LocateConfig) -> None:
     Raises:
         InputError: so it is.
     """
-    voxel, box = float(density.voxel_size.max()), density.voxel_size * density.values.shape[::-1]
-    stated = config.resolution
-    if stated is not None and not 1.9 * voxel <= stated <= float(box.max()) / 2:
-        cause = f"{stated:g} Å of a map with voxels of {voxel:.3g} Å in a box of {box.max():.4g} Å"
-        raise InputError("command line", "--resolution", cause, "state the resolution of the map")
-    if config.merge > (most := stated or 3.0 * voxel):
+    check_resolution(density, config.resolution)
+    if config.merge > (most := resolution_of(density, config.resolution)):
         cause = f"peaks {config.merge:g} Å apart would be one at a resolution of {most:.3g} Å"
         raise InputError("command line", "--merge", cause, "choose a smaller distance")
     if config.field in RECIPES:
@@ -115,6 +112,7 @@ def climb_to_peaks(
     threshold: float,
     config: LocateConfig,
     *,
+    solvent: float = 0.0,
     advance: Callable[[int], Any] = lambda done: None,
     check_abort: Callable[[], None] = lambda: None,
 ) -> Located:
@@ -125,6 +123,7 @@ def climb_to_peaks(
         part: the map, from ``crop``.
         threshold: map units.
         config: of the job.
+        solvent: density that the threshold stands above, map units.
         advance: told how many ascents are over.
         check_abort: called between parts of the work.
 
@@ -151,7 +150,8 @@ def climb_to_peaks(
     if config.field == "atoms" and len(peaks):
         spline = field_of(part, "spline")
         of_map = in_parts(partial(jax.jit(query), spline), peaks.position, check_abort=check_abort)
-    return _found(field, peaks, of_map, threshold, config, np.asarray(summits.arrived))
+    kept = _stand_out(peaks, threshold, solvent, config) & (of_map > threshold)
+    return _found(field, peaks, of_map, kept, threshold, np.asarray(summits.arrived))
 
 
 _climb = jax.jit(climb)
@@ -163,6 +163,7 @@ def walk_to_peaks(
     threshold: float,
     config: LocateConfig,
     *,
+    solvent: float = 0.0,
     advance: Callable[[int], Any] = lambda done: None,
     check_abort: Callable[[], None] = lambda: None,
 ) -> Located:
@@ -177,6 +178,7 @@ def walk_to_peaks(
         threshold: map units; seeds lie above.
         config: of the job; ends closer than ``merge`` belong to one cluster, whose centroid is the
             node.
+        solvent: density that the threshold stands above, map units.
         advance: told how many walks are over, in voxels above the threshold.
         check_abort: called between parts of the work.
 
@@ -217,7 +219,8 @@ def walk_to_peaks(
         walked.arrived,
     )
     peaks = merge_summits(summits, above, value.reshape(shape), distance=1e-6)
-    return _found(field, peaks, peaks.value, threshold, config, walked.arrived)
+    kept = _stand_out(peaks, threshold, solvent, config)
+    return _found(field, peaks, peaks.value, kept, threshold, walked.arrived)
 
 
 def seeds_of(part: Map) -> tuple[Float[np.ndarray, "3"], tuple[int, int, int]]:
@@ -239,17 +242,21 @@ def _edges(part: Map) -> Float[np.ndarray, "3"]:
     return (np.array(part.values.shape[::-1]) - 1) * part.voxel_size
 
 
+def _stand_out(
+    peaks: Peaks, threshold: float, solvent: float, config: LocateConfig
+) -> Bool[np.ndarray, " peaks"]:
+    # Of heights above the solvent: an offset of the map changes no prominence.
+    return peaks.prominence >= config.prominence * abs(threshold - solvent)
+
+
 def _found(
     field: Field,
     peaks: Peaks,
     of_map: Float[np.ndarray, " peaks"],
+    kept: Bool[np.ndarray, " peaks"],
     threshold: float,
-    config: LocateConfig,
     arrived: Bool[np.ndarray, " starts"],
 ) -> Located:
-    kept = peaks.prominence >= config.prominence * abs(threshold)
-    if config.field != "paper":
-        kept &= of_map > threshold
     lost = int((~arrived).sum())
     chosen = select_peaks(peaks, kept)
     return Located(field, chosen, of_map[kept], len(peaks), threshold, len(arrived), lost)

@@ -90,10 +90,13 @@ def find_mask(
         ValueError: nothing stands out of the noise, or what does fills the box.
     """
     difference = blur_map(first - second, settings.mask_low_pass, voxel_size=voxel_size)
+    # Maps that are confined to a ball have no noise outside of it.
+    held = difference[(first != 0) | (second != 0)]
+    noise = 0.5 * float(held.std(dtype=np.float64)) if held.size else 0.0
     return automatic_mask(
         0.5 * (first + second),
         voxel_size=voxel_size,
-        noise=0.5 * float(difference.std(dtype=np.float64)),
+        noise=noise,
         low_pass=settings.mask_low_pass,
         extend=settings.mask_extend,
         edge=settings.mask_edge,

@@ -169,7 +169,7 @@ def _central(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _edge(inside: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
-    return inside & ~scipy.ndimage.binary_erosion(inside)
+    return inside & np.logical_not(scipy.ndimage.binary_erosion(inside))
 
 
 def _guinier(quality: Quality, fit: GuinierFit) -> str:

@@ -6,7 +6,9 @@ from typing import Literal
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
+from cryojax_graph.jobs.ranges import check_only_with, check_ranges, check_symmetry
+
+_WITHIN, _DEFOCUS_DEVIATION = 15.0, 500.0
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class PoseConfig:
         particles: Particle images with CTF: STAR of RELION or .cs of cryoSPARC.
         reference: Map or model of what the images show: MRC, PDB or mmCIF.
         start: search looks everywhere; given only around the poses of the table.
-        within: With --start given, how far from the given pose rotations are tried, degrees;
-            refinement of the best of them may end somewhat farther.
+        within: With --start given, how far from the given pose rotations are tried, degrees; 15
+            when not given. Refinement of the best of them may end somewhat farther.
         shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
         resolution: Finest detail of the reference that is used, Å; all of it when not given.
         symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on.
@@ -28,22 +30,32 @@ class PoseConfig:
             its scores, unrefined: the barycentre of the best mode, or the posterior mean.
         refine_defocus: Refine defocus with the pose, one offset of both values for each image.
         defocus_deviation: With --refine-defocus, how far the given defocus may be off: standard
-            deviation, Å.
+            deviation, Å; 500 when not given.
         image_root: Folder that image names of the table are relative to.
     """
 
     particles: tyro.conf.Positional[str]
     reference: str
     start: Literal["search", "given"] = "search"
-    within: float = 15.0
+    within: float | None = None
     shift_range: float | None = None
     resolution: float | None = None
     symmetry: str = "C1"
     origin: Literal["auto", "centre", "corner"] = "auto"
     method: Literal["grid", "esl", "mmse"] = "grid"
     refine_defocus: bool = False
-    defocus_deviation: float = 500.0
+    defocus_deviation: float | None = None
     image_root: str | None = None
+
+    @property
+    def around_degrees(self) -> float | None:
+        """Largest rotation from a given pose; None to search everywhere."""
+        return (self.within or _WITHIN) if self.start == "given" else None
+
+    @property
+    def defocus_prior(self) -> float | None:
+        """Expected error of the given defocus, Å; None to take it as it is."""
+        return (self.defocus_deviation or _DEFOCUS_DEVIATION) if self.refine_defocus else None
 
 
 def check_config(config: PoseConfig) -> None:
@@ -64,8 +76,13 @@ def check_config(config: PoseConfig) -> None:
             "defocus-deviation": (config.defocus_deviation, 1.0, 1e4),
         }
     )
+    given = config.start == "given"
+    check_only_with("--within", config.within, "--start given", given)
+    check_only_with(
+        "--defocus-deviation", config.defocus_deviation, "--refine-defocus", config.refine_defocus
+    )
     for name, asked in (
-        ("--start given", config.start == "given"),
+        ("--start given", given),
         ("--refine-defocus", config.refine_defocus),
     ):
         if asked and config.method != "grid":

@@ -7,12 +7,13 @@ from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.searcher import Found
-from cryojax_graph.jobs.pose.settings import How
+from cryojax_graph.jobs.pose.settings import How, Settings
 from cryojax_graph.jobs.pose.survey import Survey, note_hand
 
 ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
 _KNOWN_DEGREES = 10.0
-LOST_DEGREES = 60.0
+# Of the deviation of a rotation of which nothing is known: half of the probability is anywhere.
+LOST_SHARE = 0.7
 
 
 def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> None:
@@ -52,15 +53,16 @@ def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> Non
         write_particles(table, path)
 
 
-def measure(found: Found, known: Survey, job: Job, how: How) -> None:
+def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
     """Note the figures, and warn where they say that poses were not found.
 
     Args:
         found: poses of all images.
         known: of the sample.
         job: for the figures.
-        how: poses were estimated.
+        settings: of the search.
     """
+    how = settings.how
     deviation = np.degrees(found.rotation_deviation)
     job.metric("images", len(deviation), "1")
     job.metric("rotation_deviation_median_degrees", np.median(deviation))
@@ -79,9 +81,12 @@ def measure(found: Found, known: Survey, job: Job, how: How) -> None:
         f"Rotations are known to {np.median(deviation):.1f}° (median); "
         f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
     )
-    if np.median(deviation) > LOST_DEGREES:
+    unknown = np.degrees(settings.unknown)
+    job.metric("rotation_deviation_unknown_degrees", unknown)
+    if np.median(deviation) > LOST_SHARE * unknown:
+        near = "" if settings.around is None else " among those near the given one"
         job.warn(
-            "Most images do not tell their orientation: they are too noisy, too small, or not of "
-            "the reference."
+            f"Most images do not tell their orientation{near}: they are too noisy, too small, or "
+            f"not of the reference. Rotations of which nothing is known deviate by {unknown:.0f}°."
         )
     note_hand(known.hand, job)

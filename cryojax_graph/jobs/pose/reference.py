@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from cryojax_graph.forward.density import density_of_atoms
 from cryojax_graph.forward.scattering import atom_gaussians
+from cryojax_graph.forward.slices import can_be_numbered
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.describe import file_kind
@@ -78,6 +79,10 @@ def _of_map(path: str, particles: ParticleSet) -> Given:
             "resample the map to one voxel size",
         )
     values = _cube(density.values)
+    if not can_be_numbered(len(values)):
+        cause = f"a cube of {len(values)} voxels is too large to be transformed"
+        remedy = "crop or bin it: what is finer than the images' pixels is not used"
+        raise InputError(path, "its size", cause, remedy)
     if not np.ptp(values) > 0:
         raise InputError(path, "its values", "all are equal", "give a map of the particle")
     if not values.max() > 0:

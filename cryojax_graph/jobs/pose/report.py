@@ -14,7 +14,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.reference import Given
 from cryojax_graph.jobs.pose.searcher import Found
-from cryojax_graph.jobs.pose.settings import How
+from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 
@@ -27,7 +27,7 @@ _LIFTING = "Lifting: Diepeveen, Lellmann, Öktem et al. (2023) SIAM J. Imaging S
 
 
 def pose_report(
-    particles: ParticleSet, given: Given, known: Survey, found: Found, job: Job, how: How
+    particles: ParticleSet, given: Given, known: Survey, found: Found, job: Job, settings: Settings
 ) -> str:
     """The page.
 
@@ -37,11 +37,12 @@ def pose_report(
         known: of the sample.
         found: poses of all images.
         job: whose page it is.
-        how: poses were estimated.
+        settings: of the search.
 
     Returns:
         HTML.
     """
+    how = settings.how
     table = f"particles.{particles.table.kind}"
     deviation = np.degrees(found.rotation_deviation)
     return job_page(
@@ -51,7 +52,7 @@ def pose_report(
         "and how sure each is.",
         sections=[
             _orientations(found),
-            _certainty(found, known),
+            _certainty(found, known, settings.unknown),
             _positions(found, particles),
             *([_defocus(found)] if how.defocus_deviation is not None else []),
             _amplitudes(known, particles),
@@ -88,7 +89,7 @@ def _orientations(found: Found) -> Section:
     )
 
 
-def _certainty(found: Found, known: Survey) -> Section:
+def _certainty(found: Found, known: Survey, unknown: float) -> Section:
     deviation = np.degrees(found.rotation_deviation)
     rows: list[list[str | float]] = [
         ["rotation, median of the expected error, degrees", float(np.median(deviation))],
@@ -113,8 +114,8 @@ def _certainty(found: Found, known: Survey) -> Section:
                 {"images": deviation},
                 Axis("expected error of the rotation, degrees"),
                 caption="Root of the expected squared angle to the true rotation, over the whole "
-                "posterior: the width of the best pose and the weight of all others. Without any "
-                "knowledge it is 132°.",
+                "posterior: the width of the best pose and the weight of all others. Of a rotation "
+                f"of which nothing is known it is {np.degrees(unknown):.0f}°.",
             ),
             histogram_figure(
                 {"images": found.evidence},
@@ -176,9 +177,11 @@ def _amplitudes(known: Survey, particles: ParticleSet) -> Section:
     used = gain > 0
     limit = 1 / frequency[used].max() if used.any() and frequency[used].max() > 0 else np.inf
     note = (
-        f"In the sample, images and reference agree down to {limit:.1f} Å."
+        f"Of the reference, details down to {limit:.1f} Å were used: those that help to explain "
+        "the sample. Images of nothing but noise are explained a little by some pose, too; "
+        "whether poses mean something is what the evidence says."
         if np.isfinite(limit)
-        else "In the sample, images and reference agree nowhere beyond chance."
+        else "The reference explains nothing of the sample."
     )
     return Section(
         "Reference and noise",

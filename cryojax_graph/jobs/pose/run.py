@@ -59,10 +59,10 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
         every = np.arange(len(particles.table))
         found = search_all(searcher, search, known.contrast_precision, every, job)
         write_poses(particles, found, job, settings.how)
-        measure(found, known, job, settings.how)
+        measure(found, known, job, settings)
         job.write_text(
             "report.html",
-            pose_report(particles, given, known, found, job, settings.how),
+            pose_report(particles, given, known, found, job, settings),
             "this page",
         )
     return job.folder
@@ -83,7 +83,7 @@ def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
     """
     inputs = _read(config)
     particles, given, settings = inputs
-    cells = len(settings.views) * settings.config.grid.turns * len(settings.shifts)
+    cells = settings.cells * len(settings.shifts)
     points = np.pi / 2 * settings.config.radii[-1] ** 2
     per_image = 6e-9 * cells + 4e-6 * points
     spectrum = given.reference.volume.coefficients.size * 8
@@ -92,7 +92,7 @@ def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
         actions=(_described(inputs), "calibrate on a sample, then find every image's pose"),
         outputs=_outputs(inputs.particles),
         seconds=30.0 + images * per_image,
-        memory_bytes=int(1.3e9 + 8.8 * spectrum + max(0.0, 64.0 * cells - 1.3e8)),
+        memory_bytes=int(8.6e8 + 7.6 * spectrum + max(0.0, 64.0 * cells - 1.3e8)),
         disk_bytes=int(3e6 + 600 * images),
     )
 
@@ -117,9 +117,9 @@ def _read(config: PoseConfig) -> Inputs:
         search,
         field=field,
         shift_range=_SHIFT_SHARE * field if config.shift_range is None else config.shift_range,
-        within_degrees=config.within if config.start == "given" else None,
+        within_degrees=config.around_degrees,
         symmetry=config.symmetry,
-        how=How(config.method, config.defocus_deviation if config.refine_defocus else None),
+        how=How(config.method, config.defocus_prior),
     )
     return Inputs(particles, given, settings)
 

@@ -267,10 +267,7 @@ class Searcher:
     def _chunk(self) -> int:
         """Images whose scores fit together into what they may take."""
         settings = self._settings
-        cells = len(settings.views) * settings.config.grid.turns
-        if settings.around is not None:
-            cells = len(settings.around)
-        scores = 4 * _COPIES * len(settings.shifts) * cells
+        scores = 4 * _COPIES * len(settings.shifts) * settings.cells
         return int(np.clip(_SCORE_BYTES // scores, 1, 16))
 
 

@@ -2,12 +2,19 @@
 
 from typing import Literal, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from cryojax_graph.geometry import asymmetric_unit, symmetry_rotations
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.poses.grids import rotations_within, shift_grid, view_rotations
+from cryojax_graph.poses.grids import (
+    grid_rotations,
+    rotations_within,
+    shift_grid,
+    unknown_deviation,
+    view_rotations,
+)
 from cryojax_graph.poses.refine import Prior
 from cryojax_graph.poses.search import (
     SearchConfig,
@@ -40,6 +47,7 @@ class Settings(NamedTuple):
         prior: of the shift; the contrast's is set by calibration.
         how: the poses of all images are estimated; those of the sample are always refined.
         operators: of the point group.
+        unknown: deviation of a rotation of which nothing is known beside all this, radians.
     """
 
     config: SearchConfig
@@ -49,6 +57,12 @@ class Settings(NamedTuple):
     prior: Prior
     how: How
     operators: Float[np.ndarray, "operators 3 3"]
+    unknown: float
+
+    @property
+    def cells(self) -> int:
+        """Number of rotations that each image is held against."""
+        return len(self.views) * self.config.grid.turns if self.around is None else len(self.around)
 
 
 def settings_for(
@@ -88,7 +102,19 @@ def settings_for(
         spacing = min(0.5 * config.spacing, np.radians(within_degrees) / 2)
         around = rotations_within(np.radians(within_degrees), spacing)
     operators = symmetry_rotations(symmetry).astype(np.float32)
-    return Settings(config, views, shifts, around, shift_prior(shift_range), how, operators)
+    possible = around
+    if possible is None:
+        possible = np.asarray(grid_rotations(jnp.asarray(views), config.grid.turns))
+    return Settings(
+        config=config,
+        views=views,
+        shifts=shifts,
+        around=around,
+        prior=shift_prior(shift_range),
+        how=how,
+        operators=operators,
+        unknown=unknown_deviation(possible, operators),
+    )
 
 
 def shift_prior(reach: float) -> Prior:

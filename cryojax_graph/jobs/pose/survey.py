@@ -11,6 +11,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import noise_outside
 from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.contrast import contrast_precision
 from cryojax_graph.jobs.pose.searcher import Found, Searcher, sample_of
 from cryojax_graph.poses.calibration import Calibration
 from cryojax_graph.poses.reference import Reference, amplify
@@ -81,14 +82,19 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
         search = searcher.prepare(reference, calibration.noise)
         found = searcher.find(search, images, _FIRST_PRECISION)
         calibration = searcher.calibration(search, images, found)
-        reference, precision = _calibrated(reference, calibration), _contrast_precision(found)
+        reference = _calibrated(reference, calibration)
+        precision = contrast_precision(found, _FIRST_PRECISION)
         advance(3)
         job.check_abort()
         hand = None
         if searcher.starts_given:
             noise = calibration.noise
             this = searcher.find(searcher.prepare(reference, noise), few, precision)
-            other = searcher.find(searcher.prepare(_mirrored(reference), noise), few, precision)
+            others = (
+                searcher.find(searcher.prepare(mirrored, noise), few, precision)
+                for mirrored in _mirrored(reference)
+            )
+            other = max(others, key=lambda found: found.evidence.mean(dtype=np.float64))
             hand = _difference(this, other)
         advance(4)
     return Survey(reference, calibration.noise, precision, calibration, hand)
@@ -129,22 +135,21 @@ def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> N
             particles.table.source,
             "contrast",
             f"images are dark where the reference has mass (by {-mean:.1f} nats per image)",
-            "invert the images or the reference: protein must be white in both",
+            "invert the images, or the reference: protein must be white in both; --contrast dark "
+            "does so in refine",
         )
 
 
-def _mirrored(reference: Reference) -> Reference:
-    """The reference of the other hand."""
-    volume = reference.volume._replace(coefficients=reference.volume.coefficients[::-1])
-    return reference._replace(volume=volume)
+def _mirrored(reference: Reference) -> list[Reference]:
+    """The reference of the other hand: mirrored along z, y and x, and through its centre.
+
+    They differ by half turns, and only one of them is in the frame of the given poses.
+    """
+    plain = reference.volume.coefficients
+    mirrors = plain[::-1], plain[:, ::-1], plain[::-1, ::-1].conj(), plain.conj()
+    return [reference._replace(volume=reference.volume._replace(coefficients=m)) for m in mirrors]
 
 
 def _calibrated(reference: Reference, calibration: Calibration) -> Reference:
     """The reference in the units of the images."""
     return jax.jit(amplify)(reference, jnp.asarray(calibration.gain, jnp.float32))
-
-
-def _contrast_precision(found: Found) -> float:
-    """Prior of the contrast from poses of a sample, whose mean contrast is about 1."""
-    spread = np.var(found.scale) - np.mean(found.scale_variance)
-    return float(1.0 / max(spread, 0.05**2))

@@ -1,5 +1,6 @@
 """Images of a set, part by part, into the sums from which a map is solved."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from jaxtyping import Array, Complex, Float, Int
 from cryojax_graph.forward.ctf import CTF, contrast_transfer
 from cryojax_graph.forward.fourier import shift_phase, to_spectrum
 from cryojax_graph.forward.grids import frequency_indices
+from cryojax_graph.forward.noise import background_level
 from cryojax_graph.forward.reconstruct import SliceSums, insert_slices, no_slices
 from cryojax_graph.io.describe_particles import CtfState
 from cryojax_graph.io.limits import OWN_LIMITS
@@ -25,6 +27,8 @@ from cryojax_graph.training.mesh import data_mesh
 
 # Images of one device per call, and of these, those whose spectra are made at a time.
 _BLOCK, _CHUNK = 64, 16
+# Of the sums of all devices that share one memory, bytes.
+_MOST_BYTES = 2**31
 
 
 class Views(NamedTuple):
@@ -105,11 +109,12 @@ def insert_views(
     Raises:
         Aborted: on request, between two blocks.
     """
-    mesh = data_mesh()
     kept = job.working(f"{name}.npz") if name else None
     if shares is None:
         shares = np.ones((len(views.image), 1))
     maps = shares.shape[1]
+    box, padding = source.particles.box, source.padding
+    mesh = data_mesh(jax.devices()[: devices_for(box, padding=padding, maps=maps)])
     first, before = _resume(kept, source, maps)
     sums = _nothing(source, mesh, maps)
     block = _BLOCK * mesh.size
@@ -122,7 +127,7 @@ def insert_views(
         sums = _insert(
             sums,
             read,
-            box=source.particles.box,
+            box=box,
             pixel_size=source.particles.pixel_size,
             state=source.state,
             mesh=mesh,
@@ -137,6 +142,44 @@ def insert_views(
     return SliceSums(jnp.asarray(before + np.asarray(_joined(sums))))
 
 
+def devices_for(box: int, *, padding: int, maps: int = 1) -> int:
+    """Devices that insert images at the same time, each into sums of its own.
+
+    The cores of a processor share one memory, which their sums must not fill; accelerators have
+    each their own.
+
+    Args:
+        box: edge of the images in pixels.
+        padding: of the spectrum.
+        maps: that are made in one pass.
+
+    Returns:
+        their number, at least 1.
+    """
+    devices = jax.devices()
+    if devices[0].platform != "cpu":
+        return len(devices)
+    return max(1, min(len(devices), _MOST_BYTES // _bytes(box, padding, maps)))
+
+
+def bytes_of_sums(box: int, *, padding: int, maps: int = 1) -> int:
+    """Memory of the sums of all devices that insert images at the same time.
+
+    Args:
+        box: edge of the images in pixels.
+        padding: of the spectrum.
+        maps: that are made in one pass.
+
+    Returns:
+        bytes.
+    """
+    return devices_for(box, padding=padding, maps=maps) * _bytes(box, padding, maps)
+
+
+def _bytes(box: int, padding: int, maps: int) -> int:
+    return 4 * math.prod(_shape(box, padding, maps))
+
+
 def _resume(
     kept: Path | None, source: Source, maps: int
 ) -> tuple[int, Float[np.ndarray, "z y x terms"]]:
@@ -144,18 +187,18 @@ def _resume(
     if kept and kept.exists():
         found = read_npz(kept, limits=OWN_LIMITS)
         return int(found["done"]), found["sums"]
-    return 0, np.zeros(_shape(source, maps), np.float32)
+    return 0, np.zeros(_shape(source.particles.box, source.padding, maps), np.float32)
 
 
-def _shape(source: Source, maps: int) -> tuple[int, ...]:
-    empty = partial(no_slices, source.particles.box, padding=source.padding, maps=maps)
-    return jax.eval_shape(empty).values.shape
+def _shape(box: int, padding: int, maps: int) -> tuple[int, ...]:
+    return jax.eval_shape(partial(no_slices, box, padding=padding, maps=maps)).values.shape
 
 
 def _nothing(source: Source, mesh: Mesh, maps: int) -> Float[Array, "devices z y x terms"]:
     """Empty sums, one on each device."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jnp.zeros((mesh.size, *_shape(source, maps)), jnp.float32, device=sharding)
+    shape = _shape(source.particles.box, source.padding, maps)
+    return jnp.zeros((mesh.size, *shape), jnp.float32, device=sharding)
 
 
 def _read(
@@ -226,7 +269,9 @@ def _weighed(
     factor = jnp.ones_like(transfer) if state == "multiplied" else transfer
     # An image of more contrast says more: data grow with it, weights with its square.
     weight = view.weight * view.precision[_shells(box)] * view.contrast**2
-    shown = view.image / view.contrast
+    # What is left of the background at zero frequency would be divided by the square of the little
+    # that the transfer is there: both halves would be given one ball, and agree by its edge.
+    shown = (view.image - background_level(view.image)) / view.contrast
     centred = to_spectrum(shown) * shift_phase(view.shift, box=box, pixel_size=pixel_size)
     return centred * (weight * factor), weight * transfer**2
 

@@ -28,7 +28,7 @@ from cryojax_graph.jobs.reconstruct.artefacts import (
 )
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.contrast import DARK, are_dark
-from cryojax_graph.jobs.reconstruct.insertion import Source, Views, insert_views
+from cryojax_graph.jobs.reconstruct.insertion import Source, Views, bytes_of_sums, insert_views
 from cryojax_graph.jobs.reconstruct.maps import (
     EDGE,
     added,
@@ -93,7 +93,7 @@ def rct_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         _write_table(pairs, half, job)
         _measure(pairs, found, job)
         job.write_text("fsc.csv", curves_text(found, particles), "agreement outside the cone")
-        page = rct_report(found, particles, pairs.tilt, job)
+        page = rct_report(found, pairs, symmetry_rotations(config.symmetry), job)
         job.write_text("report.html", page, "this page")
         job.discard_working()
     return job.folder
@@ -117,6 +117,7 @@ def plan_rct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     classes, _ = _usable(pairs, _halves(pairs, options.seed))
     box, images = pairs.particles.box, len(pairs.tilt)
     voxels, parts = (config.padding * box) ** 3 / 2, config.bootstrap or 0
+    sums = bytes_of_sums(box, padding=config.padding)
     outputs = _outputs(config, pairs, classes)
     maps = sum(name.endswith(".mrc") for name in outputs)
     return Plan(
@@ -128,7 +129,8 @@ def plan_rct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         seconds=8
         + 6e-8 * images * box**2 * (2 if parts else 1)
         + 3e-7 * voxels * (3 + parts) * len(classes),
-        memory_bytes=int(5e8 + (100 if parts else 60) * voxels),
+        # While maps are solved, or while images are inserted.
+        memory_bytes=int(5e8 + (76 if parts else 36) * voxels + max(24 * voxels, sums)),
         disk_bytes=int(5e6 + 4 * maps * box**3 + 300 * images),
     )
 

@@ -11,7 +11,8 @@ from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure, histogram_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.reconstruct.report import directions_figure
+from cryojax_graph.jobs.reconstruct.pairs import TiltPairs
+from cryojax_graph.jobs.reconstruct.report import directions_figure, named_table
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.thumbnails import image_grid
 
@@ -49,19 +50,23 @@ class ClassMap(NamedTuple):
 
 
 def rct_report(
-    found: list[ClassMap], particles: ParticleSet, tilt: Float[np.ndarray, " n"], job: Job
+    found: list[ClassMap],
+    pairs: TiltPairs,
+    operators: Float[np.ndarray, "operators 3 3"],
+    job: Job,
 ) -> str:
     """The page.
 
     Args:
         found: classes, the largest first.
-        particles: tilted images, with the poses that they were given.
-        tilt: of each, degrees.
+        pairs: tilted images, with the poses that they were given.
+        operators: of the point group.
         job: whose page it is.
 
     Returns:
         HTML.
     """
+    particles, tilt = pairs.particles, pairs.tilt
     best, euler = min(found, key=lambda each: each.resolution), particles.table.euler_degrees
     assert euler is not None
     cone = float(np.median([each.cone for each in found]))
@@ -72,7 +77,13 @@ def rct_report(
         sections=[
             Section("Classes", (_table(found), _curves(found, particles), _slices(found))),
             Section("Missing cone", (_missing(cone),)),
-            Section("Views", (directions_figure(rotation_from_euler(euler)), *_tilts(tilt))),
+            Section(
+                "Views",
+                (
+                    directions_figure(rotation_from_euler(euler), pairs.weight, operators),
+                    *_tilts(tilt),
+                ),
+            ),
         ],
         highlights=[
             Highlight(f"{len(tilt):,}", "tilt pairs"),
@@ -82,8 +93,10 @@ def rct_report(
         ],
         citations=CITATIONS,
         commands={
-            f"class{each.number}/map.mrc": "cryojax-graph refine particles.star "
-            f"--reference class{each.number}/map.mrc -o refined"
+            f"class{each.number}/map.mrc": "cryojax-graph refine "
+            f"{named_table(f'particles.{particles.table.kind}', particles)} "
+            f"--reference class{each.number}/map.mrc "
+            f"--contrast {'dark' if each.inverted else 'white'} -o refined"
             for each in found
         },
     )

@@ -1,6 +1,8 @@
 """The page of a reconstruction."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -8,8 +10,10 @@ from jaxtyping import Float
 from cryojax_graph.jobs.figures import Axis, histogram_figure, sphere_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import Judged, quality_highlights
+from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.reconstruct.insertion import Views
 from cryojax_graph.jobs.reconstruct.source import Halves
+from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
 
 _SHOWN, _NEAREST = 4000, 20
@@ -21,20 +25,28 @@ CITATIONS = (
 
 
 def reconstruct_report(
-    judged: Judged, views: Views, halves: Halves, job: Job, *, artefacts: Sequence[Section] = ()
+    judged: Judged,
+    inputs: tuple[ParticleSet, Views],
+    halves: Halves,
+    operators: Float[np.ndarray, "operators 3 3"],
+    job: Job,
+    *,
+    artefacts: Sequence[Section] = (),
 ) -> str:
     """The page.
 
     Args:
         judged: the half-maps.
-        views: of all images.
+        inputs: the images and their views.
         halves: of every row.
+        operators: of the point group.
         job: whose page it is.
         artefacts: section of the cone bootstrap, if it was done.
 
     Returns:
         HTML.
     """
+    particles, views = inputs
     first = int(np.sum(halves.number == 1))
     origin = "The table names the halves" if halves.given else "The halves were drawn at random"
     return job_page(
@@ -48,7 +60,7 @@ def reconstruct_report(
                 "Views",
                 (
                     paragraph(f"{origin}: {first:,} and {len(halves.number) - first:,} views."),
-                    directions_figure(views.rotation),
+                    directions_figure(views.rotation, views.weight, operators),
                     *_weights(views),
                 ),
             ),
@@ -59,23 +71,49 @@ def reconstruct_report(
         ],
         citations=CITATIONS,
         commands={
-            "map.mrc": "cryojax-graph pose particles.star --reference map.mrc -o pose",
+            "map.mrc": f"cryojax-graph pose {_table(particles, halves)} --reference map.mrc "
+            "-o pose",
             "half1.mrc": "cryojax-graph validate fsc half1.mrc half2.mrc -o fsc",
         },
     )
 
 
-def directions_figure(rotation: Float[np.ndarray, "views 3 3"]) -> str:
+def named_table(name: str, particles: ParticleSet) -> str:
+    """A table of the job's folder in a command, with the folder that finds its images.
+
+    Args:
+        name: of the table, which names its images as the user's table does.
+        particles: as they were read.
+
+    Returns:
+        part of a command line.
+    """
+    return f"{name} --image-root {shlex.quote(str(particles.image_root))}"
+
+
+def _table(particles: ParticleSet, halves: Halves) -> str:
+    if not halves.given:
+        return named_table(f"particles.{particles.table.kind}", particles)
+    own = shlex.quote(str(Path(particles.table.source).absolute()))
+    return named_table(own, particles)
+
+
+def directions_figure(
+    rotation: Float[np.ndarray, "views 3 3"],
+    weight: Float[np.ndarray, " views"],
+    operators: Float[np.ndarray, "operators 3 3"],
+) -> str:
     """From where the particle is seen, coloured by how densely.
 
     Args:
         rotation: of the views.
+        weight: of each.
+        operators: of the point group.
 
     Returns:
         HTML.
     """
-    some = np.unique(np.linspace(0, len(rotation) - 1, min(_SHOWN, len(rotation))).astype(int))
-    directions = rotation[some, 2]
+    directions = symmetric_views(rotation, weight, operators, most=_SHOWN)[:, 2]
     # Neighbours within a fixed cap, beside the number that even coverage would give.
     cap = np.cos(np.radians(_NEAREST))
     cosines = np.concatenate([part @ directions.T > cap for part in np.array_split(directions, 8)])
@@ -86,7 +124,8 @@ def directions_figure(rotation: Float[np.ndarray, "views 3 3"]) -> str:
         value_title="density of views",
         value_range=(0.0, max(2.0, float(np.percentile(density, 99)))),
         caption=f"From where the images show the particle: views within {_NEAREST}° of each, 1 for "
-        "even coverage. Gaps are directions that the images lack.",
+        "even coverage. Gaps are directions that the images lack. Views count by their weights, "
+        "and with their symmetric copies.",
     )
 
 

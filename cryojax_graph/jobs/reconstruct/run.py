@@ -24,7 +24,7 @@ from cryojax_graph.jobs.reconstruct.artefacts import (
 from cryojax_graph.jobs.reconstruct.artefacts_report import judge_artefacts
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig, check_config
 from cryojax_graph.jobs.reconstruct.contrast import DARK, are_dark
-from cryojax_graph.jobs.reconstruct.insertion import Views, insert_views
+from cryojax_graph.jobs.reconstruct.insertion import Views, bytes_of_sums, insert_views
 from cryojax_graph.jobs.reconstruct.maps import (
     EDGE,
     HalfMaps,
@@ -38,6 +38,7 @@ from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
 from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
+from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
 
 
@@ -85,14 +86,16 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         voxel = particles.pixel_size
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
-        write_views(views.rotation, box=box, voxel_size=voxel, job=job)
+        operators = symmetry_rotations(config.symmetry)
+        seen = symmetric_views(views.rotation, views.weight, operators)
+        write_views(seen, box=box, voxel_size=voxel, job=job)
         measure(views, halves, particles, job)
         judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
         shown = []
         if artefacts is not None:
             write_deviation(artefacts, voxel_size=voxel, job=job)
             shown = [judge_artefacts(artefacts, maps.combined, judged.quality, job)]
-        page = reconstruct_report(judged, views, halves, job, artefacts=shown)
+        page = reconstruct_report(judged, inputs, halves, operators, job, artefacts=shown)
         job.write_text("report.html", page, "this page")
         job.discard_working()
     return job.folder
@@ -120,6 +123,7 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     box, images = inputs.particles.box, len(inputs.views.image)
     voxels = (config.padding * box) ** 3 / 2
     parts = config.bootstrap or 0
+    sums = bytes_of_sums(box, padding=config.padding)
     actions = (_described(config, inputs), "compare the halves, and filter the map of both")
     if parts:
         actions += (f"solve the map without each of {parts} parts of the images",)
@@ -127,7 +131,8 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions=actions,
         outputs=_outputs(config, inputs.particles),
         seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
-        memory_bytes=int(6.5e8 + (210 if parts else 170) * voxels),
+        # While maps are solved, or while images are inserted.
+        memory_bytes=int(6.5e8 + (100 if parts else 60) * voxels + max(110 * voxels, sums)),
         # Six or seven maps, and the sums of both halves and of the parts while it works.
         disk_bytes=int(5e6 + (28 if parts else 24) * box**3 + 24 * voxels * 2 + 300 * images),
     )

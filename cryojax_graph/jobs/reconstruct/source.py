@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from cryojax_graph.forward.slices import can_be_numbered
 from cryojax_graph.io.cif_text import to_numbers
 from cryojax_graph.io.describe_particles import ctf_state
 from cryojax_graph.io.errors import InputError, row_place
@@ -120,8 +121,7 @@ def check_numbered(particles: ParticleSet, padding: int) -> None:
     Raises:
         InputError: so it is.
     """
-    size = padding * particles.box
-    if (size + 1) ** 2 * (size // 2 + 2) >= 2**31:
+    if not can_be_numbered(particles.box, padding=padding):
         cause = f"images of {particles.box} px, padded {padding} times, are too large for one map"
         raise InputError(particles.table.source, "its images", cause, "bin them, or pad them less")
 

@@ -24,10 +24,12 @@ from cryojax_graph.jobs.reconstruct.flex_folder import (
     read_flex_folder,
     require_its_particles,
 )
-from cryojax_graph.jobs.reconstruct.insertion import Views, insert_views
+from cryojax_graph.jobs.reconstruct.insertion import Views, bytes_of_sums, insert_views
 from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve_halves
+from cryojax_graph.jobs.reconstruct.report import named_table
 from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
 from cryojax_graph.jobs.reconstruct.states_outputs import (
+    FIGURE_OF_MERIT,
     STATE_FILES,
     SolvedState,
     States,
@@ -112,7 +114,7 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
             shown.append(in_short(state))
         measure_states(states, job)
         write_states(shown, states, job)
-        page = states_report(shown, states, folder.mean, halves, job)
+        page = states_report(shown, states, folder.mean, halves, _again(config, particles), job)
         job.write_text("report.html", page, "this page")
         job.discard_working()
     return job.folder
@@ -139,7 +141,11 @@ def plan_states(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions=(_described(inputs), "compare the halves of each state, filter the map of both"),
         outputs=_outputs(count),
         seconds=10 + 4e-8 * images * count * box**2 + 1e-6 * count * voxels,
-        memory_bytes=int(6e8 + 4 * at_once * _VOXEL * voxels),
+        memory_bytes=int(
+            6e8
+            + 2 * at_once * _VOXEL * voxels
+            + bytes_of_sums(box, padding=config.padding, maps=at_once)
+        ),
         disk_bytes=int(5e6 + count * (20 * box**3 + 300 * images)),
     )
 
@@ -237,6 +243,15 @@ def _judged(
         job.warn(f"State {number}: {doubt}")
     job.log(f"State {number}: {effective:,.0f} effective images, {quality.resolution:.2f} Å")
     return SolvedState(number, maps, quality, sharpened_map(quality), effective)
+
+
+def _again(config: ReconstructConfig, particles: ParticleSet) -> str:
+    """The command that makes the map of the first state alone."""
+    table = named_table("state_1/particles.star", particles)
+    return (
+        f"cryojax-graph reconstruct {table} --weights {FIGURE_OF_MERIT} "
+        f"--symmetry {config.symmetry} -o again"
+    )
 
 
 def _described(inputs: Inputs) -> str:

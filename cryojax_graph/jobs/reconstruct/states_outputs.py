@@ -30,7 +30,8 @@ STATE_FILES = (
 )
 """What the folder of a state holds."""
 
-_FIGURE_OF_MERIT = "rlnParticleFigureOfMerit"
+FIGURE_OF_MERIT = "rlnParticleFigureOfMerit"
+"""Column of the weights of a state."""
 _DIGITS = 6
 
 
@@ -159,7 +160,7 @@ def write_weighed(
     table, rounded = particles.table, weights.round(_DIGITS)
     # First, since cryoSPARC has no column for the merit.
     table = to_relion(table) if table.kind == "cs" else table
-    changes = {_FIGURE_OF_MERIT: rounded}
+    changes = {FIGURE_OF_MERIT: rounded}
     changes |= {} if halves.given else {"half_set": halves.number}
     table = subset(with_columns(table, changes), np.flatnonzero(rounded))
     with job.output(

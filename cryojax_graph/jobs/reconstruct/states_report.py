@@ -26,6 +26,7 @@ def states_report(
     states: States,
     latent: Float[np.ndarray, " images"],
     halves: Halves,
+    again: str,
     job: Job,
 ) -> str:
     """The page.
@@ -35,6 +36,7 @@ def states_report(
         states: along the motion.
         latent: most probable place of every image on the leading axis.
         halves: of every row.
+        again: command that makes the map of the first state anew.
         job: whose page it is.
 
     Returns:
@@ -59,8 +61,7 @@ def states_report(
         citations=_CITATIONS,
         commands={
             "state_1/map.mrc": "chimerax state_*/map.mrc",
-            "state_1/particles.star": "cryojax-graph reconstruct state_1/particles.star "
-            "--weights rlnParticleFigureOfMerit -o again",
+            "state_1/particles.star": again,
         },
     )
 

@@ -5,7 +5,11 @@ from typing import Literal
 
 import tyro
 
-from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
+from cryojax_graph.jobs.ranges import check_only_with, check_ranges, check_symmetry
+
+_WITHIN = 10.0
+# How far from a pose that is sure others are tried, degrees.
+_NEAR = 10.0
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,10 @@ class RefineConfig:
             alone. Coarser than this the two halves share their map, so that they stay aligned.
         start: search looks everywhere, whatever poses the table has; given around them, in later
             rounds around those of the round before.
-        within: With --start given, how far from a pose rotations are tried, degrees.
+        within: With --start given, how far from a pose rotations are tried, degrees; 10 when not
+            given.
+        contrast: white particles are brighter than what is around them; dark ones are inverted when
+            read. Images that fit the inverted reference better are refused.
         symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
         diameter: Of the sphere that holds the particle, Å; told from the reference when not given.
         most_rounds: Rounds of search and reconstruction after which it ends in any case.
@@ -33,13 +40,24 @@ class RefineConfig:
     reference: str
     low_pass: float = 40.0
     start: Literal["search", "given"] = "search"
-    within: float = 10.0
+    within: float | None = None
+    contrast: Literal["white", "dark"] = "white"
     symmetry: str = "C1"
     diameter: float | None = None
     most_rounds: int = 12
     shift_range: float | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
     image_root: str | None = None
+
+    @property
+    def around_degrees(self) -> float | None:
+        """Largest rotation from a given pose; None to search everywhere."""
+        return (self.within or _WITHIN) if self.start == "given" else None
+
+    @property
+    def near_degrees(self) -> float:
+        """Largest rotation from the pose of an image that was sure of it in the round before."""
+        return min(_NEAR, self.around_degrees or _NEAR)
 
 
 def check_config(config: RefineConfig) -> None:
@@ -52,6 +70,7 @@ def check_config(config: RefineConfig) -> None:
         InputError: a setting is out of range.
     """
     check_symmetry(config.symmetry)
+    check_only_with("--within", config.within, "--start given", config.start == "given")
     check_ranges(
         {
             "low-pass": (config.low_pass, 1.0, 1e3),

@@ -6,7 +6,10 @@ from cryojax_graph.io.particles import with_columns, write_particles
 from cryojax_graph.io.poses import euler_from_rotation
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.reconstruct.source import Halves
-from cryojax_graph.jobs.refine.rounds import RefinePlan, Round, in_table_order
+from cryojax_graph.jobs.refine.rounds import RefinePlan, Round, in_table_order, settled
+
+PROBABILITY = "rlnMaxValueProbDistribution"
+"""Column of the probability of each pose, by which the maps weigh the images."""
 
 
 def write_poses(last: Round, plan: RefinePlan, halves: Halves, job: Job) -> None:
@@ -28,7 +31,7 @@ def write_poses(last: Round, plan: RefinePlan, halves: Halves, job: Job) -> None
         "cryojaxgraphShiftDeviation": found.shift_deviation.round(4),
         "cryojaxgraphContrast": found.scale.round(4),
         "cryojaxgraphGroupContrast": last.contrast.round(4),
-        "rlnMaxValueProbDistribution": found.probability.round(6),
+        PROBABILITY: found.probability.round(6),
         "rlnLogLikeliContribution": found.log_likelihood.round(3),
     }
     with job.output(
@@ -37,16 +40,18 @@ def write_poses(last: Round, plan: RefinePlan, halves: Halves, job: Job) -> None
         write_particles(with_columns(table, changes), path)
 
 
-def measure(rounds: list[Round], job: Job) -> None:
+def measure(rounds: list[Round], plan: RefinePlan, job: Job) -> None:
     """Note the figures.
 
     Args:
         rounds: all of them.
+        plan: of the rounds.
         job: for the figures.
     """
     last = rounds[-1]
     job.metric("images", len(last.found.rotation), "1")
     job.metric("rounds", len(rounds), "1")
+    job.metric("settled", int(settled(rounds, plan)), "1")
     job.metric("halves_agree_angstrom", last.resolution)
     job.metric("group_contrast_least", last.contrast.min(), "1")
     job.metric("group_contrast_most", last.contrast.max(), "1")

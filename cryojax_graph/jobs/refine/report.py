@@ -2,23 +2,30 @@
 
 import numpy as np
 
+from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure, histogram_figure, sphere_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import Judged, quality_highlights
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.reconstruct.report import CITATIONS
+from cryojax_graph.jobs.reconstruct.report import CITATIONS, named_table
+from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
+from cryojax_graph.jobs.refine.config import RefineConfig
+from cryojax_graph.jobs.refine.outputs import PROBABILITY
 from cryojax_graph.jobs.refine.rounds import Round
 from cryojax_graph.jobs.report import Highlight, Section, job_page, table
 
 _SHOWN = 4000
 
 
-def refine_report(judged: Judged, rounds: list[Round], particles: ParticleSet, job: Job) -> str:
+def refine_report(
+    judged: Judged, rounds: list[Round], config: RefineConfig, particles: ParticleSet, job: Job
+) -> str:
     """The page.
 
     Args:
         judged: the half-maps of the last round.
         rounds: all of them.
+        config: of the verb.
         particles: the images.
         job: whose page it is.
 
@@ -33,7 +40,7 @@ def refine_report(judged: Judged, rounds: list[Round], particles: ParticleSet, j
         title="Refinement of particle images",
         summary=f"Poses of {len(deviation):,} images and the map that they give, from a coarse "
         f"reference in {len(rounds)} rounds, two halves apart.",
-        sections=[*judged.sections(), _poses(rounds[-1]), _rounds(rounds, particles)],
+        sections=[*judged.sections(), _poses(rounds[-1], config), _rounds(rounds, particles)],
         highlights=[
             Highlight(f"{len(deviation):,}", "images"),
             *quality_highlights(judged.quality, judged.local),
@@ -41,34 +48,48 @@ def refine_report(judged: Judged, rounds: list[Round], particles: ParticleSet, j
         ],
         citations=CITATIONS,
         commands={
-            table: f"cryojax-graph reconstruct {table} -o map",
+            table: f"cryojax-graph reconstruct {named_table(table, particles)} "
+            f"--weights {PROBABILITY} --symmetry {config.symmetry} --contrast {config.contrast} "
+            "-o map",
             "half1.mrc": "cryojax-graph validate fsc half1.mrc half2.mrc -o fsc",
         },
     )
 
 
-def _poses(last: Round) -> Section:
+def _poses(last: Round, config: RefineConfig) -> Section:
     found = last.found
+    operators = symmetry_rotations(config.symmetry)
     deviation = np.degrees(found.rotation_deviation)
-    some = np.unique(np.linspace(0, len(deviation) - 1, min(_SHOWN, len(deviation))).astype(int))
+    shown = max(1, min(_SHOWN // len(operators), len(deviation)))
+    some = np.unique(np.linspace(0, len(deviation) - 1, shown).astype(int))
     return Section(
         "Poses",
         (
             sphere_figure(
-                found.rotation[some, 2],
-                deviation[some],
+                symmetric_views(found.rotation[some], np.ones(len(some)), operators)[:, 2],
+                np.repeat(deviation[some], len(operators)),
                 value_title="deviation, degrees",
                 value_range=(0.0, max(5.0, float(np.percentile(deviation, 90)))),
-                caption="From where each image shows the particle, coloured by how uncertain its "
-                "rotation is.",
+                caption="From where each image and its symmetric copies show the particle, "
+                "coloured by how uncertain the rotation is.",
             ),
             histogram_figure(
                 {"images": deviation},
                 Axis("expected error of the rotation, degrees"),
-                caption="Over the whole posterior, given the map; that the map itself is uncertain "
-                "is not in it.",
+                caption="Over the posterior, given the map; that the map itself is uncertain is "
+                f"not in it. {_searched(config)}",
             ),
         ),
+    )
+
+
+def _searched(config: RefineConfig) -> str:
+    """Over which rotations the deviations are."""
+    around = config.around_degrees
+    others = "all rotations" if around is None else f"rotations within {around:g}° of the given one"
+    return (
+        f"It is over {others}; of images that were sure of their pose in the round before, over "
+        f"rotations within {config.near_degrees:g}° of that."
     )
 
 

@@ -16,6 +16,7 @@ from cryojax_graph.io.limits import OWN_LIMITS
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import GroupNoise
+from cryojax_graph.jobs.pose.contrast import contrast_precision
 from cryojax_graph.jobs.pose.searcher import Found, Searcher, Start
 from cryojax_graph.jobs.pose.searching import search_all
 from cryojax_graph.jobs.pose.settings import Settings
@@ -136,7 +137,7 @@ def refine_rounds(
             f"{np.degrees(np.median(last.found.rotation_deviation)):.1f}°"
             + ("" if number == 1 else f" and changed by {np.degrees(last.turned):.1f}° (median)")
         )
-        if _settled(rounds, plan):
+        if settled(rounds, plan):
             break
     return rounds
 
@@ -202,13 +203,12 @@ def _round(plan: RefinePlan, start: _Start, *, number: int, job: Job) -> Round:
     fsc = jnp.asarray(maps.fsc)
     resolution = resolution_angstrom(fsc, threshold=THRESHOLD, box_angstrom=field)
     turned = np.nan if start.found is None else _turned(joined, start.found, plan.operators)
-    spread = np.var(joined.scale) - np.mean(joined.scale_variance)
     return Round(
         joined,
         maps,
         np.stack(noise),
         contrast,
-        float(1.0 / max(spread, 0.05**2)),
+        contrast_precision(joined, start.contrast_precision),
         float(resolution),
         turned,
     )
@@ -331,7 +331,16 @@ def _turned(after: Found, before: Found, operators: Float[np.ndarray, "n 3 3"]) 
     return float(np.median(np.arccos(np.clip(np.max(cosines, axis=0), -1, 1))))
 
 
-def _settled(rounds: list[Round], plan: RefinePlan) -> bool:
+def settled(rounds: list[Round], plan: RefinePlan) -> bool:
+    """Whether another round would find no more than chance.
+
+    Args:
+        rounds: all of them so far.
+        plan: of the rounds.
+
+    Returns:
+        True where neither maps nor poses change.
+    """
     if len(rounds) < 3:
         return False
     field = plan.source.particles.box * plan.source.particles.pixel_size

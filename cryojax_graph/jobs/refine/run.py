@@ -22,14 +22,16 @@ from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for, shift_prior
 from cryojax_graph.jobs.pose.survey import Survey, note_hand, survey
+from cryojax_graph.jobs.reconstruct.insertion import bytes_of_sums
 from cryojax_graph.jobs.reconstruct.maps import EDGE, WITNESSES
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
 from cryojax_graph.jobs.reconstruct.source import Halves, check_numbered, divide, source_of
+from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
 from cryojax_graph.jobs.refine.contrast import contrast_groups
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
-from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds
+from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds, settled
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
 from cryojax_graph.poses.reference import amplify
 from cryojax_graph.poses.search import plan_search
@@ -40,11 +42,15 @@ _REACH = 1.8
 _PADDING = 2
 # How far from a shift that was found others are tried, in steps of their grid.
 _AGAIN_STEPS = 2
-# How far from a pose that is sure others are tried.
-_NEAR_DEGREES, _NEAR_PIXELS = 10.0, 3.0
+# How far from the shift of an image that is sure of its pose others are tried.
+_NEAR_PIXELS = 3.0
 _NOTHING_FINER = (
     "The halves agree to {:.0f} Å, in no more than they share with the reference: images of noise "
     "alone would do as well. Look at the poses' deviations, at another reference, or at more images"
+)
+_NOT_SETTLED = (
+    "It ended after round {}, the last that --most-rounds allows, before maps and poses were seen "
+    "to settle: more rounds may find more"
 )
 # Parts of a half, each searched with the map of the others, and images of one call.
 _FOLDS, _BLOCK = 4, 64
@@ -116,8 +122,12 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
         first, second = last.maps.halves
         write_maps((first, second), last.maps.combined, voxel_size=voxel, job=job)
         write_poses(last, plan, halves, job)
-        write_views(last.found.rotation, box=particles.box, voxel_size=voxel, job=job)
-        measure(rounds, job)
+        weight = np.ones(len(last.found.rotation))
+        seen = symmetric_views(last.found.rotation, weight, plan.operators)
+        write_views(seen, box=particles.box, voxel_size=voxel, job=job)
+        measure(rounds, plan, job)
+        if not settled(rounds, plan):
+            job.warn(_NOT_SETTLED.format(len(rounds)))
         nothing_finer = last.agreed <= plan.shared
         if nothing_finer:
             job.warn(_NOTHING_FINER.format(last.resolution))
@@ -129,7 +139,8 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             job=job,
             shared=plan.shared if nothing_finer else None,
         )
-        job.write_text("report.html", refine_report(judged, rounds, particles, job), "this page")
+        page = refine_report(judged, rounds, config, particles, job)
+        job.write_text("report.html", page, "this page")
     return job.folder
 
 
@@ -149,11 +160,13 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     inputs = _read(config)
     box, images = inputs.particles.box, len(inputs.particles.table)
     voxels = (_PADDING * box) ** 3 / 2
+    sums = bytes_of_sums(box, padding=_PADDING)
     return Plan(
         actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
         outputs=_outputs(inputs.particles),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
-        memory_bytes=int(1.3e9 + 80 * voxels),
+        # While maps are solved, or while images are inserted.
+        memory_bytes=int(1.3e9 + 48 * voxels + max(32 * voxels, sums)),
         # Sums of all parts, and twelve maps of every round.
         disk_bytes=int(5e6 + (400 + 48 * config.most_rounds) * box**3 + 3000 * images),
     )
@@ -178,6 +191,8 @@ def _read(config: RefineConfig) -> Inputs:
         fewest=16,
         too_few="for two halves",
     )
+    if config.contrast == "dark":
+        particles = particles._replace(images=particles.images.inverted())
     check_numbered(particles, _PADDING)
     if _shared(config, particles) + WITNESSES > particles.box // 2 + 1:
         finest = 2 * particles.pixel_size
@@ -194,7 +209,7 @@ def _read(config: RefineConfig) -> Inputs:
         plan_search(field=field, radius=given.radius, finest=box // 2),
         field=field,
         shift_range=_shift_range(config, particles),
-        within_degrees=config.within if config.start == "given" else None,
+        within_degrees=config.around_degrees,
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
@@ -239,7 +254,7 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
         settings.config,
         field=particles.box * particles.pixel_size,
         shift_range=min(_NEAR_PIXELS * particles.pixel_size, _shift_range(config, particles)),
-        within_degrees=min(_NEAR_DEGREES, config.within if config.start == "given" else np.inf),
+        within_degrees=config.near_degrees,
         symmetry=config.symmetry,
     )
 

@@ -87,13 +87,16 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
     Raises:
         InputError: a file cannot be used, the two do not fit together, or no mask is found.
     """
+    _check_b_factor(config)
     pair = read_pair(config.first, config.second, voxel_size=config.voxel_size)
     half_maps = _are_half_maps(config)
     given = None if config.mask in ("auto", "none") else read_mask(config.mask, pair)
     inputs = {"first": config.first, "second": config.second}
     inputs |= {} if given is None else {"mask": config.mask}
     threshold = _threshold(config)
-    with open_job(config, verb="validate fsc", options=options, inputs=inputs) as job:
+    with open_job(
+        config, verb="validate fsc", options=options, inputs=inputs, outputs=_outputs(config)
+    ) as job:
         job.log(pair.description)
         if pair.padded_from is not None:
             extent = " × ".join(str(n) for n in pair.padded_from[::-1])
@@ -135,17 +138,29 @@ def plan_validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Plan
     Raises:
         InputError: a file cannot be used, or the two do not fit together.
     """
+    _check_b_factor(config)
     pair = read_pair(config.first, config.second, voxel_size=config.voxel_size)
-    maps = ["mask.mrc"] * (config.mask != "none") + ["map.mrc"] * _are_half_maps(config)
-    maps += ["local_resolution.mrc"] * config.local_resolution
-    voxels = pair.first.size
+    outputs, voxels = _outputs(config), pair.first.size
+    maps = sum(name.endswith(".mrc") for name in outputs)
     return Plan(
         actions=(f"compare {pair.description}", f"mask: {config.mask}"),
-        outputs=("fsc.csv", *maps, "metrics.json", "report.html"),
+        outputs=(*outputs, "metrics.json"),
         seconds=5.0 + voxels * (4e-7 + 2e-7 * config.local_resolution),
         memory_bytes=int(4.7e8 + 40 * voxels),
-        disk_bytes=int(3.5e6 + 4 * voxels * len(maps)),
+        disk_bytes=int(3.5e6 + 4 * voxels * maps),
     )
+
+
+def _outputs(config: ValidateFscConfig) -> tuple[str, ...]:
+    maps = ["mask.mrc"] * (config.mask != "none") + ["map.mrc"] * _are_half_maps(config)
+    maps += ["local_resolution.mrc"] * config.local_resolution
+    return ("fsc.csv", *maps, "report.html")
+
+
+def _check_b_factor(config: ValidateFscConfig) -> None:
+    if config.b_factor is not None and not _are_half_maps(config):
+        cause = "it sharpens the map of two half-maps, and these are none"
+        raise InputError("command line", "--b-factor", cause, "leave it out")
 
 
 def _are_half_maps(config: ValidateFscConfig) -> bool:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import tyro
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure
 from cryojax_graph.jobs.folder import open_job
-from cryojax_graph.jobs.frames import require_one_frame
+from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.graph_scores import (
     WITHIN_ATOMS,
     WITHIN_CALPHA,
@@ -27,11 +28,17 @@ from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.report import Section, job_page, paragraph
 from cryojax_graph.jobs.validate.graph_input import (
     Nodes,
+    far_from_nodes,
     graph_path,
-    outside_of_nodes,
+    map_beside,
     read_nodes,
 )
 from cryojax_graph.metrics import CutScores, score_by_strength
+
+# Of the map that is read for its box, and of the file that it is in.
+_VOXEL_BYTES = 8
+# Of the atoms: with more of them far from all nodes, that is told.
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,10 +92,12 @@ def validate_graph(config: ValidateGraphConfig, *, options: JobOptions) -> Path:
     Raises:
         InputError: a file cannot be used, or the two are not of one frame.
     """
-    path, nodes, atoms = _read(config)
+    path, nodes, atoms, density = _read(config)
     inputs = {"locate-folder": path, "model": config.model}
     with open_job(config, verb="validate graph", options=options, inputs=inputs) as job:
         job.log(f"{len(nodes.position):,} nodes, {len(atoms.position):,} heavy atoms")
+        if density is None:
+            _warn_far(nodes, atoms, job)
         scores = score_graph(
             nodes.position,
             atoms,
@@ -118,22 +127,34 @@ def plan_validate_graph(config: ValidateGraphConfig, *, options: JobOptions) -> 
     Raises:
         InputError: a file cannot be used, or the two are not of one frame.
     """
-    _, nodes, atoms = _read(config)
+    _, nodes, atoms, density = _read(config)
     count, heavy = len(nodes.position), len(atoms.position)
+    voxels = 0 if density is None else density.values.size
     return Plan(
         actions=(f"compare {count:,} nodes with {heavy:,} heavy atoms",),
         outputs=("cuts.csv", "metrics.json", "report.html"),
         seconds=3.0 + 4e-4 * (count + heavy),
-        memory_bytes=int(4e8 + 1000 * (count + heavy)),
+        memory_bytes=int(4e8 + 1000 * (count + heavy) + _VOXEL_BYTES * voxels),
         disk_bytes=int(5e6),
     )
 
 
-def _read(config: ValidateGraphConfig) -> tuple[Path, Nodes, Atoms]:
+def _read(config: ValidateGraphConfig) -> tuple[Path, Nodes, Atoms, Map | None]:
     path = graph_path(config.locate_folder)
-    nodes, atoms = read_nodes(path), atoms_of(config.model)
-    require_one_frame(outside_of_nodes(atoms.position, nodes), config.model)
-    return path, nodes, atoms
+    nodes, atoms, density = read_nodes(path), atoms_of(config.model), map_beside(path)
+    if density is not None:
+        require_one_frame(outside_of(atoms.position, density), config.model)
+    return path, nodes, atoms, density
+
+
+def _warn_far(nodes: Nodes, atoms: Atoms, job: Job) -> None:
+    """Peaks may cover but a part of a map that is not known: none of this is a reason to refuse."""
+    far = far_from_nodes(atoms.position, nodes)
+    if far.mean() > _MOST:
+        job.warn(
+            f"{int(far.sum()):,} of {len(far):,} atoms are far from all nodes: {OTHER_FRAME}, or "
+            "the nodes are of a part of it"
+        )
 
 
 def _cuts(nodes: Nodes, atoms: Atoms, config: ValidateGraphConfig) -> Cuts:

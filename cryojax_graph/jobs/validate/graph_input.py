@@ -7,13 +7,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.field_file import StoredVoxels, read_field
+from cryojax_graph.io.mrc import Map
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.claim import finished_manifest
 from cryojax_graph.jobs.frames import outside_box
+from cryojax_graph.jobs.stored_field import FIELD
 
 GRAPH = "graph.npz"
 _REMEDY = "name the folder of a finished locate job, or its graph.npz"
-# A map may reach so far beyond its nodes, Å.
+# What is farther from all nodes than this on one axis is told of, Å.
 _BEYOND = 10.0
 
 
@@ -82,8 +85,28 @@ def read_nodes(path: Path) -> Nodes:
     return Nodes(position, prominence, "map units above the saddle")
 
 
-def outside_of_nodes(position: Float[np.ndarray, "n 3"], nodes: Nodes) -> Bool[np.ndarray, " n"]:
-    """Which atoms lie outside of the map that nodes are of, as far as the nodes tell.
+def map_beside(path: Path) -> Map | None:
+    """The map that nodes are of, as ``locate`` stored it.
+
+    Args:
+        path: of the nodes.
+
+    Returns:
+        the map; None where no file beside them holds all of its voxels.
+
+    Raises:
+        InputError: that file is damaged.
+    """
+    beside = path.parent / FIELD
+    if not beside.is_file():
+        return None
+    stored = read_field(beside)
+    # Networks know no more than the part in which peaks were looked for.
+    return stored.density if isinstance(stored, StoredVoxels) else None
+
+
+def far_from_nodes(position: Float[np.ndarray, "n 3"], nodes: Nodes) -> Bool[np.ndarray, " n"]:
+    """Which atoms lie far outside of the box of all nodes, where the map may or may not be.
 
     Args:
         position: of the atoms, (x, y, z) in Å.

@@ -27,9 +27,9 @@ _HARDLY_PERCENT = 10.0
 _LABELS = {
     "residues": "residues of the model",
     "true_residues": "residues of the truth",
-    "ca_recall_3A_percent": "C-alpha recall: true ones with one of the model within 3 Å, %",
-    "ca_precision_3A_percent": "C-alpha precision: the model's with a true one within 3 Å, %",
-    "ca_matched_rms_angstrom": "rms distance of the recalled, Å",
+    "ca_recall_3A_percent": "C-alpha recall: true ones paired with one of the model within 3 Å, %",
+    "ca_precision_3A_percent": "C-alpha precision: the model's that are so paired, %",
+    "ca_matched_rms_angstrom": "rms distance of the pairs, Å",
     "sequence_recall_percent": "sequence recall: recalled and of the same type, %",
     "residues_of_same_name": "residues of one chain and number in both",
     "rmsd_in_frame_angstrom": "their C-alpha RMSD as they stand, Å",
@@ -201,8 +201,8 @@ def _report(model: Backbone, truth: Backbone, scores: ModelScores, job: Job) -> 
         job.manifest,
         title="Model against model",
         summary=f"{f['residues']:,} residues against {f['true_residues']:,}: "
-        f"{f['ca_recall_3A_percent']:.1f} % of the true C-alpha atoms have one of the model "
-        "within 3 Å.",
+        f"{f['ca_recall_3A_percent']:.1f} % of the true C-alpha atoms have one of the model of "
+        "their own within 3 Å.",
         sections=sections,
         highlights=highlights,
     )

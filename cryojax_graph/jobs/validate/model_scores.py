@@ -10,7 +10,7 @@ from cryojax_graph.geometry import apply, rmsd, superpose
 from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.residues import find_residues
 from cryojax_graph.jobs.validate.residues import ResidueNames, bonded_pairs, match_residues
-from cryojax_graph.metrics import clash_count, lddt_ca, step_deviation
+from cryojax_graph.metrics import clash_count, lddt_ca, match_points, step_deviation
 
 NEAR = 3.0
 Figures: TypeAlias = dict[str, int | float]
@@ -67,8 +67,8 @@ def backbone_of(atoms: AtomTable) -> Backbone:
 def score_model(model: Backbone, truth: Backbone) -> ModelScores:
     """Score a model against another in the same frame.
 
-    By place: each C-alpha atom against the nearest one of the other model, whatever its name. By
-    name: residues of one chain and number, if there are at least three.
+    By place: C-alpha atoms of both are paired, each at most once and the nearest first, whatever
+    their names. By name: residues of one chain and number, if there are at least three.
 
     Args:
         model: to be scored.
@@ -108,19 +108,15 @@ def score_model(model: Backbone, truth: Backbone) -> ModelScores:
 
 
 def _by_place(model: Backbone, truth: Backbone) -> Figures:
-    from scipy.spatial import KDTree  # loads too slowly for the top of the module
-
-    to_model, nearest = KDTree(model.c_alpha).query(truth.c_alpha)
-    to_truth, _ = KDTree(truth.c_alpha).query(model.c_alpha)
-    found = to_model < NEAR
-    same = found & (model.residue_name[nearest] == truth.residue_name)
+    rows, true_rows, distance = match_points(model.c_alpha, truth.c_alpha, within=NEAR)
+    same = model.residue_name[rows] == truth.residue_name[true_rows]
     figures: Figures = {
-        "ca_recall_3A_percent": 100.0 * float(found.mean()),
-        "ca_precision_3A_percent": 100.0 * float((to_truth < NEAR).mean()),
-        "sequence_recall_percent": 100.0 * float(same.mean()),
+        "ca_recall_3A_percent": 100.0 * len(rows) / len(truth.c_alpha),
+        "ca_precision_3A_percent": 100.0 * len(rows) / len(model.c_alpha),
+        "sequence_recall_percent": 100.0 * int(same.sum()) / len(truth.c_alpha),
     }
-    if found.any():
-        figures["ca_matched_rms_angstrom"] = float(np.sqrt(np.mean(to_model[found] ** 2)))
+    if len(rows):
+        figures["ca_matched_rms_angstrom"] = float(np.sqrt(np.mean(distance**2)))
     return figures
 
 

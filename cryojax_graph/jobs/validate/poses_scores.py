@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from cryojax_graph.geometry import nearest_equivalent, random_rotations
+from cryojax_graph.geometry import nearest_equivalent, random_rotations, symmetry_rotations
 from cryojax_graph.jobs.validate.poses_input import PosePairs
 from cryojax_graph.metrics import PoseErrors, bootstrap_interval, pose_errors, shift_errors
 
@@ -66,7 +66,9 @@ def score_poses(
         "rotation_below_10_percent": _percent(rotation < 10),
         **_summary("out_of_plane_error", out_of_plane, "degrees"),
         **_summary("shift_error", shift, "angstrom"),
-        "alignment_degrees": _angle_degrees(errors.alignment),
+        "alignment_degrees": min(
+            _angle_degrees(errors.alignment @ operator) for operator in symmetry_rotations(symmetry)
+        ),
         "mirrored": int(errors.mirrored),
     }
     if pairs.pixel_size is not None:

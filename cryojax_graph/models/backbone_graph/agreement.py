@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.grids import spectrum_multiplicity
@@ -27,6 +27,7 @@ class ShellAgreement(NamedTuple):
         predicted: power of the projections.
         observed: power of the images.
         numbers: independent real numbers in each shell.
+        box: edge of the images, pixels.
     """
 
     frequency: Float[np.ndarray, " shells"]
@@ -34,6 +35,7 @@ class ShellAgreement(NamedTuple):
     predicted: Float[np.ndarray, " shells"]
     observed: Float[np.ndarray, " shells"]
     numbers: Float[np.ndarray, " shells"]
+    box: int
 
     @property
     def correlation(self) -> Float[np.ndarray, " shells"]:
@@ -58,6 +60,12 @@ class ShellAgreement(NamedTuple):
         power = self.predicted[band].sum() * self.observed[band].sum()
         return float(self.overlap[band].sum() / np.sqrt(max(power, 1e-30)))
 
+    @property
+    def strength(self) -> float:
+        """Factor of the projections that suits the images best between 60 and 15 Å."""
+        band = self._band
+        return float(self.overlap[band].sum() / max(self.predicted[band].sum(), 1e-30))
+
     def explained(self, noise: Float[np.ndarray, " shells"]) -> float:
         """Share of the images' signal between 60 and 15 Å that the projections explain.
 
@@ -69,13 +77,16 @@ class ShellAgreement(NamedTuple):
         Returns:
             at most about 1; 0 where the images hold no signal beyond their noise.
         """
-        band = (self.frequency > 1.0 / 60.0) & (self.frequency < 1.0 / 15.0)
-        box = 2 * (len(self.frequency) - 1)
-        signal = (self.observed - noise * self.numbers * box**2)[band].sum()
+        band = self._band
+        signal = (self.observed - noise * self.numbers * self.box**2)[band].sum()
         if signal <= 0.0:
             return 0.0
         overlap = max(float(self.overlap[band].sum()), 0.0)
         return float(overlap**2 / (max(self.predicted[band].sum(), 1e-30) * signal))
+
+    @property
+    def _band(self) -> Bool[np.ndarray, " shells"]:
+        return (self.frequency > 1.0 / 60.0) & (self.frequency < 1.0 / 15.0)
 
     def limit(self) -> float:
         """Resolution down to which the two agree beyond chance.
@@ -151,4 +162,5 @@ def shell_agreement(
         predicted=predicted,
         observed=observed,
         numbers=numbers * len(parts),
+        box=box,
     )

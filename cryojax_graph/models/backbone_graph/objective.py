@@ -53,7 +53,7 @@ class Scene:
     Args:
         template: the molecule.
         pixel_size: Å.
-        images: number of images that are fitted.
+        images: number of images that the decoder is fitted to.
         steps: length of the run.
         mesh: devices among which the images of a batch are shared.
         chunk: images that one device works on at a time.

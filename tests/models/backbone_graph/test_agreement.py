@@ -111,12 +111,20 @@ def test_noise_agrees_with_nothing(scene):
 def test_one_shell_may_fail_two_may_not():
     frequency = np.arange(9) * 0.02
     shells = np.ones(9)
-    flat = ShellAgreement(frequency, shells, shells, shells, 100 * shells)
+    flat = ShellAgreement(frequency, shells, shells, shells, 100 * shells, 16)
     assert flat.limit() == pytest.approx(1 / 0.16)
     holed = flat._replace(overlap=np.where(np.arange(9) == 4, 0.0, 1.0))
     assert holed.limit() == pytest.approx(1 / 0.16)
     ended = flat._replace(overlap=np.where(np.arange(9) >= 4, 0.0, 1.0))
     assert ended.limit() == pytest.approx(1 / 0.06)
+
+
+@pytest.mark.parametrize("box", [64, 65])
+def test_noise_alone_is_no_signal_whether_the_box_is_even_or_odd(box):
+    frequency, shells = np.arange(box // 2 + 1) / (box * 3.0), np.ones(box // 2 + 1)
+    noise = 2.0 * shells
+    seen = ShellAgreement(frequency, shells, shells, 2.0 * box**2 * 7 * shells, 7 * shells, box)
+    assert seen.explained(noise) == 0.0
 
 
 def test_every_image_may_have_a_conformation_of_its_own(scene):

@@ -210,10 +210,19 @@ def _several_steps(
 ) -> Step:
     def on_device(networks: _Network, data: dict[str, Any], key: Array) -> tuple[_Network, Array]:
         one = partial(step, key=key)
-        # One network at a time, a resting one is passed over; several at once take every step.
+        # One network at a time, a resting one is passed over.
         if together == 1:
             return jax.lax.map(lambda of: one(*of), (networks, data))
-        return map_batches(jax.vmap(one), networks, data, chunk=together)
+
+        def several(networks: _Network, data: dict[str, Any]) -> tuple[_Network, Array]:
+            # Those at once take every step, for the sake of those that do not rest.
+            return jax.lax.cond(
+                networks.resting.all(),
+                lambda: (networks, networks.least),
+                lambda: jax.vmap(one)(networks, data),
+            )
+
+        return map_batches(several, networks, data, chunk=together)
 
     def one_step(networks: _Network, data: dict[str, Any], key: Array) -> tuple[_Network, Array]:
         if mesh is None:

@@ -56,6 +56,7 @@ def prepare_fit(
     mesh: Mesh,
     images: Int[np.ndarray, " fitted"] | None = None,
     fitted: dict[str, Any] | None = None,
+    fitted_images: int | None = None,
 ) -> Run:
     """Everything needed to fit the system to images, or images to a fitted system.
 
@@ -69,6 +70,8 @@ def prepare_fit(
         images: numbers of the images to fit, all when not given.
         fitted: parameters of a fitted system: decoder and imaging stay as they are and outside the
             run's parameters; latents and poses of ``images`` move, from where they are.
+        fitted_images: how many the system was fitted to, by which restraints weigh; those of this
+            run when not given.
 
     Returns:
         the run.
@@ -88,7 +91,7 @@ def prepare_fit(
     fitting = replace(fitting, epochs=epochs)
     steps = epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
-    scene = Scene(template, pixel_size, len(images), steps, mesh, chunk)
+    scene = Scene(template, pixel_size, fitted_images or len(images), steps, mesh, chunk)
     frozen = {}
     if fitted is None:
         first = reader.spectra(np.sort(images[:_IMAGES_TO_START_FROM]))
