@@ -156,13 +156,14 @@ def carried_sign_holds(table: ParticleTable) -> Bool[np.ndarray, " n"]:
     carried = table.columns.get(_CARRIED_PATH)
     if carried is None:
         return np.ones(len(table), bool)
-    before = [unquote(text).removeprefix(">") for text in carried.tolist()]
-    return np.array(
-        [
-            PurePosixPath(old).stem == PurePosixPath(new).stem
-            for old, new in zip(before, table.image_path.tolist(), strict=True)
-        ]
-    )
+    # Many images have one file: names are compared, not rows.
+    before, after = np.asarray(carried), np.asarray(table.image_path)
+    (old, of_old), (new, of_new) = (np.unique(v, return_inverse=True) for v in (before, after))
+    pair, row = np.unique(of_old.ravel() * len(new) + of_new.ravel(), return_inverse=True)
+    was = [PurePosixPath(unquote(str(text)).removeprefix(">")).stem for text in old]
+    now = [PurePosixPath(str(text)).stem for text in new]
+    same = [was[i] == now[j] for i, j in (divmod(int(each), len(new)) for each in pair)]
+    return np.array(same, bool)[row.ravel()]
 
 
 def _check_numbers(

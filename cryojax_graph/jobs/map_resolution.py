@@ -7,7 +7,7 @@ from cryojax_graph.io.mrc import Map
 _LEAST, _USUAL = 1.9, 3.0
 
 
-def resolution_of(density: Map, stated: float | None) -> float:
+def working_resolution(density: Map, stated: float | None) -> float:
     """What is stated, or three voxels.
 
     Args:

@@ -140,15 +140,15 @@ def noise_of_spectra(
 def _mean_power(
     images: Float[np.ndarray, "n box box"], weight: Float[ArrayLike, "box box"]
 ) -> Float[np.ndarray, " shells"]:
-    # One shape, and so one compilation, for groups of all sizes.
-    blocks = [_filled(images[i : i + _BLOCK]) for i in range(0, len(images), _BLOCK)]
+    # A power of two, so that groups of all sizes share a few compilations.
+    block = min(_BLOCK, 1 << (len(images) - 1).bit_length())
+    blocks = [_filled(images[i : i + block], block) for i in range(0, len(images), block)]
     powers = [np.asarray(_powers(block, jnp.asarray(weight)), np.float64) for block in blocks]
     return np.concatenate(powers)[: len(images)].mean(axis=0)
 
 
-def _filled(images: Float[np.ndarray, "n box box"]) -> Float[np.ndarray, "block box box"]:
-    missing = _BLOCK - len(images)
-    return np.pad(images, ((0, missing), (0, 0), (0, 0)))
+def _filled(images: Float[np.ndarray, "n box box"], block: int) -> Float[np.ndarray, "_ box box"]:
+    return np.pad(images, ((0, block - len(images)), (0, 0), (0, 0)))
 
 
 _powers = jax.jit(jax.vmap(radial_noise_power, in_axes=(0, None)))

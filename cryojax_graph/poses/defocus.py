@@ -99,13 +99,13 @@ def refine_defocus(
         prior=prior,
     )
     covariance = optics.refined.covariance
-    wider = jnp.trace(covariance[:3, :3]) - jnp.trace(found.covariance[:3, :3])
-    square = found.rotation_deviation**2 + found.probability * wider
+    within = jnp.minimum(jnp.trace(covariance[:3, :3]), jnp.pi**2)
+    square = found.other_variance + found.probability * within
     estimate = found._replace(
         pose=optics.refined.pose,
         log_likelihood=optics.refined.log_likelihood,
         covariance=covariance,
-        rotation_deviation=jnp.sqrt(jnp.maximum(square, 0.0)),
+        rotation_deviation=jnp.sqrt(square),
     )
     return DefocusEstimate(estimate, optics.offset, optics.deviation)
 

@@ -24,6 +24,7 @@ class PoseEstimate(NamedTuple):
         covariance: within the mode, as in ``RefinedPose``.
         probability: of the mode: that the pose is near this one and not elsewhere.
         rotation_deviation: root of the expected squared angle to the true rotation, radians.
+        other_variance: what is expected of that square but for the width of the mode, radians².
         evidence: log of the mean likelihood over all poses, above an image without particle.
     """
 
@@ -32,6 +33,7 @@ class PoseEstimate(NamedTuple):
     covariance: Float[Array, "6 6"]
     probability: Float[Array, ""]
     rotation_deviation: Float[Array, ""]
+    other_variance: Float[Array, ""]
     evidence: Float[Array, ""]
 
 
@@ -83,13 +85,15 @@ def estimate_of_modes(
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
     within = jnp.minimum(within, jnp.mean(apart))
     square = jnp.concatenate([within + between[best] ** 2, apart])
+    expected = share * jnp.minimum(square, jnp.pi**2)
     chosen = jax.tree.map(lambda a: a[best], modes)
     return PoseEstimate(
         pose=chosen.pose,
         log_likelihood=chosen.log_likelihood,
         covariance=chosen.covariance,
         probability=share[best],
-        rotation_deviation=jnp.sqrt(jnp.sum(share * square)),
+        rotation_deviation=jnp.sqrt(jnp.sum(expected)),
+        other_variance=jnp.sum(expected.at[best].set(0.0)),
         evidence=evidence,
     )
 

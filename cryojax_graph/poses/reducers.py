@@ -26,7 +26,7 @@ Reducer = Literal["esl", "mmse"]
 
 # Spacings of the grid around a rotation that count as its neighbourhood.
 _MODE = 2.0
-# Cells of a support on a grid as fine in all directions, as published, and the most there can be.
+# Cells of a support on a grid as fine in all directions, as published; and the most on others.
 _POINTS, _MOST_POINTS = 15.0, 60.0
 
 
@@ -98,6 +98,7 @@ def reduce_grid(
         covariance=covariance,
         probability=probability,
         rotation_deviation=jnp.sqrt(square),
+        other_variance=jnp.zeros(()),
         evidence=jax.nn.logsumexp(posterior) - jnp.log(len(posterior)),
     )
 

@@ -480,7 +480,8 @@ def toy(data: Path, work: Path, count: int, start: str) -> Row:
     """What is found of projections of a toy volume."""
     path, folder = toy_particles(data, work, count), data / "particles/sim_toy_1000"
     job, score = work / f"pose_{start}", work / f"score_{start}"
-    answer = ask(job, path, folder / "toymodel.mrc", start=start, within=5.0)
+    within = 5.0 if start == "given" else None
+    answer = ask(job, path, folder / "toymodel.mrc", start=start, within=within)
     row: Row = {"set": "sim_toy_1000", "start": start, "images": count, **said([answer])}
     if answer.refusal:
         return row

@@ -122,7 +122,7 @@ def searched(particles: Path, name: str, symmetry: str) -> dict[str, Any]:
             str(reference),
             symmetry=symmetry,
             start="given" if name == "floor" else "search",
-            within=5.0,
+            within=5.0 if name == "floor" else None,
         )
         pose(config, options=JobOptions(output=str(folder / "pose")))
     found = folder / "pose/particles.star"

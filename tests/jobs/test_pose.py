@@ -232,7 +232,7 @@ def test_noise_is_not_found(case, tmp_path, start, within, unknown):
 
 def test_dark_particles_are_refused(case, tmp_path):
     path = replaced(case, tmp_path / "dark", lambda images: -images)
-    with pytest.raises(InputError, match="invert the images"):
+    with pytest.raises(InputError, match="turn the contrast"):
         run(PoseConfig(str(path), str(case.model)), tmp_path / "job")
 
 

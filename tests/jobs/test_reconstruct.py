@@ -215,6 +215,10 @@ def test_sums_of_many_cores_fit_into_memory(case, monkeypatch):
     cores = [jax.devices()[0]] * 16
     monkeypatch.setattr(jax, "devices", lambda: cores)
     config = ReconstructConfig(str(case.particles))
+    # A share of the memory of this machine is more than all of these sums.
+    monkeypatch.setattr(insertion, "_MOST_BYTES", 0)
+    assert insertion.devices_for(BOX, padding=2) == 16
+    monkeypatch.setattr(insertion, "_MOST_SHARE", 0.0)
     memory = {}
     for room, devices in ((20 * one, 16), (11 * one // 2, 5), (0, 1)):
         monkeypatch.setattr(insertion, "_MOST_BYTES", room)

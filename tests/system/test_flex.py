@@ -24,6 +24,7 @@ from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.io.trajectories import read_trajectory
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, fitting, flex, plan_flex
+from cryojax_graph.jobs.flex.saved import read_saved
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
 from cryojax_graph.metrics import spearman
@@ -167,6 +168,13 @@ def test_restraints_of_new_images_are_as_stiff_as_in_the_fit(
     epochs, steps = asked[0]["config"].fitting.epochs_for(240)
     assert (steps >= 400) is (poses == "refine")
     assert epochs >= 12
+
+
+def test_a_model_that_does_not_say_of_how_many_images_it_is_is_named_as_old(solved, tmp_path):
+    arrays = read_npz(solved / "model.npz")
+    write_npz(tmp_path / "model.npz", {k: v for k, v in arrays.items() if k != "images"})
+    with pytest.raises(InputError, match="an earlier version wrote them"):
+        read_saved(tmp_path / "model.npz")
 
 
 def test_a_fitted_model_of_another_template_is_refused(solved, images, tmp_path):

@@ -17,7 +17,7 @@ from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import WHOLE_BYTES
-from cryojax_graph.jobs.map_resolution import check_resolution, resolution_of
+from cryojax_graph.jobs.map_resolution import check_resolution, working_resolution
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
 from cryojax_graph.jobs.stored_field import known_from
@@ -84,7 +84,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
                 "model moves it by some Å"
             )
         write_outputs(molecule, fitted, job)
-        resolution = resolution_of(density, config.resolution)
+        resolution = working_resolution(density, config.resolution)
         scores = scores_of(density, molecule, fitted, resolution)
         note_metrics(scores, fitted, job)
         job.write_text("report.html", fit_report(molecule, fitted, scores, job), "this page")

@@ -79,5 +79,6 @@ def _compare_with_fit(
         job.warn(
             f"Molecules in these images are {strength:.2g} times as strong, and their noise "
             f"{louder:.2g} times, as in those that the model was fitted to; both are taken from "
-            "the fit, so that conformations come out wrong. Normalise the images in the same way."
+            "the fit, so that conformations come out wrong. Normalise the images in the same way; "
+            "where only the molecules are weaker, poses may be wrong."
         )

@@ -1,5 +1,6 @@
 """The fit itself, resumable and logged, and the embedding of new images."""
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -30,6 +31,19 @@ _STEPS_OF_POSE_ERROR = 400
 _CANDIDATES = 64
 # Drawing a candidate costs about a third of a step with its gradient.
 EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
+
+
+def passes_for_pose_error(images: int, batch_size: int) -> int:
+    """Passes beyond those of an embedding that the error of given poses takes.
+
+    Args:
+        images: new ones.
+        batch_size: images per step.
+
+    Returns:
+        their number, 0 for some thousand images.
+    """
+    return max(0, math.ceil(_STEPS_OF_POSE_ERROR * batch_size / images) - _EMBEDDING_EPOCHS)
 
 
 def fit_resumably(

@@ -19,6 +19,7 @@ from cryojax_graph.jobs.flex.fitting import (
     candidates_of,
     embed,
     fit_images,
+    passes_for_pose_error,
 )
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
@@ -128,6 +129,8 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     beads = residues if model.beads == "residue" else 2.2 * residues
     epochs, _ = model.fitting.epochs_for(round(images * (1 - config.held_out)))
     passes = EMBEDDING_PASSES if config.fitted else epochs * (1 + config.half_sets)
+    if config.fitted and config.poses == "refine":
+        passes += passes_for_pose_error(images, model.fitting.batch_size)
     if config.poses != "known":
         passes *= _PASSES_OF_REFINED
     if config.poses == "search":

@@ -93,6 +93,9 @@ def read_saved(path: str | Path) -> SavedModel:
     """
     path = saved_path(path)
     arrays = read_npz(path)
+    if "config" in arrays and "images" not in arrays:
+        cause = "they do not say of how many images the model is: an earlier version wrote them"
+        raise InputError(path, "its arrays", cause, "fit the model again")
     params: dict[str, Any] = {}
     for name, value in arrays.items():
         if name.split("/")[0] in _SHARED:

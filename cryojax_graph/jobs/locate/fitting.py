@@ -22,7 +22,7 @@ from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.map_noise import constants_of
-from cryojax_graph.jobs.map_resolution import resolution_of
+from cryojax_graph.jobs.map_resolution import working_resolution
 from cryojax_graph.jobs.stored_field import field_of, known_from
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
@@ -97,7 +97,7 @@ def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
     Returns:
         the field.
     """
-    voxels = resolution_of(density, config.resolution) / part.voxel_size[::-1]
+    voxels = working_resolution(density, config.resolution) / part.voxel_size[::-1]
     width, drawn = (tuple((share * voxels).tolist()) for share in ATOM_WIDTHS)
     return _fit_atoms(
         jnp.asarray(part.values - solvent_of(density)),

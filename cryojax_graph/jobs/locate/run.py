@@ -27,7 +27,7 @@ from cryojax_graph.jobs.locate.search import (
 )
 from cryojax_graph.jobs.map_noise import noise_of
 from cryojax_graph.jobs.map_parts import crop
-from cryojax_graph.jobs.map_resolution import resolution_of
+from cryojax_graph.jobs.map_resolution import working_resolution
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import FIELD, accuracy_of, describe_field
 
@@ -56,7 +56,7 @@ def locate(config: LocateConfig, *, options: JobOptions) -> Path:
     with open_job(config, verb="locate", options=options, inputs=inputs, outputs=OUTPUTS) as job:
         starts = int((density.values > threshold).sum())
         job.log(f"{starts:,} voxels lie above {threshold:.4g}; field: {config.field}")
-        resolution = resolution_of(density, config.resolution)
+        resolution = working_resolution(density, config.resolution)
         job.metric("resolution", resolution, "angstrom")
         if config.resolution is None:
             job.log(

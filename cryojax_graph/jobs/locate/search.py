@@ -26,7 +26,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.map_noise import constants_of
-from cryojax_graph.jobs.map_resolution import check_resolution, resolution_of
+from cryojax_graph.jobs.map_resolution import check_resolution, working_resolution
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.stored_field import field_of
 
@@ -99,7 +99,7 @@ def check_settings(density: Map, config: LocateConfig) -> None:
         InputError: so it is.
     """
     check_resolution(density, config.resolution)
-    if config.merge > (most := resolution_of(density, config.resolution)):
+    if config.merge > (most := working_resolution(density, config.resolution)):
         cause = f"peaks {config.merge:g} Å apart would be one at a resolution of {most:.3g} Å"
         raise InputError("command line", "--merge", cause, "choose a smaller distance")
     if config.field in RECIPES:

@@ -14,6 +14,8 @@ ROTATION_DEVIATION = "cryojaxgraphRotationDeviation"
 _KNOWN_DEGREES = 10.0
 # Of the deviation of a rotation of which nothing is known: half of the probability is anywhere.
 LOST_SHARE = 0.7
+# Within a few degrees of a given pose the images need not tell more than it does.
+_CLOSE_DEGREES = 5.0
 
 
 def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> None:
@@ -83,7 +85,7 @@ def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
     )
     unknown = np.degrees(settings.unknown)
     job.metric("rotation_deviation_unknown_degrees", unknown)
-    if np.median(deviation) > LOST_SHARE * unknown:
+    if unknown > _CLOSE_DEGREES and np.median(deviation) > LOST_SHARE * unknown:
         near = "" if settings.around is None else " among those near the given one"
         job.warn(
             f"Most images do not tell their orientation{near}: they are too noisy, too small, or "

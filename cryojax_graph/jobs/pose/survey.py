@@ -1,11 +1,12 @@
 """A sample of the images first: sign, amplitudes and hand of the reference, and the noise."""
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.job import Job
@@ -135,19 +136,25 @@ def _refuse_inverted(found: Found, inverted: Found, particles: ParticleSet) -> N
             particles.table.source,
             "contrast",
             f"images are dark where the reference has mass (by {-mean:.1f} nats per image)",
-            "invert the images, or the reference: protein must be white in both; --contrast dark "
-            "does so in refine",
+            "turn the contrast of one of them (in refine by --contrast): protein must be white in "
+            "both",
         )
 
 
-def _mirrored(reference: Reference) -> list[Reference]:
+def _mirrored(reference: Reference) -> Iterator[Reference]:
     """The reference of the other hand: mirrored along z, y and x, and through its centre.
 
     They differ by half turns, and only one of them is in the frame of the given poses.
     """
     plain = reference.volume.coefficients
-    mirrors = plain[::-1], plain[:, ::-1], plain[::-1, ::-1].conj(), plain.conj()
-    return [reference._replace(volume=reference.volume._replace(coefficients=m)) for m in mirrors]
+    mirrors: tuple[Callable[[Array], Array], ...] = (
+        lambda c: c[::-1],
+        lambda c: c[:, ::-1],
+        lambda c: c[::-1, ::-1].conj(),
+        lambda c: c.conj(),
+    )
+    for mirror in mirrors:
+        yield reference._replace(volume=reference.volume._replace(coefficients=mirror(plain)))
 
 
 def _calibrated(reference: Reference, calibration: Calibration) -> Reference:

@@ -1,6 +1,7 @@
 """Images of a set, part by part, into the sums from which a map is solved."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,8 +28,8 @@ from cryojax_graph.training.mesh import data_mesh
 
 # Images of one device per call, and of these, those whose spectra are made at a time.
 _BLOCK, _CHUNK = 64, 16
-# Of the sums of all devices that share one memory, bytes.
-_MOST_BYTES = 2**31
+# Of the sums of all devices that share one memory: bytes, or the share of it where that is more.
+_MOST_BYTES, _MOST_SHARE = 2**31, 0.25
 
 
 class Views(NamedTuple):
@@ -159,7 +160,9 @@ def devices_for(box: int, *, padding: int, maps: int = 1) -> int:
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return len(devices)
-    return max(1, min(len(devices), _MOST_BYTES // _bytes(box, padding, maps)))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most = max(_MOST_BYTES, _MOST_SHARE * memory)
+    return max(1, min(len(devices), int(most // _bytes(box, padding, maps))))
 
 
 def bytes_of_sums(box: int, *, padding: int, maps: int = 1) -> int:
