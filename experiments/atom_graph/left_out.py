@@ -103,6 +103,9 @@ def of_map(density: Map) -> Errors:
     found: Errors = {name: {} for name in FIELDS}
     for which, voxels in wanted.items():
         index = left_out(voxels)
+        if not len(index):
+            # A mask of thin pieces has no inside.
+            continue
         for name, field in FIELDS.items():
             said = said_of(field, density, index)
             found[name][which] = error(said, values[tuple(index.T)])
