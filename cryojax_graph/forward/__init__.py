@@ -4,7 +4,7 @@ How the parts go together:
 
 - What scatters: ``atom_gaussians`` and ``residue_gaussians`` give masses and widths of Gaussians,
   ``density_of_gaussians`` a map of them, ``density_of_atoms`` one of many atoms of few kinds;
-  ``volume_spectrum`` makes a ``VolumeSpectrum`` of a map.
+  ``volume_spectrum`` makes a ``VolumeSpectrum`` of a map, if it ``can_be_numbered``.
 - One image of Gaussians, ``gaussian_image``, or of a map, ``map_image``: ``view`` places points in
   the image; ``project_gaussians`` draws every one on every pixel, ``project_groups`` each group of
   a ``GroupPlan`` in a window (``plan_groups`` divides, ``lost_mass`` says what is left out);
@@ -21,8 +21,8 @@ How the parts go together:
 - Half spectra: ``gaussian_spectrum`` and ``map_spectrum`` are the same images before the inverse
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
-- Noise: ``radial_noise_power`` estimates it by shells outside a particle (``outside_disc``),
-  ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
+- Noise: ``radial_noise_power`` estimates it by shells outside a particle (``outside_disc``, in the
+  ``corners``, of which ``background_level`` is the mean), ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
   ``whitening_filter`` makes it white.
 - Maps: ``automatic_mask`` finds a soft mask around the particle in the map ``blur_map``;
   ``soften`` gives any binary one a soft edge, ``soft_sphere`` is a ball; ``sharpen`` weights
@@ -86,6 +86,8 @@ from cryojax_graph.forward.image import (
 )
 from cryojax_graph.forward.masks import soft_sphere
 from cryojax_graph.forward.noise import (
+    background_level,
+    corners,
     noise_power,
     outside_disc,
     radial_noise_power,
@@ -110,6 +112,7 @@ from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
 from cryojax_graph.forward.sharpening import sharpen
 from cryojax_graph.forward.slices import (
     VolumeSpectrum,
+    can_be_numbered,
     cells_of,
     interpolate_spectrum,
     slice_at,
@@ -129,11 +132,14 @@ __all__ = [
     "atom_gaussians",
     "automatic_mask",
     "back_project",
+    "background_level",
     "blur_map",
+    "can_be_numbered",
     "cells_of",
     "complete_sums",
     "cone_bootstrap",
     "contrast_transfer",
+    "corners",
     "crop_spectrum",
     "deal_into_parts",
     "density_of_atoms",
