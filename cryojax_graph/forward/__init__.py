@@ -22,8 +22,8 @@ How the parts go together:
   transform, which ``to_image`` does and ``to_spectrum`` undoes. ``filter_image``, ``shift_image``,
   ``shift_phase``, ``low_pass``, ``crop_spectrum`` and ``pad_spectrum`` change images.
 - Noise: ``radial_noise_power`` estimates it by shells outside a particle (``outside_disc``, in the
-  ``corners``, of which ``background_level`` is the mean), ``noise_power`` spreads shells over a half spectrum, ``sample_noise`` draws from that, and
-  ``whitening_filter`` makes it white.
+  ``corners``, of which ``background_level`` is the mean), ``noise_power`` spreads shells over a
+  half spectrum, ``sample_noise`` draws from that, and ``whitening_filter`` makes it white.
 - Maps: ``automatic_mask`` finds a soft mask around the particle in the map ``blur_map``;
   ``soften`` gives any binary one a soft edge, ``soft_sphere`` is a ball; ``sharpen`` weights
   shells, undoes a B-factor and cuts off at a resolution.
