@@ -85,7 +85,8 @@ def estimate_of_modes(
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
     within = jnp.minimum(within, jnp.mean(apart))
     square = jnp.concatenate([within + between[best] ** 2, apart])
-    expected = share * jnp.minimum(square, jnp.pi**2)
+    # Nor can it be farther off than the rotations that are possible reach.
+    expected = share * jnp.minimum(square, jnp.max(apart))
     chosen = jax.tree.map(lambda a: a[best], modes)
     return PoseEstimate(
         pose=chosen.pose,

@@ -230,6 +230,25 @@ def test_noise_is_not_found(case, tmp_path, start, within, unknown):
     assert any("do not tell their orientation" in text for text in manifest["warnings"])
 
 
+def test_noise_is_not_found_however_near_it_is_sought(case, tmp_path):
+    rng = np.random.default_rng(0)
+    path = replaced(case, tmp_path / "noise", lambda images: rng.normal(size=images.shape))
+    config = PoseConfig(str(path), str(case.model), start="given", within=5.0)
+    _, metrics, manifest = run(config, tmp_path / "job")
+    assert metrics["rotation_deviation_median_degrees"] < 10
+    assert any("hardly more probable with the particle" in text for text in manifest["warnings"])
+
+
+def test_a_reference_away_from_the_middle_of_its_box_is_told(case, tmp_path):
+    path = as_map(case, tmp_path / "map.mrc", voxel=3.0, size=BOX)
+    density = read_map(path)
+    moved = np.roll(density.values, 5, axis=2)
+    write_map(path, Map(moved, density.voxel_size, density.origin))
+    _, metrics, manifest = run(PoseConfig(str(case.particles), str(path)), tmp_path / "job")
+    assert metrics["shifts_beyond_range_percent"] > 25
+    assert any("to the middle of its box" in text for text in manifest["warnings"])
+
+
 def test_dark_particles_are_refused(case, tmp_path):
     path = replaced(case, tmp_path / "dark", lambda images: -images)
     with pytest.raises(InputError, match="turn the contrast"):
@@ -260,7 +279,7 @@ def _stop(*arguments):
         ({"within": 5.0}, "--start given"),
         ({"shift_range": 1000.0}, "more than half of the image"),
         ({"reference": "dark"}, "none is above 0"),
-        ({"resolution": 90.0}, "too coarse"),
+        ({"resolution": 90.0}, "--resolution: details of 90 Å are too coarse"),
         ({"reference": "particles"}, "not a map or a model"),
         ({"defocus_deviation": 0.0, "refine_defocus": True}, "--defocus-deviation"),
         ({"defocus_deviation": 300.0}, "--refine-defocus"),

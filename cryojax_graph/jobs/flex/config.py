@@ -34,7 +34,8 @@ class FlexConfig:
     """Settings of the verb.
 
     Args:
-        particles: Particle images with poses and CTF: STAR of RELION or .cs of cryoSPARC.
+        particles: Particle images with CTF and, unless --poses search, poses: STAR of RELION or .cs
+            of cryoSPARC.
         template: Model of the protein in the frame of its map: PDB or mmCIF.
         preset: default, small (a first look), or the published paper and mlp.
         poses: Where the poses come from: known takes those of the table, refine begins with them,

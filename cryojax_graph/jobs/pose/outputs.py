@@ -16,6 +16,9 @@ _KNOWN_DEGREES = 10.0
 LOST_SHARE = 0.7
 # Within a few degrees of a given pose the images need not tell more than it does.
 _CLOSE_DEGREES = 5.0
+# With less evidence for the particle, nats, images are as good as empty; and the share of them that
+# may be shifted beyond what is looked for.
+_LITTLE, _BEYOND = 3.0, 0.25
 
 
 def write_poses(particles: ParticleSet, found: Found, job: Job, how: How) -> None:
@@ -79,11 +82,13 @@ def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
         job.metric("defocus_change_rms_angstrom", change)
         job.metric("defocus_deviation_median_angstrom", stated)
         job.log(f"Defocus changed by {change:.0f} Å (rms) and is known to {stated:.0f} Å (median)")
-    job.log(
-        f"Rotations are known to {np.median(deviation):.1f}° (median); "
-        f"{100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
-    )
     unknown = np.degrees(settings.unknown)
+    beside = (
+        f"; {100 * np.mean(deviation < _KNOWN_DEGREES):.0f} % to less than 10°"
+        if unknown > _KNOWN_DEGREES
+        else f", where {unknown:.1f}° is to know nothing"
+    )
+    job.log(f"Rotations are known to {np.median(deviation):.1f}° (median){beside}")
     job.metric("rotation_deviation_unknown_degrees", unknown)
     if unknown > _CLOSE_DEGREES and np.median(deviation) > LOST_SHARE * unknown:
         near = "" if settings.around is None else " among those near the given one"
@@ -91,4 +96,25 @@ def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
             f"Most images do not tell their orientation{near}: they are too noisy, too small, or "
             f"not of the reference. Rotations of which nothing is known deviate by {unknown:.0f}°."
         )
+    elif (evidence := found.evidence.mean(dtype=np.float64)) < _LITTLE:
+        job.warn(
+            f"The images are hardly more probable with the particle than without it, by "
+            f"{evidence:.1f} nats each: they may be empty, or not of the reference."
+        )
+    _note_shifts(found, job, settings)
     note_hand(known.hand, job)
+
+
+def _note_shifts(found: Found, job: Job, settings: Settings) -> None:
+    """Warn where many images were found beyond the shifts that are looked for."""
+    reach = float(np.linalg.norm(settings.shifts, axis=1).max())
+    if settings.around is not None or reach == 0.0:
+        return
+    beyond = float(np.mean(np.linalg.norm(found.shift, axis=1) > reach))
+    job.metric("shifts_beyond_range_percent", 100 * beyond)
+    if beyond > _BEYOND:
+        job.warn(
+            f"{100 * beyond:.0f} % of the particles seem to stand farther from the middle of their "
+            f"images than the {reach:.0f} Å that are looked for, and their poses are doubtful: "
+            "bring the reference to the middle of its box, or raise --shift-range."
+        )

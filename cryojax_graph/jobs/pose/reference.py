@@ -35,7 +35,6 @@ class Given(NamedTuple):
         radius: of the sphere with its radius of gyration, Å.
         finest: its Nyquist limit, Å.
         description: for the log.
-        projectable: density that pictures are made of, ``[z, y, x]``.
     """
 
     reference: Reference

@@ -42,7 +42,7 @@ def pose_report(
     Returns:
         HTML.
     """
-    how = settings.how
+    how, unknown = settings.how, np.degrees(settings.unknown)
     table = f"particles.{particles.table.kind}"
     deviation = np.degrees(found.rotation_deviation)
     return job_page(
@@ -60,8 +60,10 @@ def pose_report(
         highlights=[
             Highlight(f"{len(deviation):,}", "images"),
             Highlight(f"{np.median(deviation):.1f}°", "rotations are known to (median)"),
-            Highlight(f"{100 * np.mean(deviation < 10):.0f} %", "are known to less than 10°"),
-            Highlight(f"{np.median(found.evidence):.0f}", "nats per image for the particle"),
+            Highlight(f"{100 * np.mean(deviation < 10):.0f} %", "are known to less than 10°")
+            if unknown > 10
+            else Highlight(f"{unknown:.1f}°", "is to know nothing of a rotation"),
+            Highlight(f"{np.median(found.evidence):.0f}", "nats for the particle (median)"),
         ],
         citations=(*_CITATIONS, _LIFTING) if how.method == "esl" else _CITATIONS,
         commands={table: f"cryojax-graph flex {table} --template model.cif -o flex"},
@@ -74,14 +76,15 @@ def _some(count: int) -> np.ndarray:
 
 def _orientations(found: Found) -> Section:
     shown = _some(len(found.rotation))
+    deviation = np.degrees(found.rotation_deviation)
     return Section(
         "Viewing directions",
         (
             sphere_figure(
                 found.rotation[shown, 2],
-                np.degrees(found.rotation_deviation[shown]),
+                deviation[shown],
                 value_title="deviation, degrees",
-                value_range=(0.0, 30.0),
+                value_range=(0.0, max(1.0, float(np.quantile(deviation, 0.98)))),
                 caption="From where each image sees the reference, coloured by how uncertain its "
                 "rotation is. Gaps and rings are views that the sample does not show.",
             ),

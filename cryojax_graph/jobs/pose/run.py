@@ -111,6 +111,8 @@ def _read(config: PoseConfig) -> Inputs:
     radius = int(min(field / finest, particles.box // 2))
     if radius < 4:
         cause = f"details of {finest:.0f} Å are too coarse for images of {field:.0f} Å"
+        if finest == config.resolution:
+            raise InputError("command line", "--resolution", cause, "choose finer detail")
         raise InputError(config.reference, "its resolution", cause, "give a finer reference")
     search = plan_search(field=field, radius=given.radius, finest=radius)
     settings = settings_for(

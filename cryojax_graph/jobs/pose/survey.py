@@ -109,6 +109,7 @@ def note_hand(evidence: tuple[float, float] | None, job: Job) -> None:
         job: for figures and warning.
     """
     if evidence is None:
+        job.log("Either hand of the reference fits images in unknown directions alike")
         return
     hand, error = evidence
     job.metric("hand_evidence_mean_nats", hand)
