@@ -14,7 +14,8 @@ How the parts go together:
 - Back from images to a map: ``insert_slices`` adds images to ``SliceSums`` (``no_slices`` at
   first), also of several maps at once (``sums_of_map`` takes one out), ``complete_sums`` makes
   ``SpectrumSums`` of them, ``symmetrize_sums`` turns those, and ``solve_map`` divides data by
-  weights; ``shell_weights`` and ``spectrum_shells`` tell what a Wiener filter needs.
+  weights, or by the ``sampling_density`` that these tell; ``shell_weights`` and
+  ``spectrum_shells`` tell what a Wiener filter needs.
   ``back_project`` is the plain adjoint of the slice. ``cone_bootstrap`` tells the deviation of
   every voxel; ``deal_into_parts``, ``without_part``, and ``Replicates`` (``no_replicates``,
   ``add_replicate``, ``jackknife_variance``) are what it is made of.
@@ -108,6 +109,7 @@ from cryojax_graph.forward.reconstruct import (
     sums_of_map,
     symmetrize_sums,
 )
+from cryojax_graph.forward.sampling_density import sampling_density
 from cryojax_graph.forward.scattering import atom_gaussians, residue_gaussians
 from cryojax_graph.forward.sharpening import sharpen
 from cryojax_graph.forward.slices import (
@@ -175,6 +177,7 @@ __all__ = [
     "radial_noise_power",
     "residue_gaussians",
     "sample_noise",
+    "sampling_density",
     "sharpen",
     "shell_weights",
     "shift_image",

@@ -16,15 +16,12 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from cryojax_graph.forward.fourier import to_spectrum
 from cryojax_graph.forward.grids import Scalar, spectrum_multiplicity
+from cryojax_graph.forward.sampling_density import sampling_density
 from cryojax_graph.forward.slices import cells_of, interpolate_spectrum
 
 # The weight of a voxel counts as at least this share of the mean of its shell, as in RELION: what
 # hardly any image shows is not divided by nearly nothing.
 _LEAST_SHARE = 1e-3
-# What is left at the edge of the map, along an axis, of the window that smooths the weights.
-_WINDOW_AT_EDGE = 0.5
-# What a voxel may give to either neighbour at a time: of more, nothing would be left in its place.
-_MOST_ASIDE = 0.25
 # An operator that takes voxels onto voxels, to within this, smooths nothing.
 _EXACT = 1e-4
 
@@ -237,7 +234,7 @@ def solve_map(
     means = _shell_means(weight, inside, shell, box // 2 + 1)
     floor = _LEAST_SHARE * means
     added = jnp.zeros_like(means) if precision is None else precision
-    density = _sampling_density(weight, size / box)
+    density = sampling_density(weight, padding=size / box)
     total = jnp.maximum(density, floor[shell]) + added[shell]
     known = inside & (total > 0)
     spectrum = jnp.where(known, _without_margins(sums.data) / jnp.where(known, total, 1.0), 0.0)
@@ -329,36 +326,6 @@ def _turned(sums: SpectrumSums, operator: Float[Array, "3 3"]) -> SpectrumSums:
 
     data, weight = jax.lax.map(section, along)
     return SpectrumSums(data, weight, jnp.zeros(()))
-
-
-def _sampling_density(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
-    """What data are divided by, so that smoothed weights divided by it are nearly 1."""
-    once = _smooth(weight, padding)
-    share = jnp.where(once > 0, weight / jnp.where(once > 0, once, 1.0), 0.0)
-    return once * _smooth(share, padding)
-
-
-def _smooth(weight: Float[Array, "z y x"], padding: float) -> Float[Array, "z y x"]:
-    """Weights averaged with their neighbours along each axis, as by a raised cosine of the map."""
-    aside = 0.5 * (1.0 - _WINDOW_AT_EDGE) / (1.0 - np.cos(np.pi / padding))
-    if aside <= _MOST_ASIDE + 1e-9:
-        return _averaged(weight, aside)
-    # Finer samples have more neighbours; twice leaves 0.56 of the window at padding 3.
-    return _averaged(_averaged(weight, _MOST_ASIDE), _MOST_ASIDE)
-
-
-def _averaged(weight: Float[Array, "z y x"], aside: float) -> Float[Array, "z y x"]:
-    """Weights with this share of each neighbour's along each axis."""
-    size = weight.shape[0]
-    mirror = (2 * (size // 2) - np.arange(size)) % size
-    # Beyond either end of its columns the half spectrum goes on at the mirror images.
-    ends = weight[:, :, jnp.array([1, -2 if size % 2 == 0 else -1])][mirror][:, mirror]
-    along = jnp.concatenate([ends[:, :, :1], weight, ends[:, :, 1:]], axis=2)
-    weight = aside * (along[:, :, :-2] + along[:, :, 2:]) + (1 - 2 * aside) * weight
-    for axis in (0, 1):
-        both = jnp.roll(weight, 1, axis) + jnp.roll(weight, -1, axis)
-        weight = aside * both + (1 - 2 * aside) * weight
-    return weight
 
 
 def _with_margins(values: Array) -> Array:
