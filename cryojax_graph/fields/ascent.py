@@ -21,7 +21,8 @@ class Summit(NamedTuple):
     Attributes:
         position: (x, y, z) in Å.
         field: its expansion there.
-        arrived: the last step was shorter than the tolerance, and the field curves down all round.
+        arrived: a whole Newton step from there would be shorter than the tolerance, and the field
+            curves down all round.
     """
 
     position: Float[Array, "*n 3"]
@@ -41,7 +42,8 @@ def climb(
 
     Where the field curves up, or hardly down, curvature is added until the step leads uphill; a
     step that would lose height is halved instead of taken (trust region; Nocedal and Wright,
-    Numerical Optimization, chapter 4).
+    Numerical Optimization, chapter 4). Where halves become shorter than the tolerance because
+    height is lost at every step, as at a face beyond which the field is 0, there is no summit.
 
     Args:
         field: any that is twice differentiable.
@@ -105,7 +107,9 @@ def _climb(
     first = _Climbers(starts, field.expansions(starts), radius, far)
     end, _ = jax.lax.while_loop(under_way, go_on, (first, jnp.int32(0)))
     top = jax.vmap(symmetric_eigenvalues)(end.here.hessian)[:, 2] < 0
-    return Summit(end.position, end.here, (end.length <= tolerance) & top)
+    whole = jax.vmap(partial(uphill_step, longest=longest))(end.here.gradient, end.here.hessian)
+    rests = jnp.sum(whole**2, axis=1) <= tolerance**2
+    return Summit(end.position, end.here, rests & top)
 
 
 def uphill_step(

@@ -109,8 +109,7 @@ def owners_of(index: Float[Array, "3"], patches: Patches, *, blend: Blend) -> Ow
         both = jnp.stack([number, jnp.minimum(number + 1, len(starts) - 1)])
         first.append(both)
         shares.append(jnp.stack([1.0 - share, share]))
-        middle = (patches.size[axis] - 1) / 2
-        places.append((index[axis] - starts[both] - middle) / max(middle, 0.5))
+        places.append(_place_in_box(index[axis] - starts[both], patches.size[axis]))
     z, y, x = (grid.reshape(-1) for grid in jnp.meshgrid(*[jnp.arange(2)] * 3, indexing="ij"))
     _, along_y, along_x = (len(s) for s in patches.starts)
     return Owners(
@@ -118,6 +117,26 @@ def owners_of(index: Float[Array, "3"], patches: Patches, *, blend: Blend) -> Ow
         weight=shares[0][z] * shares[1][y] * shares[2][x],
         place=jnp.stack([places[2][x], places[1][y], places[0][z]], axis=1),
     )
+
+
+def index_in_box(place: Float[Array, "*n 3"], size: tuple[int, int, int]) -> Float[Array, "*n 3"]:
+    """Where places in a box lie on its voxels; what ``owners_of`` asks a network, turned round.
+
+    Args:
+        place: (x, y, z), -1 … 1 from the first to the last voxel; half a voxel to both sides of the
+            middle along an axis of one.
+        size: of the box along z, y and x, voxels.
+
+    Returns:
+        index (z, y, x), 0 at the first voxel.
+    """
+    middle = (jnp.array(size, place.dtype) - 1) / 2
+    return middle + place[..., ::-1] * jnp.maximum(middle, 0.5)
+
+
+def _place_in_box(index: Float[Array, "*n"], size: int) -> Float[Array, "*n"]:
+    middle = (size - 1) / 2
+    return (index - middle) / max(middle, 0.5)
 
 
 def _along_axis(

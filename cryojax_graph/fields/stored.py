@@ -21,11 +21,13 @@ class Constant(NamedTuple):
         usual: its value; whole where the fit needs a whole number.
         least: that is accepted.
         most: that is accepted.
+        added: files of before it was there lack it, and mean the usual value.
     """
 
     usual: int | float
     least: int | float
     most: int | float
+    added: bool = False
 
 
 class Recipe(NamedTuple):
@@ -44,6 +46,9 @@ class Recipe(NamedTuple):
     exact: bool = True
 
 
+# That of the solvent of a map, or 0.
+_LEVEL = Constant(0.0, -1e30, 1e30)
+_OF_MAP = {"noise", "level"}
 _OF_POSITIVE: Mapping[str, Constant] = {
     "width": Constant(WIDTH, 0.2, 3.0),
     "finer": Constant(FINER, 1, 4),
@@ -51,16 +56,12 @@ _OF_POSITIVE: Mapping[str, Constant] = {
 }
 
 RECIPES: Mapping[str, Recipe] = {
-    "positive": Recipe(fit_positive, _OF_POSITIVE),
-    # Noise and level are those of the map: what is usual stands for none. Where the fit ends is
-    # told by the misfit of all voxels in which there is density.
+    "positive": Recipe(fit_positive, {**_OF_POSITIVE, "level": _LEVEL._replace(added=True)}),
+    # The noise is that of the map: what is usual stands for none. Where the fit ends is told by the
+    # misfit of all voxels in which there is density.
     "denoised": Recipe(
         fit_positive,
-        {
-            **_OF_POSITIVE,
-            "noise": Constant(0.0, 0.0, 1e30),
-            "level": Constant(0.0, -1e30, 1e30),
-        },
+        {**_OF_POSITIVE, "noise": Constant(0.0, 0.0, 1e30), "level": _LEVEL},
         reach=None,
         exact=False,
     ),
@@ -96,10 +97,11 @@ def check_recipe(recipe: str, constants: Mapping[str, int | float]) -> None:
     if recipe not in RECIPES:
         raise ValueError(f"no fit is called {recipe!r}; known: {', '.join(RECIPES)}")
     known = RECIPES[recipe].constants
-    if odd := known.keys() ^ constants.keys():
+    needed = {name for name, constant in known.items() if not constant.added}
+    if odd := (constants.keys() - known.keys()) | (needed - constants.keys()):
         raise ValueError(f"{recipe} has the constants {list(known)}: not so {min(odd)!r}")
-    for name, constant in known.items():
-        value = constants[name]
+    for name, value in constants.items():
+        constant = known[name]
         whole = isinstance(constant.usual, int)
         if (whole and not isinstance(value, int)) or not constant.least <= value <= constant.most:
             number = "whole number" if whole else "number"
@@ -130,5 +132,7 @@ def fit_recipe(
         ValueError: the recipe cannot be followed.
     """
     check_recipe(recipe, constants)
-    fit = jax.jit(RECIPES[recipe].fit, static_argnames=tuple(constants))
+    # What each map has of its own would else be compiled for each map.
+    static = tuple(constants.keys() - _OF_MAP)
+    fit = jax.jit(RECIPES[recipe].fit, static_argnames=static)
     return fit(jnp.asarray(values, jnp.float32), voxel_grid(origin, voxel_size), **constants)

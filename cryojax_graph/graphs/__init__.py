@@ -16,7 +16,7 @@ from cryojax_graph.graphs.convolution import (
     init_convolution_stack,
     normalised_adjacency,
 )
-from cryojax_graph.graphs.density import DensityGraph, build_density_graph
+from cryojax_graph.graphs.density import DensityGraph, build_density_graph, density_graph
 from cryojax_graph.graphs.equivariant import (
     EquivariantConfig,
     apply_equivariant,
@@ -44,6 +44,7 @@ __all__ = [
     "build_backbone_graph",
     "build_density_graph",
     "build_radius_graph",
+    "density_graph",
     "edges_of_kind",
     "init_attention",
     "init_convolution",

@@ -1,11 +1,12 @@
 """The graph of a density map: one node per peak, edges between peaks near each other."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import jax.numpy as jnp
 import jraph
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 DensityGraph = jraph.GraphsTuple
 """A graph from ``build_density_graph``, for annotations where jraph itself must not be named."""
@@ -36,11 +37,30 @@ def build_density_graph(
     both = np.concatenate([pairs, pairs[:, ::-1]])
     # The last key counts first.
     senders, receivers = both[np.lexsort(both.T)].T
+    return density_graph({"position": position, **features}, senders, receivers)
+
+
+def density_graph(
+    nodes: Mapping[str, Shaped[np.ndarray, "n *feature"]],
+    senders: Int[np.ndarray, " edges"],
+    receivers: Int[np.ndarray, " edges"],
+) -> jraph.GraphsTuple:
+    """The graph of peaks whose edges are known, such as those of a file. Host code.
+
+    Args:
+        nodes: arrays, one row for each peak, ``position`` (x, y, z) in Å among them.
+        senders: peak at which each edge begins.
+        receivers: peak at which it ends.
+
+    Returns:
+        the graph, as ``build_density_graph`` makes it.
+    """
+    position = nodes["position"]
     return jraph.GraphsTuple(
-        nodes={"position": position, **features},
+        nodes=dict(nodes),
         edges=np.linalg.norm(position[senders] - position[receivers], axis=1),
-        senders=senders,
-        receivers=receivers,
+        senders=cast(Any, senders),
+        receivers=cast(Any, receivers),
         globals=None,
         n_node=jnp.array([len(position)]),
         n_edge=jnp.array([len(senders)]),

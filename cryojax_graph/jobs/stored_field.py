@@ -6,6 +6,7 @@ From JAX code::
     value, gradient, hessian = query_expansion(field, points)
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from cryojax_graph.fields import (
     fit_recipe,
     usual_constants,
 )
-from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.errors import InputError, quote
 from cryojax_graph.io.field_file import StoredField, StoredVoxels, read_field, write_field
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
@@ -123,18 +124,26 @@ def save_field(
         path: ``.npz`` file to write.
         density: the map.
         recipe: how the field is fitted to it, one of ``RECIPES``; or networks that were trained on
-            the map, which are stored in place of its voxels, in half precision.
+            the map or a part of it, which are stored in place of its voxels, in half precision.
         accuracy: largest error of a voxel, map units; 0 keeps every bit. That of networks is
             measured.
 
     Raises:
-        InputError: the disk refuses.
+        InputError: no fit has that name, the accuracy is no number from 0 on, the map is not that
+            of the networks, or the disk refuses.
+        TrainingDiverged: a weight of the networks is beyond the range of half precision.
     """
+    if not 0.0 <= accuracy < math.inf:
+        cause = f"{accuracy} is not a number from 0 on"
+        raise InputError(path, "accuracy", cause, "give the largest error of a voxel, or 0")
     if isinstance(recipe, NeuralField):
         write_field(path, store_networks(recipe, density))
-    else:
-        constants = constants_of(density, recipe, file="the map")
-        write_field(path, StoredVoxels(density, recipe, constants, accuracy))
+        return
+    if recipe not in RECIPES:
+        cause = f"no fit is called {quote(recipe)}"
+        raise InputError(path, "recipe", cause, f"choose one of {', '.join(RECIPES)}")
+    constants = constants_of(density, recipe, file="the map")
+    write_field(path, StoredVoxels(density, recipe, constants, accuracy))
 
 
 def load_field(path: str | Path, *, recipe: str | None = None) -> Field:
@@ -167,8 +176,7 @@ def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
         InputError: the file cannot be used, or holds networks where a recipe is asked for.
     """
     path = source_path(path)
-    with open_plain(path) as handle:
-        archive = handle.read(2) == b"PK"
+    archive = holds_field(path)
     stored = read_field(path) if archive else StoredVoxels(read_map(path), recipe or "positive")
     if isinstance(stored, StoredNetworks):
         if recipe is None:
@@ -185,6 +193,22 @@ def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
         remedy = "use the program that wrote it, or choose another --field"
         raise InputError(path, "header, recipe", str(error), remedy) from None
     return stored
+
+
+def holds_field(path: Path) -> bool:
+    """Whether a file is an archive, as stored fields are, and no map.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        true if so.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with open_plain(path) as handle:
+        return handle.read(2) == b"PK"
 
 
 def source_path(path: str | Path) -> Path:

@@ -1,8 +1,9 @@
 """Networks between the memory of a field and the arrays of a file."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from cryojax_graph.fields import Layer, NeuralField, Patches, query, voxel_grid
 from cryojax_graph.fields.patches import Blend
+from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.parts import in_parts
@@ -19,21 +21,25 @@ from cryojax_graph.training.loop import TrainingDiverged
 # Processor time per weight and point: for the value, with the gradient, with the Hessian.
 VALUE_SECONDS, GRADIENT_SECONDS, HESSIAN_SECONDS = 1e-10, 4e-10, 1.5e-9
 _NONE = np.iinfo(np.int32).max
+# Of a voxel: what single precision leaves of the place of one.
+_OFF = 0.02
 
 
 def store_networks(field: NeuralField, density: Map) -> StoredNetworks:
-    """Round networks to half precision, and measure how far they are from a map then.
+    """Round networks to half precision, and measure how far they are from their voxels then.
 
     Args:
-        field: trained on the map.
+        field: trained on the map, or on a part of it.
         density: the map.
 
     Returns:
-        what a file keeps.
+        what a file keeps, where the map has it.
 
     Raises:
+        InputError: the map does not have the voxels that the networks were trained on.
         TrainingDiverged: a weight is beyond the range of half precision.
     """
+    density = _learned_of(density, field)
     network = np.asarray(field.network)
     # A stack may have more of them, to fill up devices.
     used = len(field.layers[0].bias)
@@ -43,7 +49,7 @@ def store_networks(field: NeuralField, density: Map) -> StoredNetworks:
         for name in ("kernel", "bias")
     )
     if not all(np.isfinite(weights).all() for weights in (*kernels, *biases)):
-        raise TrainingDiverged("weights are beyond half precision; lower --networks.rate")
+        raise TrainingDiverged("weights are beyond half precision")
     stored = StoredNetworks(
         kernels=kernels,
         biases=biases,
@@ -61,7 +67,7 @@ def store_networks(field: NeuralField, density: Map) -> StoredNetworks:
         largest_error=0.0,
         rms_error=0.0,
     )
-    error = _at_voxels(build_networks(stored), density) - density.values.reshape(-1)
+    error = voxels_of(stored).values - density.values
     return replace(
         stored,
         largest_error=float(np.abs(error).max()),
@@ -125,15 +131,65 @@ def describe_networks(stored: StoredNetworks) -> str:
     )
 
 
+def voxels_of(
+    stored: StoredNetworks,
+    *,
+    advance: Callable[[int], Any] = lambda done: None,
+    check_abort: Callable[[], None] = lambda: None,
+) -> Map:
+    """The part of a map that networks know, as they know it.
+
+    Args:
+        stored: the networks.
+        advance: told the number of voxels that are done.
+        check_abort: called between parts of the work.
+
+    Returns:
+        its voxels.
+    """
+    index = np.stack(np.unravel_index(np.arange(np.prod(stored.shape)), stored.shape), 1)
+    points = stored.origin + index[:, ::-1] * stored.voxel_size
+    ask = partial(_ask, build_networks(stored))
+    values = in_parts(ask, points, advance=advance, check_abort=check_abort)
+    return Map(values.reshape(stored.shape), stored.voxel_size, stored.origin)
+
+
+def _learned_of(density: Map, field: NeuralField) -> Map:
+    """The voxels of a map that networks were trained on, in their place."""
+    voxel_size, origin = (
+        np.asarray(of_grid, np.float64) for of_grid in (field.grid.voxel_size, field.grid.origin)
+    )
+    # Fields have their grid in single precision, maps in double.
+    first = (origin - density.origin) / density.voxel_size
+    start = np.rint(first).astype(int)[::-1]
+    last = first + (np.array(field.shape[::-1]) - 1) * (voxel_size / density.voxel_size)
+    on_voxels = all(np.allclose(at, np.rint(at), rtol=0, atol=_OFF) for at in (first, last))
+    as_many = np.rint(last - first).astype(int)[::-1] == np.array(field.shape) - 1
+    inside = (start >= 0) & (start + field.shape <= density.values.shape)
+    if not (on_voxels and as_many.all() and inside.all()):
+        of_field, of_map = (
+            " × ".join(map(str, s[::-1])) for s in (field.shape, density.values.shape)
+        )
+        cause = (
+            f"its {of_map} voxels from x, y, z = {_place(density.origin)} Å do not have the "
+            f"{of_field} from {_place(origin)} Å that the networks were trained on"
+        )
+        raise InputError("the map", "its grid", cause, "give the map that they were trained on")
+    here = tuple(slice(s, s + n) for s, n in zip(start.tolist(), field.shape, strict=True))
+    return Map(
+        density.values[here],
+        density.voxel_size,
+        density.origin + start[::-1] * density.voxel_size,
+    )
+
+
+def _place(point: Float[np.ndarray, "3"]) -> str:
+    return ", ".join(f"{c:.4g}" for c in point)
+
+
 def _half(weights: jax.Array) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.asarray(weights).astype(np.float16)
-
-
-def _at_voxels(field: NeuralField, density: Map) -> Float[np.ndarray, " n"]:
-    index = np.stack(np.unravel_index(np.arange(density.values.size), density.values.shape), 1)
-    points = density.origin + index[:, ::-1] * density.voxel_size
-    return in_parts(partial(_ask, field), points)
 
 
 _ask = jax.jit(query)

@@ -51,9 +51,11 @@ from cryojax_graph.metrics.map_model import atom_density, masked_correlation
 from cryojax_graph.metrics.missing_cone import measured_correlation, outside_cone
 from cryojax_graph.metrics.nodes import (
     CutScores,
+    NearestScores,
     NodeScores,
     match_points,
     score_by_strength,
+    score_nearest,
     score_nodes,
 )
 from cryojax_graph.metrics.orientations import PoseErrors, pose_errors, shift_errors
@@ -72,6 +74,7 @@ __all__ = [
     "FscCurves",
     "GuinierFit",
     "Handedness",
+    "NearestScores",
     "NodeScores",
     "PoseErrors",
     "ShellSums",
@@ -112,6 +115,7 @@ __all__ = [
     "resolution_angstrom",
     "rmsd_per_image",
     "score_by_strength",
+    "score_nearest",
     "score_nodes",
     "shell_sums",
     "shell_weights",

@@ -23,6 +23,24 @@ class NodeScores(NamedTuple):
     f1: float
 
 
+class NearestScores(NamedTuple):
+    """How near points and atoms are to each other, whatever else is near them.
+
+    A point may stand for several atoms and an atom have several points, so that crowds of points
+    are as good as one each: figures of Ranno and Si (2022), not to be held against ``NodeScores``.
+
+    Attributes:
+        with_point: share of the atoms that have any point so near.
+        near_atom: share of the points that have any atom so near.
+        rmsd: root mean square distance of the nearest point, of atoms that have one so near, Å; NaN
+            where none has.
+    """
+
+    with_point: float
+    near_atom: float
+    rmsd: float
+
+
 class CutScores(NamedTuple):
     """Scores of the points that are left when weak ones are cut off.
 
@@ -89,6 +107,34 @@ def score_nodes(
         specificity,
         float(np.sqrt(np.mean(distance**2))) if len(distance) else float("nan"),
         2.0 * sensitivity * specificity / both if both else 0.0,
+    )
+
+
+def score_nearest(
+    points: Float[np.ndarray, "n 3"], atoms: Float[np.ndarray, "m 3"], *, within: float
+) -> NearestScores:
+    """Atoms that have any point near them, points that have any atom, and the nearest point.
+
+    As figure 6 of Ranno and Si (2022) counts nodes and C-alpha atoms, within 3 Å.
+
+    Args:
+        points: (x, y, z) in Å.
+        atoms: (x, y, z) in Å, at least one.
+        within: distance of the nearest at most, Å.
+
+    Returns:
+        the scores.
+    """
+    from scipy.spatial import KDTree  # loads too slowly for the top of the module
+
+    if not len(points):
+        return NearestScores(0.0, 0.0, float("nan"))
+    to_point, to_atom = (KDTree(a).query(b)[0] for a, b in ((points, atoms), (atoms, points)))
+    near = to_point[to_point <= within]
+    return NearestScores(
+        len(near) / len(atoms),
+        float(np.mean(to_atom <= within)),
+        float(np.sqrt(np.mean(near**2))) if len(near) else float("nan"),
     )
 
 

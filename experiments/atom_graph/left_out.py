@@ -11,7 +11,7 @@ kept voxels of one half and held at left-out voxels within 3 Å of atoms against
 (``itself``), the other (``half``) and the density without noise (``clean``); ``denoised`` takes the
 noise and level from the kept voxels; with ``--networks`` these too, on their way.
 
-    python experiments/atom_graph/left_out.py --data ../shared/data --structures 1 \
+    python experiments/atom_graph/left_out.py --data ../shared/data --structures 4 \
         --results experiments/atom_graph/left_out.json
 """
 
@@ -177,7 +177,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--structures", type=int, default=3)
+    parser.add_argument("--structures", type=int, default=4)
     parser.add_argument("--networks", action="store_true", help="watch them in training")
     parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()

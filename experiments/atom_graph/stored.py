@@ -21,12 +21,12 @@ import numpy as np
 from cryojax_graph.fields import RECIPES, usual_constants
 from cryojax_graph.io import Map, StoredVoxels, read_field, read_map, write_field, write_map
 from cryojax_graph.io.voxel_codec import DIFFERENCES, pack_voxels
-from cryojax_graph.jobs.locate.run import noise_of
+from cryojax_graph.jobs.map_noise import noise_of
 from cryojax_graph.jobs.query.evaluate import at_points
 from cryojax_graph.jobs.stored_field import accuracy_of, build_field
 
 REAL = ("emd_6824", "emd_20026", "emd_44046", "emd_5778")
-BOX, POINTS, SIGMAS = 128, 1_000_000, 3.0
+BOX, POINTS = 128, 1_000_000
 
 
 def simulated(noise: float) -> Map:
@@ -62,8 +62,7 @@ def size_of(density: Map, folder: Path) -> dict:
     path = folder / "map.mrc"
     write_map(path, density)
     content = path.read_bytes()
-    threshold = float(density.values.mean(dtype=float) + SIGMAS * density.values.std(dtype=float))
-    noise = noise_of(density, threshold)
+    noise = noise_of(density)
     row = {
         "voxels": int(density.values.size),
         "share_not_zero": round(float((density.values != 0).mean()), 4),

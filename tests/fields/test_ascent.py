@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cryojax_graph.fields import (
     climb,
+    fit_fourier,
     fit_spline,
     merge_summits,
     select_peaks,
@@ -131,3 +132,29 @@ def test_equal_curvatures_are_no_trouble():
     step = step_of(jnp.zeros(3), jnp.zeros((3, 3)), longest=1.0)
     assert not np.asarray(step).any()
     assert jnp.isfinite(jax.jacfwd(lambda g: uphill_step(g, jnp.eye(3), longest=1.0))(step)).all()
+
+
+def test_where_density_ends_on_the_way_up_there_is_no_summit():
+    """Beyond the faces a field is 0: every step over one is refused, however short."""
+    z, y, x = np.indices((14, 15, 16))
+    # Repeated along x, the highest place is between the last voxel and the first.
+    along = (x + 0.4 + 8) % 16 - 8
+    volume = np.exp(-(along**2 + (y - 7.3) ** 2 + (z - 6.8) ** 2) / 18).astype(np.float32)
+    field = jax.jit(fit_fourier)(jnp.asarray(volume), voxel_grid(np.zeros(3), np.ones(3)))
+    starts = np.argwhere((volume > 0.3) & (x < 4))[:, ::-1]
+    summits = up(field, jnp.asarray(starts, jnp.float32), longest=0.5)
+    assert np.asarray(summits.position)[:, 0].max() < 0
+    assert not summits.arrived.any()
+
+
+def test_what_mirrors_a_map_has_a_summit_where_it_ends():
+    """Which is for those who know the map to leave out."""
+    z, y, x = np.indices((14, 15, 16))
+    volume = np.exp(-((x + 2.0) ** 2 + (y - 7.3) ** 2 + (z - 6.8) ** 2) / 18).astype(np.float32)
+    field = spline(jnp.asarray(volume), voxel_grid(np.zeros(3), np.ones(3)))
+    starts = jnp.asarray(np.argwhere(volume > 0.3)[:, ::-1], jnp.float32)
+    summits = up(field, starts, longest=0.5)
+    arrived = np.asarray(summits.arrived)
+    steep = np.linalg.norm(np.asarray(summits.field.gradient)[arrived], axis=1)
+    assert steep.max(initial=0.0) < 1e-3
+    np.testing.assert_allclose(np.asarray(summits.position)[arrived, 0], -0.5, atol=1e-2)

@@ -1,15 +1,19 @@
 """Stacks of networks as one field, beside the same thing written out point by point."""
 
+import tracemalloc
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryojax_graph.fields import (
     NeuralField,
     cluster_points,
+    clusters,
     fit_spline,
     init_siren,
     lay_patches,
@@ -148,3 +152,49 @@ def test_clusters_are_chains_of_near_points():
     assert len(set(found)) == 3
     assert len(set(found[:10])) == len(set(found[10:20])) == 1
     assert len(cluster_points(np.zeros((0, 3)), 0.2)) == 0
+
+
+def single_linkage(points: np.ndarray, distance: float) -> list[frozenset[int]]:
+    """DBSCAN with clusters of one by the book: what is reached from point to point."""
+    apart = np.linalg.norm(points[:, None] - points, axis=2)
+    unseen, clusters = set(range(len(points))), []
+    while unseen:
+        cluster, front = set(), {unseen.pop()}
+        while front:
+            cluster |= front
+            front = {j for j in unseen if (apart[j, list(front)] <= distance).any()}
+            unseen -= front
+        clusters.append(frozenset(cluster))
+    return clusters
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    crowd=st.sampled_from([0.05, 0.3, 1.0, 3.0]),
+    at_once=st.sampled_from([1, 7, 1 << 20]),
+)
+@settings(max_examples=60, deadline=None)
+def test_clusters_are_those_of_single_linkage(seed, crowd, at_once):
+    """At any density of points, whichever way cells are held against each other."""
+    rng = np.random.default_rng(seed)
+    centres = rng.uniform(-3, 3, (8, 3)) * crowd
+    points = (centres[:, None] + rng.normal(size=(8, 15, 3)) * 0.1).reshape(-1, 3) + 1e4
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(clusters, "_AT_ONCE", at_once)
+        found = cluster_points(points, 0.2)
+    groups = {frozenset(np.nonzero(found == number)[0].tolist()) for number in set(found.tolist())}
+    assert groups == set(single_linkage(points, 0.2))
+
+
+def test_many_points_in_one_place_make_no_pairs():
+    """A walk from each seed of a peak ends there: pairs of those would take 5 GB."""
+    rng = np.random.default_rng(0)
+    tops = np.array([[0.0, 0.0, 0.0], [0.35, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    points = (tops[:, None] + rng.uniform(-0.03, 0.03, (3, 15_000, 3))).reshape(-1, 3)
+    tracemalloc.start()
+    found = cluster_points(points, 0.2)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found.reshape(3, -1), found[::15_000, None].repeat(15_000, 1))
+    assert len(set(found.tolist())) == 3
+    assert most < 5e7

@@ -73,3 +73,14 @@ def test_what_cannot_be_followed_is_refused(recipe, changes, words):
 def test_a_missing_constant_is_refused():
     with pytest.raises(ValueError, match="not so 'finer'"):
         check_recipe("positive", {})
+    with pytest.raises(ValueError, match="not so 'level'"):
+        check_recipe("denoised", {"width": 0.55, "finer": 2, "steps": 30, "noise": 1.0})
+
+
+def test_files_of_before_there_was_a_level_mean_none():
+    usual = usual_constants("positive")
+    assert usual["level"] == 0.0
+    before = {name: value for name, value in usual.items() if name != "level"}
+    check_recipe("positive", before)
+    now, then = (fit_recipe(VALUES, ORIGIN, VOXEL, "positive", c) for c in (usual, before))
+    np.testing.assert_allclose(now.coefficients, then.coefficients, atol=1e-5)

@@ -155,6 +155,29 @@ def test_a_good_model_stays_good_in_a_map_of_low_resolution(case):
     assert scores._replace(backbone_shift=0.4, correlation=(0.7, 0.8)).pays
 
 
+@pytest.mark.parametrize(("resolution", "coarse"), [(4.0, False), (10.0, True)])
+def test_a_map_coarser_than_all_widths_is_warned_of(case, tmp_path, resolution, coarse):
+    molecule = read_molecule(str(case / "true.cif"))
+    voxel, shape = np.full(3, resolution / 3), (24, 24, 24)
+    origin = molecule.positions.mean(0) - 12 * voxel
+    width = 0.225 * resolution
+    values = atom_density(shape, voxel, origin, molecule.positions, molecule.masses, width=width)
+    write_map(tmp_path / "map.mrc", Map(values.astype(np.float32), voxel, origin))
+    config = FitConfig(
+        str(case / "true.cif"), str(tmp_path / "map.mrc"), field="spline", steps=2, weight=1.0
+    )
+    job = fit(config, options=JobOptions(output=str(tmp_path / "job")))
+    warnings = json.loads((job / "manifest.json").read_text())["warnings"]
+    assert any("as coarse or coarser" in warning for warning in warnings) == coarse
+    found = json.loads((job / "metrics.json").read_text())["atom_width_angstrom"]
+    assert found == pytest.approx(2.0 if coarse else width, rel=0.1)
+
+
+def test_the_help_says_what_a_resolution_is_for(capsys):
+    assert main(["fit", "--help"]) == 0
+    assert "For the correlations" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_a_heavy_weight_is_warned_of(case, tmp_path):
     config = FitConfig(
         str(case / "true.cif"), str(case / "map.mrc"), field="spline", steps=50, weight=3000.0
@@ -284,7 +307,7 @@ def test_scores_are_of_the_voxels_near_the_model_alone(case, wide, monkeypatch):
         return atom_density(shape, *arguments, **options)
 
     monkeypatch.setattr(scores_module, "atom_density", draw)
-    fitted = Fitted(molecule.positions, none, none, none, 1.0)
+    fitted = Fitted(molecule.positions, none, none, none, 1.0, 0.5)
     found = scores_of(density, molecule, fitted, 2.0).correlation[0]
     whole = atom_density(
         density.values.shape,
@@ -384,8 +407,15 @@ def test_a_model_without_density_is_warned_of(case, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 1}, {"resolution": -1.0}, {"weight": 0.0}, {"reach": -0.1}, {"reach": 1e6}],
+    [
+        {"steps": 1},
+        {"resolution": -1.0},
+        {"weight": 0.0},
+        {"reach": -0.1},
+        {"reach": 1e6},
+        {"bond_deviation": 0.02, "weight": 3.0},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(changes):
-    with pytest.raises(InputError, match=next(iter(changes))):
+    with pytest.raises(InputError, match=next(iter(changes)).replace("_", "-")):
         FitConfig("model.cif", "map.mrc", **changes)

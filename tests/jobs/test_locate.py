@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gemmi
+import jraph
 import numpy as np
 import pytest
 
@@ -13,11 +14,12 @@ from cryojax_graph.io import Map, read_field, read_map, write_map
 from cryojax_graph.io.atom_table import select_atoms
 from cryojax_graph.io.atoms import read_atoms, write_atoms
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.npz import read_npz
+from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.demo_data import read_demo_molecule
-from cryojax_graph.jobs.locate import LocateConfig, locate, plan_locate
-from cryojax_graph.jobs.locate.fitting import solvent_of
+from cryojax_graph.jobs.locate import LocateConfig, load_graph, locate, plan_locate
+from cryojax_graph.jobs.locate.outputs import peaks_as_atoms
 from cryojax_graph.jobs.locate.search import climb_to_peaks
+from cryojax_graph.jobs.map_noise import solvent_of
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.stored_field import field_of
@@ -105,6 +107,61 @@ def test_peaks_open_in_gemmi_as_dummy_atoms(done):
     assert {residue.name for chain in model for residue in chain} == {"DUM"}
 
 
+def test_occupancy_is_a_share_of_the_height_above_the_solvent():
+    """Whatever the sign of a map."""
+    nodes = {"position": np.zeros((3, 3)), "significance": np.zeros(3)}
+    for offset in (0.0, -50.0, 50.0):
+        nodes["density"] = offset + np.array([8.0, 2.0, -1.0])
+        found = peaks_as_atoms(nodes, offset).occupancy
+        np.testing.assert_allclose(found, [1.0, 0.25, 0.0], atol=1e-6)
+    # Peaks below the solvent have no height.
+    assert not peaks_as_atoms(nodes, 100.0).occupancy.any()
+
+
+def test_the_graph_comes_back_for_jax(done, tmp_path):
+    arrays, metrics = read_npz(done / "graph.npz"), json.loads((done / "metrics.json").read_text())
+    graph = load_graph(done)
+    assert isinstance(graph, jraph.GraphsTuple)
+    assert (int(graph.n_node[0]), int(graph.n_edge[0])) == (
+        metrics["peaks"],
+        2 * metrics["edges"],
+    )
+    for name, values in graph.nodes.items():
+        np.testing.assert_array_equal(values, arrays[name])
+    assert graph.nodes.keys() == arrays.keys() - {"senders", "receivers", "distance"}
+    for name, ends in (("senders", graph.senders), ("receivers", graph.receivers)):
+        np.testing.assert_array_equal(ends, arrays[name])
+    between = arrays["position"][arrays["senders"]] - arrays["position"][arrays["receivers"]]
+    np.testing.assert_allclose(arrays["distance"], np.linalg.norm(between, axis=1))
+    np.testing.assert_array_equal(graph.edges, arrays["distance"])
+    # Of a file of before, too, whose edges had no length.
+    write_npz(tmp_path / "graph.npz", {k: v for k, v in arrays.items() if k != "distance"})
+    np.testing.assert_allclose(load_graph(tmp_path / "graph.npz").edges, arrays["distance"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"position": None}, "'position': it has none"),
+        ({"senders": None}, "'senders': it has none"),
+        ({"position": np.zeros((3, 2))}, "not one x, y, z per node"),
+        ({"density": np.zeros(2)}, "for 3 nodes"),
+        ({"density": np.float32(1.0)}, "for 3 nodes"),
+        ({"senders": np.array([0, 3])}, "not numbers of 3 nodes"),
+        ({"receivers": np.array([0.0, 1.0])}, "not numbers of 3 nodes"),
+        ({"receivers": np.array([0])}, "not numbers of 3 nodes"),
+    ],
+)
+def test_what_is_no_graph_is_not_loaded(tmp_path, changes, words):
+    arrays = {"position": np.eye(3), "density": np.ones(3)}
+    arrays |= {"senders": np.array([0, 1]), "receivers": np.array([1, 0])} | changes
+    write_npz(tmp_path / "graph.npz", {k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(InputError, match=words):
+        load_graph(tmp_path / "graph.npz")
+    with pytest.raises(InputError, match="locate job"):
+        load_graph(tmp_path)
+
+
 def noisy(case, folder: Path, noise: float) -> Path:
     density = read_map(case[0])
     values = density.values + noise * np.random.default_rng(1).normal(size=density.values.shape)
@@ -142,6 +199,7 @@ def test_a_map_of_noise_alone_is_told(tmp_path):
     job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
     warnings = json.loads((job / "manifest.json").read_text())["warnings"]
     assert any("mostly noise" in warning for warning in warnings)
+    assert any("No density stands out" in warning for warning in warnings)
 
 
 def test_a_dark_molecule_is_refused_with_a_reason(case, tmp_path):
@@ -166,6 +224,77 @@ def test_a_denoised_field_is_stored_with_the_noise_it_was_fitted_to(case, tmp_pa
     stored = read_field(job / "field.npz")
     assert stored.recipe == "denoised"
     assert stored.constants["noise"] == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_map_cropped_to_a_round_mask_is_not_taken_for_noise(case, tmp_path):
+    """Less than half of its box is 0."""
+    density = read_map(case[0])
+    side = min(density.values.shape)
+    corner = [(n - side) // 2 for n in density.values.shape]
+    cube = density.values[tuple(slice(c, c + side) for c in corner)]
+    axis = np.arange(side) - (side - 1) / 2
+    ball = sum(k**2 for k in np.meshgrid(axis, axis, axis)) < (side / 2) ** 2
+    values = np.where(ball, cube + 0.1, 0).astype(np.float32)
+    assert (values == 0).mean() < 0.5
+    origin = density.origin + VOXEL * corner[::-1]
+    write_map(tmp_path / "ball.mrc", Map(values, density.voxel_size, origin))
+    config = LocateConfig(str(tmp_path / "ball.mrc"), threshold=0.5, field="spline")
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert (metrics["noise"], metrics["solvent"]) == (0, 0)
+    assert not read_npz(job / "graph.npz")["significance"].any()
+    assert read_field(job / "field.npz").accuracy == pytest.approx(1e-3 * np.ptp(values))
+    with pytest.raises(InputError, match="which --field denoised has to know"):
+        locate(replace(config, field="denoised"), options=JobOptions(output=str(tmp_path / "d")))
+
+
+@pytest.mark.parametrize("field", ["spline", "positive", "fourier"])
+def test_density_that_goes_through_a_face_has_no_peak_there(field):
+    """One atom inside, one outside of each of two faces."""
+    origin = np.array([10.0, -20.0, 5.0])
+    z, y, x = np.indices((17, 18, 19))
+    centres = [(8.2, 8.8, 9.1), (8.4, 8.8, 20.0), (-2.0, 9.0, 9.0)]
+    squares = [((z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2) / 4.5 for a, b, c in centres]
+    values = np.exp(-np.array(squares)).sum(axis=0).astype(np.float32)
+    density = Map(values, VOXEL, origin)
+    config = LocateConfig("map.mrc", field=field)
+    found = climb_to_peaks(field_of(density, field), density, 0.3, config)
+    inner = found.peaks.position[found.peaks.value > 0.9]
+    np.testing.assert_allclose(inner, [origin + VOXEL * [9.1, 8.8, 8.2]], atol=0.1)
+    index = (found.peaks.position - origin) / VOXEL
+    assert index.min() > -0.01
+    assert (index < np.array([19, 18, 17]) - 0.99).all()
+    if field != "fourier":
+        assert (len(found.peaks), found.at_faces) == (1, 2)
+
+
+def test_a_search_that_ends_in_nothing_leaves_its_folder_to_other_options(case, tmp_path):
+    options = JobOptions(output=str(tmp_path / "job"))
+    config = LocateConfig(str(case[0]), sigmas=2.0, field="spline", prominence=1e6)
+    with pytest.raises(InputError, match="lower --threshold or --prominence"):
+        locate(config, options=options)
+    assert (locate(replace(config, prominence=0.0), options=options) / "field.npz").exists()
+
+
+def test_a_stored_map_is_searched_as_the_map_is(done, case, tmp_path):
+    for source in (done, done / "field.npz"):
+        config = LocateConfig(str(source), str(case[1]), sigmas=2.0, field="spline")
+        assert "fit a field" in plan_locate(config, options=JobOptions(output="job")).actions[0]
+    job = locate(config, options=JobOptions(output=str(tmp_path / "job")))
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["sensitivity_1A_percent"] > 90
+    # ChimeraX does not open what is stored.
+    assert "volume" not in (job / "view.cxc").read_text()
+    assert "volume" in (done / "view.cxc").read_text()
+
+
+def test_a_map_that_the_script_cannot_name_is_refused_before_the_work(case, tmp_path):
+    path = tmp_path / 'a "map".mrc'
+    path.write_bytes(case[0].read_bytes())
+    for work in (plan_locate, locate):
+        with pytest.raises(InputError, match=r"its path: view.cxc.*rename"):
+            work(LocateConfig(str(path)), options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
 
 
 def test_a_masked_map_cannot_be_denoised(case, tmp_path):
@@ -194,7 +323,7 @@ def test_prominence_is_a_share_of_what_is_above_the_solvent(case):
         whole = replace(density, values=density.values + np.float32(offset))
         part, threshold = crop(whole, whole.values > offset + 0.5), offset + 0.5
         found = climb_to_peaks(
-            field_of(part, "spline"), part, threshold, config, solvent=solvent_of(whole)
+            field_of(part, "spline"), part, threshold, config, solvent=solvent_of(whole).level
         )
         counts.append(len(found.peaks))
     assert counts[0] > 10
@@ -293,6 +422,7 @@ def test_a_model_elsewhere_in_the_map_is_warned_of(case, tmp_path):
         {"prominence": -0.1},
         {"false_share": 0.0},
         {"field": "trilinear"},
+        {"sigmas": 2.0, "threshold": 1.0},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changes):

@@ -17,9 +17,11 @@ from cryojax_graph.fields import (
     voxel_grid,
 )
 from cryojax_graph.io import InputError, Map, StoredNetworks, read_field, read_map, write_map
+from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.jobs.locate import LocateConfig, fitting, plan_locate
 from cryojax_graph.jobs.locate import run as work
+from cryojax_graph.jobs.locate.outputs import node_features
 from cryojax_graph.jobs.locate.search import climb_to_peaks, walk_to_peaks
 from cryojax_graph.jobs.map_parts import crop
 from cryojax_graph.jobs.options import JobOptions
@@ -99,6 +101,7 @@ def test_networks_find_the_atoms_and_say_how_true_they_are(siren):
     assert stored.rms_error < stored.largest_error < 0.5
     page = (siren / "report.html").read_text()
     assert "Training" in page
+    assert "slopes per voxel" not in page, "voxels alone were learned"
     assert "2 networks of 2 sine layers of 32" in page
 
 
@@ -192,6 +195,89 @@ def test_a_fit_that_diverges_ends_at_once(files, monkeypatch, capsys):
     monkeypatch.setattr(fitting.History, "__call__", spoil)
     assert run(files, "diverged", *SMALL) == 2
     assert "lower --networks.rate" in capsys.readouterr().err
+    # Which the published system has no option for.
+    monkeypatch.setattr(fitting, "paper", lambda: replace(paper(), blend="smooth", **NETWORK))
+    assert run(files, "diverged paper", "--field", "paper", "--steps", "60") == 2
+    assert "try another --seed, or --field siren" in capsys.readouterr().err
+
+
+def searched(files: Path, source: Path, name: str, *more: str) -> int:
+    command = ["locate", str(source), "--resolution", "3.0", "-o", str(files / name)]
+    return main([*command, *more])
+
+
+def test_a_search_that_ends_in_nothing_keeps_the_networks(files, capsys):
+    few = [*SMALL[:2], "--steps", "30", *SMALL[4:]]
+    assert run(files, "lost", *few, "--prominence", "1e6") == 2
+    field = files / "lost/field.npz"
+    told = capsys.readouterr().err
+    assert f"cryojax-graph locate {field} --field siren --threshold" in told
+    assert isinstance(read_field(field), StoredNetworks)
+    assert searched(files, field, "found", "--field", "siren", "--threshold", "0.4") == 0
+    assert len(peaks_of(files / "found"))
+    assert not (files / "found/checkpoints").exists()
+
+
+def test_stored_networks_are_searched_as_they_are(siren, files, capsys):
+    above = ["--threshold", "0.4"]
+    assert searched(files, siren, "plan", "--field", "siren", *above, "--dry-run") == 0
+    assert "take a field (2 networks" in capsys.readouterr().out
+    assert searched(files, siren, "searched", "--field", "siren", *above) == 0
+    first, again = (read_npz(job / "graph.npz") for job in (siren, files / "searched"))
+    high = first["density"] > 0.4
+    np.testing.assert_allclose(again["position"], first["position"][high], atol=2e-3)
+    assert not again["significance"].any()
+    page = (files / "searched/report.html").read_text()
+    assert "2 networks of 2 sine layers of 32" in page
+    one, other = (load_field(job) for job in (siren, files / "searched"))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--threshold", "0.4"], "it holds networks, which are searched as they are"),
+        (["--field", "siren"], "give --threshold in map units"),
+        (["--field", "paper", "--threshold", "9"], "no voxel lies above 9"),
+        (["--field", "paper", "--threshold", "1", "--steps", "9"], "trained already"),
+        (["--field", "siren", "--threshold", "1", "--networks.width", "9"], "trained already"),
+    ],
+)
+def test_what_stored_networks_cannot_do_is_refused(siren, files, capsys, more, words):
+    assert searched(files, siren, "refused", *more) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_networks_that_are_not_trained_yet_are_warned_of(files, monkeypatch):
+    """Those of points rest never, and their own errors say little."""
+    monkeypatch.setattr(
+        fitting,
+        "prepare_neural_map",
+        # Learning slopes is compiled for half a minute.
+        lambda volume, grid, network, **more: prepare_neural_map(
+            volume, grid, replace(network, points=0), **more
+        ),
+    )
+    points = [word.replace("0", "64") if word == "0" else word for word in SMALL]
+    for steps, warned in (("3", True), ("150", False)):
+        run(files, f"steps {steps}", *points[:2], "--steps", steps, *points[4:])
+        folder = files / f"steps {steps}"
+        told = json.loads((folder / "manifest.json").read_text())["warnings"]
+        assert any("the networks are off by" in text for text in told) == warned
+
+
+def test_a_model_around_the_part_that_networks_know_is_no_other_frame(siren, files, peptide):
+    whole = ORIGIN + VOXEL * (np.array(SHAPE[::-1]) - 1)
+    positions = np.repeat((0.1 * ORIGIN + 0.9 * whole)[None], len(peptide.positions), axis=0)
+    positions[0] = ATOMS[0]
+    atoms = replace(peptide, positions=positions.astype(np.float32))
+    write_atoms(files / "model.cif", atoms)
+    at = ["--points", str(files / "model.cif"), "-o", str(files / "model")]
+    assert main(["query", str(siren), *at]) == 0
+    (told,) = json.loads((files / "model/manifest.json").read_text())["warnings"]
+    assert f"{len(positions) - 1} of {len(positions)} points lie outside of the part" in told
+    assert "networks were trained on (30 × 15 × 16 voxels from x, y, z = 5, -6, 7 Å)" in told
 
 
 def say(field, number, points):
@@ -229,6 +315,39 @@ def test_weights_come_back_within_half_precision(siren, tmp_path):
         assert (before != after).any()
     for name in ("network", "constant", "offset", "scale", "patches", "shape", "omega", "blend"):
         np.testing.assert_array_equal(getattr(again, name), getattr(field, name), err_msg=name)
+
+
+def test_networks_of_a_part_are_stored_where_the_part_is(siren, tmp_path):
+    field = load_field(siren)
+    whole = Map(np.zeros((40, 40, 40), np.float32), VOXEL, ORIGIN - 3 * VOXEL)
+    whole.values[3:19, 3:18, 3:33] = density().values[:, :, :30]
+    save_field(tmp_path / "field.npz", whole, field)
+    stored = read_field(tmp_path / "field.npz")
+    np.testing.assert_allclose(stored.origin, ORIGIN, atol=1e-12)
+    assert stored.shape == field.shape
+    assert stored.largest_error == pytest.approx(
+        json.loads((siren / "metrics.json").read_text())["field_largest_error"], rel=1e-3
+    )
+    at = jnp.asarray(ATOMS, jnp.float32)
+    np.testing.assert_allclose(
+        load_field(tmp_path / "field.npz").values(at), field.values(at), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxel", "moved"),
+    [
+        (SHAPE, VOXEL, 0.5),
+        (SHAPE, VOXEL, 1.0),
+        (SHAPE, 1.01 * VOXEL, 0.0),
+        ((16, 15, 29), VOXEL, 0.0),
+    ],
+)
+def test_networks_of_another_map_are_not_stored(siren, tmp_path, shape, voxel, moved):
+    other = Map(np.zeros(shape, np.float32), voxel, ORIGIN + moved * VOXEL)
+    with pytest.raises(InputError, match=r"the map: its grid: .*30 × 15 × 16"):
+        save_field(tmp_path / "field.npz", other, load_field(siren))
+    assert not (tmp_path / "field.npz").exists()
 
 
 def test_a_box_of_one_density_needs_no_network(siren):
@@ -269,6 +388,7 @@ def test_the_plan_says_what_networks_take(files):
             "slope-weight.*points above 0",
         ),
         ({"field": "siren", "networks": NeuralMapConfig(width=0)}, "--networks.width"),
+        ({"field": "siren", "steps": 5, "networks": NeuralMapConfig(steps=9)}, "networks.steps"),
         ({"field": "siren", "networks": NeuralMapConfig(patch=8, overlap=5)}, "overlap"),
         ({"field": "siren", "networks": NeuralMapConfig(overlap=1)}, "overlap"),
         ({"field": "siren", "networks": NeuralMapConfig(rate=float("nan"))}, "--networks.rate"),
@@ -354,6 +474,10 @@ def test_the_published_walk_is_that_of_the_paper():
     found = walk_to_peaks(Blobs(jnp.asarray(centres, jnp.float32)), part, 0.45, config)
     assert left > 0
     assert (found.starts, found.lost) == (seeds, left)
+    # What drains into a node are walks of seeds, of which there are more than voxels.
+    features = node_features(found, np.zeros(len(nodes)))
+    assert features["seeds"].sum() == seeds - left
+    assert "voxels" not in features
     assert len(found.peaks) == len(nodes)
     apart = np.linalg.norm(nodes[:, None] - found.peaks.position, axis=2)
     assert apart.min(axis=0).max() < 0.02

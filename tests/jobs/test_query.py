@@ -319,6 +319,21 @@ def test_a_loaded_field_is_a_pytree(files):
     assert load_field(files / "field.npz", recipe="trilinear").degree == 1
 
 
+@pytest.mark.parametrize(
+    ("recipe", "accuracy", "words"),
+    [
+        ("spline", -1.0, "accuracy: -1.0 is not a number from 0 on"),
+        ("spline", float("nan"), "accuracy: nan is not a number"),
+        ("spline", float("inf"), "accuracy: inf is not a number"),
+        ("magic", 0.0, "recipe: no fit is called 'magic'; choose one of positive"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_saved(tmp_path, recipe, accuracy, words):
+    with pytest.raises(InputError, match=words):
+        save_field(tmp_path / "field.npz", density(), recipe, accuracy=accuracy)
+    assert not (tmp_path / "field.npz").exists()
+
+
 def test_the_command_line_knows_every_recipe():
     assert set(get_args(RecipeKind)) == set(RECIPES)
 
@@ -330,7 +345,7 @@ def test_accuracy_is_a_part_of_the_range_where_the_noise_is_not_known():
     assert accuracy_of(whole, 0.0) == share
     values = np.where(whole.values > 0.05, whole.values, 0).astype(np.float32)
     masked = Map(values, VOXEL, ORIGIN)
-    assert accuracy_of(masked, noise_of(masked, 0.3)) == pytest.approx(1e-3 * values.max())
+    assert accuracy_of(masked, noise_of(masked)) == pytest.approx(1e-3 * values.max())
 
 
 def test_the_plan_writes_nothing(files, tmp_path):

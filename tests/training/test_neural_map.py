@@ -10,11 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cryojax_graph.fields import query, voxel_grid
+from cryojax_graph.fields import Patches, fit_spline, owners_of, query, voxel_grid
+from cryojax_graph.fields.patches import index_in_box
 from cryojax_graph.models.atom_graph import default, paper
 from cryojax_graph.training.loop import fit
 from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.atom_graph import prepare_neural_map, trained_field
+from cryojax_graph.training.recipes.atom_graph import (
+    neural_map,
+    prepare_neural_map,
+    trained_field,
+)
 
 GRID = voxel_grid(np.array([5.0, 6.0, 7.0]), np.array([1.0, 1.1, 0.9]))
 SMALL = replace(paper(), patch=14, width=16, hidden=1, omega=10.0, rate=1e-2, steps=40)
@@ -132,6 +137,39 @@ def test_learning_a_field_learns_its_slopes(volume):
     _, points = points_of(volume)
     error = np.asarray(jax.jit(query)(field, points)).reshape(volume.shape) - volume
     assert np.sqrt((error**2).mean()) < 0.1 * volume.std()
+
+
+def test_what_is_learned_of_a_place_is_the_field_there(monkeypatch):
+    """Of a single section, too, beside which nothing is known."""
+    size = (1, 9, 14)
+    values = np.random.default_rng(0).random(size).astype(np.float32)
+    field, told = fit_spline(jnp.asarray(values), GRID), {}
+
+    def record(layers, places, values, slopes, **more):
+        told.update(places=places, values=values)
+        return jnp.zeros(())
+
+    monkeypatch.setattr(neural_map, "slope_error", record)
+    neural_map._error_of_field(
+        None,
+        {"corner": jnp.zeros(3)},
+        key=jax.random.key(0),
+        field=field,
+        grid=GRID,
+        offset=0.0,
+        scale=1.0,
+        size=size,
+        config=replace(default(), points=200),
+    )
+    patches = Patches(((0,), (0,), (0,)), size)
+    inside = jax.random.uniform(jax.random.key(1), (50, 3)) * (jnp.array(size) - 1)
+    there = jax.vmap(lambda index: owners_of(index, patches, blend="smooth").place[0])(inside)
+    # Asked where they were taught, networks are asked for what they were taught.
+    np.testing.assert_allclose(index_in_box(there, size), inside, atol=1e-5)
+    at = jax.vmap(GRID.point)(index_in_box(told["places"], size))
+    np.testing.assert_allclose(told["values"], field.values(at), atol=1e-5)
+    assert not np.asarray(told["places"])[:, 2].any()
+    assert np.ptp(np.asarray(told["places"])[:, :2], axis=0).min() > 1.8
 
 
 def test_negative_density_is_cut_as_published_and_else_kept():

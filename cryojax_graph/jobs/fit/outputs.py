@@ -44,4 +44,5 @@ def note_metrics(scores: FitScores, fitted: Fitted, job: Job) -> None:
     job.metric("shift_angstrom", scores.shift)
     job.metric("largest_shift_angstrom", scores.largest_shift)
     job.metric("backbone_shift_angstrom", scores.backbone_shift)
+    job.metric("atom_width_angstrom", fitted.width)
     job.metric("weight", fitted.weight, "kT per standard deviation of the map at a carbon atom")

@@ -10,8 +10,15 @@ from cryojax_graph.jobs.fit.config import FitConfig
 from cryojax_graph.jobs.fit.molecule import Molecule, read_molecule
 from cryojax_graph.jobs.fit.outputs import note_metrics, write_outputs
 from cryojax_graph.jobs.fit.report import fit_report
-from cryojax_graph.jobs.fit.scores import FitScores, scores_of
-from cryojax_graph.jobs.fit.search import fit_model, level_of, part_for, rigid_steps
+from cryojax_graph.jobs.fit.scores import WIDTH, FitScores, scores_of
+from cryojax_graph.jobs.fit.search import (
+    WIDEST,
+    Fitted,
+    fit_model,
+    level_of,
+    part_for,
+    rigid_steps,
+)
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
@@ -83,6 +90,7 @@ def fit(config: FitConfig, *, options: JobOptions) -> Path:
                 f"Most atoms lie where the map is hardly above its mean: {OTHER_FRAME}; --rigid "
                 "model moves it by some Å"
             )
+        _warn_coarse(fitted, job)
         write_outputs(molecule, fitted, job)
         resolution = working_resolution(density, config.resolution)
         scores = scores_of(density, molecule, fitted, resolution)
@@ -170,6 +178,16 @@ def _tell_unknown(molecule: Molecule, job: Job) -> None:
         "bonds, angles and planes that they have in the model, good or bad"
     )
     (job.warn if unknown.sum() > _FEW * bonded.sum() else job.log)(message)
+
+
+def _warn_coarse(fitted: Fitted, job: Job) -> None:
+    if fitted.width >= WIDEST:
+        job.warn(
+            f"Of all widths tried, the largest suits an atom in the map best ({WIDEST:g} Å, that "
+            f"of a map at {WIDEST / WIDTH:.0f} Å): the map is as coarse or coarser, its density is "
+            "shared by more atoms than are counted, and places of single atoms mean little; move "
+            "the model as rigid bodies (--rigid model or chain), and keep it else"
+        )
 
 
 def _warn_unpaid(scores: FitScores, job: Job) -> None:

@@ -18,7 +18,7 @@ from cryojax_graph.protein import (
 )
 
 # Width of an atom at a resolution, as programs that simulate maps of models have it.
-_WIDTH = 0.225
+WIDTH = 0.225
 # Widths beyond which a drawn atom is 0.
 _REACH = 4.0
 # Å that a backbone moves, and the least gain in correlation that pays for it: on simulated maps at
@@ -71,7 +71,7 @@ def scores_of(density: Map, molecule: Molecule, fitted: Fitted, resolution: floa
         figures.
     """
     occupancy = molecule.records.atoms.occupancy * molecule.heavy
-    states, width = (molecule.positions, fitted.positions), _WIDTH * resolution
+    states, width = (molecule.positions, fitted.positions), WIDTH * resolution
     part = part_around(density, np.concatenate(states), _REACH * width / density.voxel_size)
     drawn = [
         atom_density(

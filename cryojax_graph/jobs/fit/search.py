@@ -51,6 +51,7 @@ _ROOM = 1.1
 _LEAST_CHANGE, _MOST_CHANGE, _LEAST, _MOST = 0.5, 1.6, 0.01, 10.0
 # Widths of an atom in the map that are tried, Å, and how far it reaches, in widths and Å.
 _WIDTHS, _REACHES, _FARTHEST = (0.35, 0.45, 0.55, 0.65, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0), 3.0, 5.0
+WIDEST = _WIDTHS[-1]
 _CROWD_SKIN = 0.5
 # What the geometry may be like, as medians tell it: angles in degrees, planes in Å; pairs too
 # close to each other, of the number of atoms.
@@ -67,6 +68,7 @@ class Fitted(NamedTuple):
         placed: the same when bodies have moved; the same as before where none do.
         after: the same at the end.
         weight: of the density, kT per standard deviation at a carbon atom.
+        width: standard deviation of an atom in the map, Å: of those tried the one that suits best.
     """
 
     positions: Float[np.ndarray, "n 3"]
@@ -74,6 +76,7 @@ class Fitted(NamedTuple):
     placed: Float[np.ndarray, " n"]
     after: Float[np.ndarray, " n"]
     weight: float
+    width: float
 
 
 class Level(NamedTuple):
@@ -239,7 +242,7 @@ def fit_model(
     before, placed, after = (
         _density_at(field, level, at) for at in (molecule.positions, start, end)
     )
-    return Fitted(end, before, placed, after, weight)
+    return Fitted(end, before, placed, after, weight, targets.width)
 
 
 class _Targets:
@@ -251,13 +254,13 @@ class _Targets:
         self._joined = pairs_within_bonds(bonds, len(molecule.masses))
         self._restraints = jax.tree.map(jnp.asarray, molecule.restraints)
         self._size = self._crowded = 0
-        self._height, self._width = 0.0, _WIDTHS[0]
+        self._height, self.width = 0.0, _WIDTHS[0]
         self._given = self._clashes(molecule.positions)
 
     def measure(self, density: Map, positions: Float[np.ndarray, "n 3"]) -> None:
         """Find how wide and how high an atom is in a map."""
         peaks = [_peak_of(density, self._molecule, positions, width) for width in _WIDTHS]
-        _, self._height, self._width = max(peaks)
+        _, self._height, self.width = max(peaks)
 
     def strain(self, positions: Float[np.ndarray, "n 3"], bond_deviation: float) -> float:
         """How much of what the geometry may deviate it does: the worst of several ratios."""
@@ -283,8 +286,8 @@ class _Targets:
         return count_clashes(contacts, positions)
 
     def _crowd(self, positions: Float[np.ndarray, "n 3"], blur: float) -> Crowd:
-        width = float(np.hypot(self._width, blur))
-        height = self._height * (self._width / width) ** 3
+        width = float(np.hypot(self.width, blur))
+        height = self._height * (self.width / width) ** 3
         pairs = pairs_within(positions, min(_REACHES * width, _FARTHEST) + _CROWD_SKIN)
         if len(pairs) > self._crowded:
             self._crowded = 1 << int(_ROOM * len(pairs)).bit_length()

@@ -16,6 +16,7 @@ FieldKind = Literal["atoms", RecipeKind, "siren", "paper"]
 _MOST_STEPS = 10_000_000
 # Found on maps simulated at 1.2 to 3 Å with B-factors and noise (docs/validation.md).
 _FALSE_SHARE = 0.25
+_SIGMAS = 3.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class LocateConfig:
     """Settings of the verb.
 
     Args:
-        map: Density map, MRC or CCP4.
+        map: Density map, MRC or CCP4; or a field.npz, or the folder of a finished locate job:
+            voxels are searched as the map is, networks as they are, with ``siren`` or ``paper``
+            (``threshold`` has to be given then).
         model: Atomic model in the frame of the map; peaks are then scored against its atoms.
         field: Where peaks are looked for. ``atoms`` explains the map by Gaussians as wide as atoms
             at its resolution and draws them narrower, so that merged peaks part. All others are
@@ -32,17 +35,17 @@ class LocateConfig:
             is; ``spline`` and ``quintic`` are B-splines; ``fourier`` repeats the box; ``siren``
             trains networks; ``paper`` is the published system, its networks, walk and clusters
             (hours on a processor). ``trilinear`` is refused: it has no peak between voxels.
-        threshold: Density above which peaks are looked for, in map units; in place of ``sigmas``.
+        threshold: Density above which peaks are looked for, in map units; not beside ``sigmas``.
         sigmas: The same in standard deviations above the mean of the map.
         resolution: Of the map, Å; three voxels when not given. Peaks closer than twice of it are
             joined in the graph.
         merge: Peaks closer than this are one, Å.
         prominence: Least height of a peak above the saddle to a higher one, as a share of the
-            height of the threshold above the solvent, the median of the map.
+            height of the threshold above the solvent.
         false_share: Expected share of false peaks among those of ``atoms`` at most, as the peaks of
             the map turned upside down tell it; 1 keeps all above the threshold. A masked map, or
             one that was cut off below, tells nothing.
-        steps: of training at most, for ``siren`` and ``paper``.
+        steps: of training at most, for ``siren`` and ``paper``; not beside ``networks.steps``.
         networks: All settings of the networks, for ``siren``: ``patience``, ``fair`` and
             ``perfect`` where they learn the voxels alone (``points`` 0), ``slope_weight`` where
             they do not.
@@ -52,7 +55,7 @@ class LocateConfig:
     model: str | None = None
     field: FieldKind = "atoms"
     threshold: float | None = None
-    sigmas: float = 3.0
+    sigmas: float = _SIGMAS
     resolution: float | None = None
     merge: float = 0.2
     prominence: float = 0.0
@@ -70,6 +73,8 @@ class LocateConfig:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 self._refuse(name, f"{value} is not a finite number")
+        if self.threshold is not None and self.sigmas != _SIGMAS:
+            self._refuse("sigmas", "it is given beside --threshold", "give one of the two")
         if self.field == "trilinear":
             cause = "where it curves down along one axis it curves up along another: it has no peak"
             self._refuse("field", cause, "choose spline; query knows trilinear")
@@ -85,6 +90,8 @@ class LocateConfig:
             self._refuse("false-share", f"--field {self.field} has none")
         if self.networks != NeuralMapConfig() and self.field != "siren":
             self._refuse("networks", f"--field {self.field} does not take them")
+        if self.steps is not None and self.networks.steps != NeuralMapConfig().steps:
+            self._refuse("networks.steps", "it is given beside --steps", "give one of the two")
         _check_networks(self.networks)
         _refuse_unused(self.networks)
 

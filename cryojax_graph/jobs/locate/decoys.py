@@ -17,8 +17,9 @@ from jaxtyping import Float
 from cryojax_graph.fields import query, select_peaks
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.locate.config import LocateConfig
-from cryojax_graph.jobs.locate.fitting import fit_sharper, solvent_of
+from cryojax_graph.jobs.locate.fitting import fit_sharper
 from cryojax_graph.jobs.locate.search import Located, climb_to_peaks
+from cryojax_graph.jobs.map_noise import solvent_of
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.metrics import false_share
 
@@ -62,7 +63,7 @@ def find_decoys(
     Returns:
         decoys; None of a map that hardly shows what is below its solvent.
     """
-    solvent = solvent_of(density)
+    solvent = solvent_of(density).level
     turned = turned_over(part, solvent)
     below = np.argwhere(turned.values > solvent)
     beside = int((part.values != solvent).sum())

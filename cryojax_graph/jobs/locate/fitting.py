@@ -1,6 +1,7 @@
 """From a map to its field; networks are trained resumably."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,6 @@ from cryojax_graph.fields import (
     Field,
     SplineField,
     fit_atoms,
-    usual_constants,
     voxel_grid,
 )
 from cryojax_graph.io.errors import InputError
@@ -21,9 +21,9 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.config import LocateConfig
-from cryojax_graph.jobs.map_noise import constants_of
+from cryojax_graph.jobs.map_noise import Solvent, constants_of, solvent_of
 from cryojax_graph.jobs.map_resolution import working_resolution
-from cryojax_graph.jobs.stored_field import field_of, known_from
+from cryojax_graph.jobs.stored_field import accuracy_of, field_of, known_from
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
 from cryojax_graph.models.atom_graph.config import NeuralMapConfig, paper
 from cryojax_graph.training.callbacks import abort_when, save_every
@@ -40,6 +40,8 @@ ATOM_WIDTHS = 0.30, 0.22
 HISTORY = "networks.csv"
 # Voxels of all boxes that a processor may pass between two looks at the abort mark.
 _AT_ONCE = 200_000
+# Error of networks as a share of the range of a map, where its noise is not known.
+_UNTRAINED = 0.02
 
 
 class Fitted(NamedTuple):
@@ -55,7 +57,7 @@ class Fitted(NamedTuple):
 
 
 def fit_field(
-    density: Map, part: Map, config: LocateConfig, *, accuracy: float, job: Job
+    density: Map, part: Map, config: LocateConfig, *, around: Solvent, job: Job
 ) -> Fitted:
     """Fit the field that the config names.
 
@@ -63,7 +65,7 @@ def fit_field(
         density: the map.
         part: of it, for which the field has to be right.
         config: of the job.
-        accuracy: largest error of a stored voxel, map units.
+        around: where the map has no density.
         job: at work.
 
     Returns:
@@ -71,18 +73,19 @@ def fit_field(
     """
     network = network_of(config)
     if network is not None:
-        stored = _train(part, network, job)
+        stored = _train(part, network, config, around, job)
         # Peaks are looked for in the field that is stored, rounded weights and all.
         return Fitted(build_networks(stored), stored)
     if config.field == "atoms":
         field = fit_sharper(part, density, config)
         # What is stored is the density of the map.
         recipe = "positive"
-        constants = usual_constants(recipe)
+        constants = constants_of(density, recipe, file=config.map)
     else:
         recipe = config.field
         constants = constants_of(density, recipe, file=config.map)
         field = field_of(known_from(density, part, recipe), recipe, constants)
+    accuracy = accuracy_of(density, around.noise)
     return Fitted(field, StoredVoxels(density, recipe, constants, accuracy))
 
 
@@ -100,7 +103,7 @@ def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
     voxels = working_resolution(density, config.resolution) / part.voxel_size[::-1]
     width, drawn = (tuple((share * voxels).tolist()) for share in ATOM_WIDTHS)
     return _fit_atoms(
-        jnp.asarray(part.values - solvent_of(density)),
+        jnp.asarray(part.values - np.float32(solvent_of(density).level)),
         voxel_grid(part.origin, part.voxel_size),
         width=width,
         drawn=drawn,
@@ -108,11 +111,6 @@ def fit_sharper(part: Map, density: Map, config: LocateConfig) -> SplineField:
 
 
 _fit_atoms = jax.jit(fit_atoms, static_argnames=("width", "drawn"))
-
-
-def solvent_of(density: Map) -> float:
-    """Density of most of a box, map units; 0 where a map is masked."""
-    return float(np.median(density.values))
 
 
 def network_of(config: LocateConfig) -> NeuralMapConfig | None:
@@ -135,7 +133,9 @@ def _continued(checkpoints: Checkpoints, begun: TrainState, job: Job) -> TrainSt
         raise InputError(job.folder, "checkpoints", str(error), remedy) from None
 
 
-def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
+def _train(
+    part: Map, network: NeuralMapConfig, config: LocateConfig, around: Solvent, job: Job
+) -> StoredNetworks:
     mesh = data_mesh()
     on_processor = mesh.devices.flat[0].platform == "cpu"
     run = prepare_neural_map(
@@ -143,6 +143,7 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
         voxel_grid(part.origin, part.voxel_size),
         network,
         key=jax.random.key(job.seed),
+        level=around.level if around.found else 0.0,
         together=1 if on_processor else 64,
         steps_per_call=_steps_per_call(network, part) if on_processor else 50,
         mesh=mesh,
@@ -170,7 +171,7 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
                 callbacks=[
                     history,
                     show,
-                    _refuse_divergence,
+                    partial(_refuse_divergence, advice=_slower(config)),
                     abort_when(job.abort_reason, checkpoints),
                     save_every(checkpoints, seconds=job.save_seconds),
                 ],
@@ -184,8 +185,13 @@ def _train(part: Map, network: NeuralMapConfig, job: Job) -> StoredNetworks:
             f"{int((least > network.fair).sum()):,} of {boxes:,} networks are still above a mean "
             f"squared error of {network.fair:g} after {network.steps:,} steps; more --steps help"
         )
-    stored = store_networks(trained_field(run, state), part)
+    try:
+        stored = store_networks(trained_field(run, state), part)
+    except TrainingDiverged as error:
+        raise TrainingDiverged(f"{error}; {_slower(config)}") from None
     job.log(f"Trained: {describe_networks(stored)}")
+    if network.points > 0:
+        _warn_untrained(stored, part, around, network, job)
     job.metric("field_largest_error", stored.largest_error, "map units")
     job.metric("field_rms_error", stored.rms_error, "map units")
     return stored
@@ -196,8 +202,31 @@ def _steps_per_call(network: NeuralMapConfig, part: Map) -> int:
     return max(1, min(5, _AT_ONCE // points))
 
 
-def _refuse_divergence(progress: Progress) -> None:
+def _warn_untrained(
+    stored: StoredNetworks, part: Map, around: Solvent, network: NeuralMapConfig, job: Job
+) -> None:
+    """What networks of points learn is drawn anew in every step: voxels tell how far they are."""
+    error, noise = stored.rms_error, around.noise
+    most = noise if noise > 0 else _UNTRAINED * float(np.ptp(part.values))
+    if error > most:
+        than = "the noise of the map" if noise > 0 else f"{100 * _UNTRAINED:g} % of its range"
+        job.warn(
+            f"After {network.steps:,} steps the networks are off by {error:.3g} (root mean square "
+            f"at the voxels), more than {than}, {most:.3g}: peaks may be theirs; more --steps help"
+        )
+
+
+def _slower(config: LocateConfig) -> str:
+    if config.field == "siren":
+        return "lower --networks.rate"
+    return (
+        "its rate is the published one: try another --seed, or --field siren, whose "
+        "--networks.rate can be lowered"
+    )
+
+
+def _refuse_divergence(progress: Progress, *, advice: str) -> None:
     if not np.isfinite(progress.metrics["loss"]).all():
         raise TrainingDiverged(
-            f"the error of networks is not finite at step {progress.step:,}; lower --networks.rate"
+            f"the error of networks is not finite at step {progress.step:,}; {advice}"
         )

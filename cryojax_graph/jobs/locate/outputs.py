@@ -10,15 +10,17 @@ from cryojax_graph.graphs import DensityGraph
 from cryojax_graph.io.atom_table import AtomTable
 from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.chimerax import write_bild, write_cxc
+from cryojax_graph.io.errors import InputError, quote
 from cryojax_graph.io.npz import write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.locate.search import Located
 from cryojax_graph.jobs.stored_field import FIELD
 
+GRAPH = "graph.npz"
 OUTPUTS = (
     FIELD,
     "graph.json",
-    "graph.npz",
+    GRAPH,
     "graph.bild",
     "peaks.cif",
     "view.cxc",
@@ -36,17 +38,36 @@ _UNITS = {
     "eigenvalues": "map units per square angstrom, of the Hessian, ascending",
     "prominence": "map units above the saddle to a higher peak",
     "voxels": "number that drain into the peak",
+    "seeds": "number of walks that end at the peak",
     "distance": "angstrom, of an edge",
 }
 
 
-def write_outputs(graph: DensityGraph, map_name: str, threshold: float, job: Job) -> None:
+def check_map_name(path: str) -> None:
+    """Refuse a map that the script for ChimeraX could not open, before any work.
+
+    Args:
+        path: of the map.
+
+    Raises:
+        InputError: its name holds a quote or a control character.
+    """
+    # ChimeraX has no escape for a quote inside quotes.
+    if not path.isprintable() or '"' in path:
+        cause = "view.cxc, which opens it in ChimeraX, cannot hold a quote or control character"
+        raise InputError(quote(path), "its path", cause, "rename file or folder")
+
+
+def write_outputs(
+    graph: DensityGraph, shown: str | None, threshold: float, solvent: float, job: Job
+) -> None:
     """Write the graph in every form, the peaks as atoms, and a script that shows them.
 
     Args:
         graph: of the peaks.
-        map_name: path of the map, for the script.
+        shown: path of the map, for the script; None where there is no file of it.
         threshold: contour level, map units.
+        solvent: density where there are no atoms, map units.
         job: at work.
     """
     nodes = cast(dict[str, np.ndarray], graph.nodes)
@@ -55,17 +76,19 @@ def write_outputs(graph: DensityGraph, map_name: str, threshold: float, job: Job
     edges = np.stack([senders[once], receivers[once]], axis=1)
     text = json.dumps(node_link(nodes, edges, np.asarray(graph.edges)[once]), allow_nan=False)
     job.write_text("graph.json", text + "\n", "the graph; networkx.node_link_graph reads it")
-    with job.output("graph.npz", "the same as arrays, edges in both directions") as path:
+    with job.output(GRAPH, "the same as arrays, edges in both directions") as path:
+        arrays = {"senders": senders, "receivers": receivers, "distance": np.asarray(graph.edges)}
         # Packed, sorted numbers of nodes come out so well that readers take them for an attack.
-        write_npz(path, {**nodes, "senders": senders, "receivers": receivers}, compress=False)
+        write_npz(path, nodes | arrays, compress=False)
     with job.output("graph.bild", "the graph for ChimeraX") as path:
         write_bild(path, nodes["position"], edges, node_radius=0.25, edge_radius=0.05)
     with job.output(
         "peaks.cif", "peaks as dummy atoms (residue DUM), significance in place of B"
     ) as path:
-        write_atoms(path, peaks_as_atoms(nodes))
+        write_atoms(path, peaks_as_atoms(nodes, solvent))
     with job.output("view.cxc", "script that shows map and peaks in ChimeraX") as path:
-        write_cxc(path, models=["peaks.cif", "graph.bild"], maps={map_name: threshold})
+        maps = {} if shown is None else {shown: threshold}
+        write_cxc(path, models=["peaks.cif", "graph.bild"], maps=maps)
 
 
 def node_link(
@@ -107,21 +130,24 @@ def node_features(found: Located, strength: Float[np.ndarray, " n"]) -> dict[str
         "gradient_norm": peaks.gradient_norm,
         "eigenvalues": peaks.eigenvalues,
         "prominence": peaks.prominence,
-        "voxels": peaks.voxels,
+        found.of_starts: peaks.voxels,
     }
     return features if found.false_share is None else features | {"false_share": found.false_share}
 
 
-def peaks_as_atoms(nodes: dict[str, np.ndarray]) -> AtomTable:
+def peaks_as_atoms(nodes: dict[str, np.ndarray], solvent: float) -> AtomTable:
     """Peaks as dummy atoms, which programs open as oxygens.
 
     Args:
         nodes: features of the graph.
+        solvent: density where there are no atoms, map units.
 
     Returns:
-        one residue ``DUM`` for each; occupancy is the density as a share of the highest.
+        one residue ``DUM`` for each; occupancy is the height above the solvent as a share of the
+        greatest, 0 where that is below it.
     """
-    n = len(nodes["density"])
+    n, above = len(nodes["density"]), np.maximum(nodes["density"] - solvent, 0.0)
+    share = above / (above.max() or 1.0)
     return AtomTable(
         positions=nodes["position"].astype(np.float32),
         element=np.full(n, "O"),
@@ -131,6 +157,6 @@ def peaks_as_atoms(nodes: dict[str, np.ndarray]) -> AtomTable:
         insertion_code=np.full(n, ""),
         chain=np.full(n, "P"),
         b_factor=nodes["significance"].astype(np.float32),
-        occupancy=np.clip(nodes["density"] / nodes["density"].max(), 0, 1).astype(np.float32),
+        occupancy=share.astype(np.float32),
         hetero=np.ones(n, bool),
     )

@@ -19,8 +19,9 @@ from cryojax_graph.jobs.figures import (
 )
 from cryojax_graph.jobs.graph_scores import GraphScores, score_highlights, score_section
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.decoys import Decoys
-from cryojax_graph.jobs.locate.fitting import HISTORY
+from cryojax_graph.jobs.locate.fitting import HISTORY, network_of
 from cryojax_graph.jobs.locate.search import Located
 from cryojax_graph.jobs.parts import in_parts
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph
@@ -41,6 +42,7 @@ def locate_report(
     scores: GraphScores | None,
     resolution: float,
     stored: StoredField,
+    config: LocateConfig,
     job: Job,
 ) -> str:
     """Draw the page.
@@ -52,6 +54,7 @@ def locate_report(
         scores: of the peaks against a model; None without a model.
         resolution: that the graph was made with, Å.
         stored: the field as it is kept.
+        config: of the job.
         job: at work.
 
     Returns:
@@ -67,7 +70,7 @@ def locate_report(
         highlights.append(Highlight(most, "of them expected to be noise"))
         sections.append(_false(found, decoys))
     if isinstance(stored, StoredNetworks):
-        sections.append(_training(stored, job))
+        sections.append(_networks(stored, config, job))
     if scores is not None:
         highlights += score_highlights(scores)
         sections.insert(0, score_section(scores))
@@ -127,7 +130,18 @@ def _nearest(density: Map, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray
     return values
 
 
-def _training(stored: StoredNetworks, job: Job) -> Section:
+def _networks(stored: StoredNetworks, config: LocateConfig, job: Job) -> Section:
+    shape = " × ".join(str(n) for n in stored.shape[::-1])
+    text = paragraph(
+        f"The field is {describe_networks(stored)}. It covers {shape} voxels around what was above "
+        "the threshold when it was trained, and is 0 elsewhere."
+    )
+    if HISTORY not in job.manifest["working"]:
+        return Section("Networks", (text,))
+    return Section("Training", (text, _errors(stored, config, job)))
+
+
+def _errors(stored: StoredNetworks, config: LocateConfig, job: Job) -> str:
     history = read_history(job.working(HISTORY))
     # Every step is too many to draw; what is drawn are means over short runs of them.
     length = max(1, len(history["step"]) // _POINTS)
@@ -140,19 +154,16 @@ def _training(stored: StoredNetworks, job: Job) -> Section:
     curves = [Curve("mean of the networks", steps, mean("loss"))]
     if len(stored.kernels[0]) > 1:
         curves.append(Curve("the worst", steps, mean("worst")))
-    errors = curves_figure(
+    network = network_of(config)
+    slopes = network is not None and network.points > 0
+    learned = "density from -1 to 1" + (" and its slopes per voxel" if slopes else "")
+    return curves_figure(
         curves,
         Axis("step"),
         Axis("error", log=True),
-        caption="Mean squared error of what the networks learn, density from -1 to 1 and, but for "
-        "paper, its slopes per voxel; of networks that are done, the lowest.",
+        caption=f"Mean squared error of what the networks learn, {learned}; of networks that are "
+        "done, the lowest.",
     )
-    shape = " × ".join(str(n) for n in stored.shape[::-1])
-    text = (
-        f"The field is {describe_networks(stored)}. It covers the {shape} voxels around what lies "
-        "above the threshold, and is 0 elsewhere."
-    )
-    return Section("Training", (paragraph(text), errors))
 
 
 def _false(found: Located, decoys: Decoys) -> Section:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ from cryojax_graph.jobs.stored_field import field_of
 # Most ascents arrive within the steps of the first round; those that do not go on together.
 _ROUNDS = (12, 12, 40)
 _SEED_DISTANCE = 0.5
+# Of a voxel: what single precision leaves of the place of a peak.
+_OFF = 0.01
 
 
 class Located(NamedTuple):
@@ -46,6 +48,8 @@ class Located(NamedTuple):
         threshold: map units.
         starts: points from which one climbed.
         lost: those whose ascent did not arrive at a peak.
+        at_faces: peaks left out because they lie on a face of the map, where density only ends.
+        of_starts: what starts are: voxels above the threshold, or seeds of a finer grid.
         false_share: expected share of false peaks among those at least as high as each; None where
             it is not known.
     """
@@ -57,6 +61,8 @@ class Located(NamedTuple):
     threshold: float
     starts: int
     lost: int
+    at_faces: int
+    of_starts: Literal["voxels", "seeds"]
     false_share: Float[np.ndarray, " n"] | None = None
 
 
@@ -118,6 +124,9 @@ def climb_to_peaks(
 ) -> Located:
     """Climb by Newton steps to the peaks of a field from every voxel above the threshold.
 
+    Density that rises towards a face ends there, and fields that mirror the map have a maximum
+    then, beyond the outermost voxels: no peak of the map.
+
     Args:
         field: of the map.
         part: the map, from ``crop``.
@@ -151,7 +160,17 @@ def climb_to_peaks(
         spline = field_of(part, "spline")
         of_map = in_parts(partial(jax.jit(query), spline), peaks.position, check_abort=check_abort)
     kept = _stand_out(peaks, threshold, solvent, config) & (of_map > threshold)
-    return _found(field, peaks, of_map, kept, threshold, np.asarray(summits.arrived))
+    beyond = _beyond_faces(peaks, part)
+    return _found(
+        field,
+        peaks,
+        of_map,
+        kept & ~beyond,
+        threshold,
+        np.asarray(summits.arrived),
+        at_faces=int((kept & beyond).sum()),
+        of_starts="voxels",
+    )
 
 
 _climb = jax.jit(climb)
@@ -220,7 +239,17 @@ def walk_to_peaks(
     )
     peaks = merge_summits(summits, above, value.reshape(shape), distance=1e-6)
     kept = _stand_out(peaks, threshold, solvent, config)
-    return _found(field, peaks, peaks.value, kept, threshold, walked.arrived)
+    # Walks that reach a face have left the box.
+    return _found(
+        field,
+        peaks,
+        peaks.value,
+        kept,
+        threshold,
+        walked.arrived,
+        at_faces=0,
+        of_starts="seeds",
+    )
 
 
 def seeds_of(part: Map) -> tuple[Float[np.ndarray, "3"], tuple[int, int, int]]:
@@ -249,6 +278,12 @@ def _stand_out(
     return peaks.prominence >= config.prominence * abs(threshold - solvent)
 
 
+def _beyond_faces(peaks: Peaks, part: Map) -> Bool[np.ndarray, " peaks"]:
+    index = (peaks.position - part.origin) / part.voxel_size
+    last = np.array(part.values.shape[::-1]) - 1
+    return np.any((index < -_OFF) | (index > last + _OFF), axis=1)
+
+
 def _found(
     field: Field,
     peaks: Peaks,
@@ -256,10 +291,23 @@ def _found(
     kept: Bool[np.ndarray, " peaks"],
     threshold: float,
     arrived: Bool[np.ndarray, " starts"],
+    *,
+    at_faces: int,
+    of_starts: Literal["voxels", "seeds"],
 ) -> Located:
     lost = int((~arrived).sum())
     chosen = select_peaks(peaks, kept)
-    return Located(field, chosen, of_map[kept], len(peaks), threshold, len(arrived), lost)
+    return Located(
+        field,
+        chosen,
+        of_map[kept],
+        len(peaks),
+        threshold,
+        len(arrived),
+        lost,
+        at_faces,
+        of_starts,
+    )
 
 
 def _replaced(summits: Summit, which: Int[np.ndarray, " n"], new: Summit) -> Summit:

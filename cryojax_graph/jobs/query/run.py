@@ -129,7 +129,8 @@ def plan_query(config: QueryConfig, *, options: JobOptions) -> Plan:
 
 def _points(stored: StoredField, path: str) -> Float[np.ndarray, "n 3"]:
     points = read_points(path)
-    if is_model(path):
+    # Of networks the part alone is known, and a model of the map may lie around it.
+    if is_model(path) and not isinstance(stored, StoredNetworks):
         require_one_frame(~inside(points, grid_of(stored)), path)
     return points
 
@@ -162,8 +163,8 @@ def _at_points(
     outside = int((~within).sum())
     if outside:
         job.warn(
-            f"{outside:,} of {len(points):,} points lie outside of the map: their density is "
-            f"written as 0 and column {_INSIDE} says 0; they may be of another frame"
+            f"{outside:,} of {len(points):,} points lie outside of {_known(stored)}: their density "
+            f"is written as 0 and column {_INSIDE} says 0; they may be of another frame"
         )
     field = build_field(stored, near=points[within]) if within.any() else None
     began = time.monotonic()
@@ -260,6 +261,16 @@ def _for_larger_voxels(stored: StoredField, grid: Grid, job: Job) -> StoredVoxel
         density = Map(values, own.voxel_size, own.origin)
         stored = StoredVoxels(density, "spline", usual_constants("spline"))
     return replace(stored, density=for_voxels_of(stored.density, grid.voxel_size))
+
+
+def _known(stored: StoredField) -> str:
+    if not isinstance(stored, StoredNetworks):
+        return "the map"
+    place = ", ".join(f"{c:.4g}" for c in stored.origin)
+    return (
+        f"the part of the map that the networks were trained on ({_extent(stored.shape)} voxels "
+        f"from x, y, z = {place} Å)"
+    )
 
 
 def _extent(shape: tuple[int, ...]) -> str:

@@ -56,7 +56,10 @@ def paper() -> NeuralMapConfig:
     """The published networks and how they were trained (Ranno and Si 2022, section 2).
 
     A network there that never comes below ``fair`` is trained for ever, here for 3,000 steps; and
-    the best weights are kept, as the text says, not the last ones, as its program does.
+    the best weights are kept, as the text says, not the last ones, as its program does. The first
+    layer is drawn from U(-1/3, 1/3), as its program does, not from the U(-sqrt(6/256),
+    sqrt(6/256)) of its text. The "sub-graph constraints" that its text names in section 3.2 without
+    saying what they are are left out: every node stays in the graph, one without edges too.
     """
     return NeuralMapConfig(
         overlap=4,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from cryojax_graph.fields import VoxelGrid, fit_positive
 from cryojax_graph.fields.neural import NeuralField
-from cryojax_graph.fields.patches import cut_patches, lay_patches
+from cryojax_graph.fields.patches import cut_patches, index_in_box, lay_patches
 from cryojax_graph.fields.siren import init_siren
 from cryojax_graph.fields.spline import SplineField
 from cryojax_graph.forward.batched import map_batches
@@ -76,6 +76,7 @@ def prepare_neural_map(
     config: NeuralMapConfig,
     *,
     key: Key[Array, ""],
+    level: float = 0.0,
     together: int = 1,
     steps_per_call: int = 10,
     mesh: Mesh | None = None,
@@ -87,6 +88,7 @@ def prepare_neural_map(
         grid: where they lie.
         config: of boxes, networks and training.
         key: of weights and points.
+        level: density of the solvent, map units, on which the field that is learned stands.
         together: networks computed at once on a device: 1 suits a processor, all of them an
             accelerator.
         steps_per_call: between which one can look.
@@ -109,7 +111,7 @@ def prepare_neural_map(
     corners = np.stack(np.meshgrid(*patches.starts, indexing="ij"), -1).reshape(-1, 3)[varies]
     data: dict[str, Any] = {"number": np.arange(len(corners))}
     if config.points:
-        field = jax.jit(fit_positive)(jnp.asarray(learned), grid)
+        field = jax.jit(fit_positive)(jnp.asarray(learned), grid, level=level)
         data["corner"] = corners.astype(np.float32)
         error = partial(_error_of_field, field=field, grid=grid, offset=offset, scale=scale)
     else:
@@ -319,7 +321,9 @@ def _error_of_field(
     """Of points drawn in the box."""
     half = jnp.maximum((jnp.array(size[::-1], jnp.float32) - 1) / 2, 0.5)
     places = jax.random.uniform(key, (config.points, 3), minval=-1.0, maxval=1.0)
-    index = data["corner"] + ((places + 1) * half)[:, ::-1]
+    # Beside a single section nothing is known.
+    places *= jnp.array(size[::-1]) > 1
+    index = data["corner"] + index_in_box(places, size)
     there = field.expansions(jax.vmap(grid.point)(index))
     return slope_error(
         layers,
