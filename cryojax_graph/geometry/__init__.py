@@ -38,6 +38,7 @@ from cryojax_graph.geometry.superpose import rmsd, superpose, superposed_rmsd
 from cryojax_graph.geometry.symmetry import (
     asymmetric_unit,
     nearest_equivalent,
+    symmetry_generators,
     symmetry_rotations,
 )
 from cryojax_graph.geometry.torsions import bond_angle, build_chain, dihedral, place_atom
@@ -78,5 +79,6 @@ __all__ = [
     "spiral_rotations",
     "superpose",
     "superposed_rmsd",
+    "symmetry_generators",
     "symmetry_rotations",
 ]

@@ -52,6 +52,21 @@ def symmetry_rotations(group: str) -> Float[np.ndarray, "n 3 3"]:
     return _elements(group.upper()).copy()
 
 
+def symmetry_generators(group: str) -> Float[np.ndarray, "n 3 3"]:
+    """Rotations whose products are all rotations of a point group: what has them has it.
+
+    Args:
+        group: as for ``symmetry_rotations``.
+
+    Returns:
+        one or two rotation matrices; for C1 the identity.
+
+    Raises:
+        ValueError: the name is not among those of ``symmetry_rotations``.
+    """
+    return np.stack([_rotation(fold, axis) for fold, axis in _generators(group.upper())])
+
+
 def asymmetric_unit(directions: Float[np.ndarray, "n 3"], group: str) -> Bool[np.ndarray, " n"]:
     """Which viewing directions lie in one fundamental domain of a point group.
 
@@ -96,7 +111,7 @@ def nearest_equivalent(rotations: _Rotations, truth: _Rotations, group: str) -> 
 @lru_cache(maxsize=32)
 def _elements(group: str) -> Float[np.ndarray, "n 3 3"]:
     """Closure of the generators under multiplication."""
-    generators = [_rotation(fold, axis) for fold, axis in _generators(group)]
+    generators = symmetry_generators(group)
     elements = [np.eye(3)]
     for element in elements:
         for generator in generators:

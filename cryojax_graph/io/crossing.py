@@ -4,6 +4,8 @@ What the other program has no column for travels under a prefix: ``relion/TABLE/
 ``relion_optics/LABEL`` in a ``.cs`` file, ``cs/NAME`` in a STAR file, with a table of their types.
 On the way back these columns take their places again. Where the other program changed a pose, a
 CTF, a half or a class meanwhile, the new value stands in the column; elsewhere its old text does.
+Numbers that our own jobs write under a label of RELION, such as the probability of a pose, have it
+in both: in a STAR file they replace what was carried there.
 """
 
 from dataclasses import replace
@@ -41,11 +43,15 @@ from cryojax_graph.io.particle_table import (
 from cryojax_graph.io.relion import (
     IMAGE_NAME,
     OPTICS_GROUP,
+    STATED,
     as_text,
     decode_relion,
     tables_from_fields,
 )
 from cryojax_graph.io.star import StarTable
+
+# What labels of STAR files begin with.
+_LABELS = ("rln", "cryojaxgraph")
 
 
 def to_cryosparc(table: ParticleTable) -> ParticleTable:
@@ -72,7 +78,7 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
     carried = {
         name: column_values(values, types.get(name), name=name, file=table.source)
         for label, values in table.columns.items()
-        if (name := _cryosparc_name(label))
+        if (name := _cryosparc_name(label, types))
     }
     if SIGN in carried:
         # New files are light on dark, as RELION wants them.
@@ -84,13 +90,21 @@ def to_cryosparc(table: ParticleTable) -> ParticleTable:
     columns = restate(make_table(table.source, "cs", base, decoded), fields).columns
     order = [*(name for name in types if name in columns), *columns]
     columns = {name: columns[name] for name in dict.fromkeys(order)}
-    columns |= _relion_columns(table, columns if types else {})
+    columns |= _relion_columns(table, columns if types else {}, types)
     return make_table(table.source, "cs", columns, decode_cryosparc(columns, file=table.source))
 
 
-def _cryosparc_name(label: str) -> str:
-    """Name of the column that a STAR file carries for cryoSPARC; empty for all others."""
+def _cryosparc_name(label: str, types: dict[str, np.dtype]) -> str:
+    """Name of a column that a STAR file has from a ``.cs`` table; empty for all others."""
+    if label in types and _has_label(label, types[label]):
+        return label
     return label.removeprefix(FROM_CRYOSPARC) if label.startswith(FROM_CRYOSPARC) else ""
+
+
+def _has_label(name: str, kind: np.dtype) -> bool:
+    """Whether a column of a ``.cs`` table is one of a STAR file too: numbers of our own jobs."""
+    numbers = kind.base.kind in "fiub" and not kind.shape
+    return numbers and name.startswith(_LABELS) and name not in STATED
 
 
 def _as_typed(columns: Columns, types: dict[str, np.dtype]) -> Columns:
@@ -110,7 +124,7 @@ def _fits(own: np.dtype, wanted: np.dtype) -> bool:
     return own.kind == wanted.kind and own.itemsize <= wanted.itemsize
 
 
-def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:
+def _relion_columns(table: ParticleTable, crossed: Columns, types: dict[str, np.dtype]) -> Columns:
     """Columns of RELION that ``crossed`` would not give again on the way back."""
     again = _from_cryosparc_alone(table.source, crossed) if crossed else None
     made = again.columns if again else {}
@@ -118,7 +132,7 @@ def _relion_columns(table: ParticleTable, crossed: Columns) -> Columns:
     columns = {
         f"{FROM_RELION}{table.table_name}/{label}": _as_bytes(values)
         for label, values in table.columns.items()
-        if not _cryosparc_name(label)
+        if not _cryosparc_name(label, types)
         and not (label in made and made[label].tolist() == values.tolist())
     }
     if table.optics is not None and not (
@@ -232,8 +246,15 @@ def _micrographs(columns: Columns) -> Columns:
 def _with_cryosparc(
     table: ParticleTable, columns: Columns, *, came_from_relion: bool = False
 ) -> ParticleTable:
-    """Add the columns of cryoSPARC that its own could not be made from again."""
+    """Add the columns of a ``.cs`` table that its own could not be made from again."""
     recreated = recreated_columns(columns, canonical_fields(table))
+    labels = {
+        name: column_text(values)
+        for name, values in columns.items()
+        if _has_label(name, np.dtype((values.dtype, values.shape[1:])))
+    }
+    table = replace(table, columns={**table.columns, **labels})
+    recreated |= labels.keys()
     if SIGN in columns and SIGN not in recreated:
         # It is said of these files, and of no others.
         recreated -= {PATH}

@@ -64,7 +64,8 @@ def decode_cryosparc(
     for name in (PATH, INDEX):
         if name not in columns:
             cause = f"it has no column {name}, so it is no table of particle images"
-            raise InputError(file, "table", cause, "name the file of particles of the job")
+            remedy = "name the job's file of particles, or put its passthrough file beside it"
+            raise InputError(file, "table", cause, remedy)
     fields: dict[str, Shaped[np.ndarray, "n ..."]] = {
         "image_path": _paths(columns[PATH], file),
         "image_index": _whole(columns, INDEX, (), file),

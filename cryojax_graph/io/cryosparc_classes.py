@@ -9,7 +9,8 @@ from jaxtyping import Shaped
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particle_table import Columns
 
-_ONE = "alignments3D/"
+ONE = "alignments3D/"
+"""What names of columns begin with that hold one alignment of each particle."""
 _MULTI = "alignments3D_multi/"
 _POSTERIOR = "class_posterior"
 _CLASS_NUMBER = re.compile(r"alignments_class_([0-9]{1,4})/(.+)")
@@ -33,7 +34,7 @@ def best_class_alignments(columns: Columns, *, file: str | Path) -> Columns:
     Raises:
         InputError: the columns of the classes do not fit together.
     """
-    if _ONE + "pose" in columns:
+    if ONE + "pose" in columns:
         return {}
     per_class = _stacked(columns, file) or _multi(columns)
     if "pose" not in per_class:
@@ -56,7 +57,21 @@ def best_class_alignments(columns: Columns, *, file: str | Path) -> Columns:
         raise InputError(file, "table", cause, "export the particles from cryoSPARC again")
     best = np.argmax(np.nan_to_num(posterior, nan=-np.inf), axis=1)
     rows = np.arange(len(best))
-    return {_ONE + name: values[rows, best] for name, values in per_class.items()}
+    return {ONE + name: values[rows, best] for name, values in per_class.items()}
+
+
+def has_class_alignments(columns: Columns) -> bool:
+    """Whether a table has alignments to several classes, and none besides.
+
+    Args:
+        columns: typed columns.
+
+    Returns:
+        true where its poses are those of classes.
+    """
+    of_classes = (_CLASS_NUMBER.fullmatch(name) for name in columns)
+    to_classes = _MULTI + "pose" in columns or any(m and m[2] == "pose" for m in of_classes)
+    return to_classes and ONE + "pose" not in columns
 
 
 def _numbers(posterior: Shaped[np.ndarray, "n k"]) -> Shaped[np.ndarray, "n k"]:

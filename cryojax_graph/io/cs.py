@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Int64, Shaped, UInt64
 
 from cryojax_graph.io.atomic import atomic_file
+from cryojax_graph.io.cryosparc_classes import ONE, has_class_alignments
 from cryojax_graph.io.errors import InputError, row_place
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
-from cryojax_graph.io.npy import read_array
+from cryojax_graph.io.npy import read_array, read_array_header
 from cryojax_graph.io.unpack import file_size, open_plain
 
 _UID = "uid"
@@ -24,7 +25,8 @@ def read_cs(
     """Read a ``.cs`` table, with the columns that cryoSPARC left in passthrough files.
 
     A column that stands in several files is taken from the first. A passthrough file may hold more
-    particles than the table, never fewer.
+    particles than the table, never fewer. Where the table has alignments to classes, the alignment
+    in a passthrough file is that of an earlier job, and is left out.
 
     Args:
         path: the table.
@@ -39,12 +41,33 @@ def read_cs(
             file lacks a particle.
     """
     columns = _read_columns(path, limits)
+    has_classes = has_class_alignments(columns)
     for other in passthrough:
         more = _read_columns(other, limits)
         rows = _match(_uids(columns, path), _uids(more, other), file=other, table=path)
         for name, values in more.items():
-            columns.setdefault(name, values[rows])
+            if not (has_classes and name.startswith(ONE)):
+                columns.setdefault(name, values[rows])
     return columns
+
+
+def column_names(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[str, ...]:
+    """Names of the columns of a ``.cs`` table, of which no value is read.
+
+    Args:
+        path: the table.
+        limits: caps on columns and size.
+
+    Returns:
+        the names; none where the file is an array without columns.
+
+    Raises:
+        InputError: the file is damaged, or holds objects.
+    """
+    size = file_size(path)
+    with open_plain(path) as handle:
+        header, _ = read_array_header(handle, size, file=path, place="table", limits=limits)
+    return header.dtype.names or ()
 
 
 def lists_all_of(path: str | Path, table: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bool:

@@ -20,10 +20,12 @@ from cryojax_graph.io.images import (
 )
 from cryojax_graph.io.limits import DEFAULT_LIMITS, Limits
 from cryojax_graph.io.particle_table import ParticleTable, Piece
-from cryojax_graph.io.particles import read_particles
+from cryojax_graph.io.passthrough import read_completed
 from cryojax_graph.io.relion import OPTICS_GROUP, as_text
 
 _PIECES: tuple[Piece, ...] = ("poses", "ctf", "pixel_size", "box", "half_sets")
+# Those for whose sake jobs look into the files beside a table of cryoSPARC.
+_LOOKED_FOR: tuple[Piece, ...] = ("poses", "ctf", "pixel_size")
 _MOST_IMAGES = 64
 # Columns whose effect on the image is not modelled.
 _IGNORED = {
@@ -44,6 +46,8 @@ _IGNORED = {
 }
 # Those of which 1 means none; of the others 0 does.
 _ONE_IS_NONE = {"rlnCtfScalefactor", "ctf/scale", "rlnMagMat00", "rlnMagMat11"}
+# Of which the exponential is still a number.
+_LARGEST_EXPONENT = 700.0
 
 CtfState: TypeAlias = Literal["as recorded", "multiplied", "phase-flipped"]
 _TREATMENTS: dict[str, tuple[CtfState, str]] = {
@@ -92,7 +96,7 @@ class ParticleFacts:
 def describe_particles(
     path: str | Path, *, image_root: str | Path | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> ParticleFacts:
-    """Look at a table of particles and at some of its images.
+    """Look at a table of particles, joined as jobs join it, and at some of its images.
 
     Args:
         path: STAR or ``.cs`` file.
@@ -105,8 +109,9 @@ def describe_particles(
     Raises:
         InputError: the table itself is damaged or is none.
     """
-    table = read_particles(path, limits=limits)
-    warnings = [*_absences(table), *_value_warnings(table), *_ignored(table)]
+    table, joined, _ = read_completed(path, *_LOOKED_FOR, limits=limits)
+    warnings = [f"read with the columns of {file.name} beside it" for file in joined]
+    warnings += [*_absences(table), *_value_warnings(table), *_ignored(table)]
     found, image_warnings = _look_at_images(table, image_root, limits)
     groups = table.optics_group
     half = table.half_set if table.half_set is not None else np.zeros(0, np.int64)
@@ -254,7 +259,34 @@ def _value_warnings(table: ParticleTable) -> list[str]:
         warnings.append(
             "cryoSPARC marks the particles as dark on light (blob/sign -1): read inverted"
         )
-    return warnings + sign_warnings(table)
+    return warnings + envelope_warnings(table) + sign_warnings(table)
+
+
+def envelope_warnings(table: ParticleTable) -> list[str]:
+    """Rows whose B-factor makes the CTF amplify what it should damp, as those of Warp and M do.
+
+    Args:
+        table: particles.
+
+    Returns:
+        one sentence where there are such rows.
+    """
+    if table.b_factor is None or not (table.b_factor < 0).any():
+        return []
+    negative = table.b_factor < 0
+    column = "rlnCtfBfactor" if table.kind == "star" else "ctf/bfactor"
+    first = row_place(int(negative.argmax()), table=table.table_name, column=column)
+    by = ""
+    if table.pixel_size is not None:
+        # exp(-B k² / 4), where k is 1 / (2 pixels) at Nyquist.
+        exponent = float(np.max(-table.b_factor / (16.0 * table.pixel_size**2)))
+        by = f", up to {np.exp(min(exponent, _LARGEST_EXPONENT)):.2g} times at Nyquist"
+    return [
+        f"{Path(table.source).name}: the B-factor of the CTF is negative in {negative.sum():,} of "
+        f"{len(table):,} rows, down to {table.b_factor.min():g} Å² (the first is {first}): fine "
+        f"detail is amplified instead of damped{by}, as RELION would; give it the other sign, or "
+        "set it to 0"
+    ]
 
 
 def sign_warnings(table: ParticleTable) -> list[str]:

@@ -42,23 +42,23 @@ class ArrayHeader:
         return count * self.dtype.itemsize
 
 
-def read_array(
+def read_array_header(
     stream: BufferedIOBase, available: int, *, file: str | Path, place: str, limits: Limits
-) -> np.ndarray:
-    """Read one array of numbers, text or records of these.
+) -> tuple[ArrayHeader, int]:
+    """Read the description of one array, up to its values.
 
     Args:
         stream: unpacked bytes, at the start of the array.
         available: bytes that the stream holds.
         file: name of the file, for messages.
         place: where in it, for messages.
-        limits: caps on header, columns and values.
+        limits: caps on header and columns.
 
     Returns:
-        the array, writable.
+        the description, and how many bytes of values follow it.
 
     Raises:
-        InputError: it is damaged, cut, too large, or needs pickle.
+        InputError: it is damaged, cut, or needs pickle.
     """
     start = stream.read(8)
     if start[:6] == CSDAT:
@@ -84,6 +84,28 @@ def read_array(
             f"{header.values_bytes:,} bytes, there are {left:,}",
             _REPAIR,
         )
+    return header, left
+
+
+def read_array(
+    stream: BufferedIOBase, available: int, *, file: str | Path, place: str, limits: Limits
+) -> np.ndarray:
+    """Read one array of numbers, text or records of these.
+
+    Args:
+        stream: unpacked bytes, at the start of the array.
+        available: bytes that the stream holds.
+        file: name of the file, for messages.
+        place: where in it, for messages.
+        limits: caps on header, columns and values.
+
+    Returns:
+        the array, writable.
+
+    Raises:
+        InputError: it is damaged, cut, too large, or needs pickle.
+    """
+    header, left = read_array_header(stream, available, file=file, place=place, limits=limits)
     if left > limits.array_bytes:
         cause = f"{left:,} bytes of values, more than {limits.array_bytes:,}"
         raise InputError(file, place, cause, "raise Limits.array_bytes if that is meant")

@@ -53,11 +53,9 @@ def read_particles(
     Raises:
         InputError: the file is damaged, is no table of particle images, or holds impossible values.
     """
-    with open_plain(path) as handle:
-        start = handle.read(6)
-    if start[:4] == _ARCHIVE and not passthrough:
+    if _first_bytes(path).startswith(_ARCHIVE) and not passthrough:
         return read_particle_arrays(path, limits=limits)
-    if start in (MAGIC, CSDAT) or Path(path).suffix == ".cs":
+    if is_cs(path):
         columns = read_cs(path, passthrough=passthrough, limits=limits)
         fields = decode_cryosparc(columns, file=path)
         return make_table(path, "cs", columns, fields)
@@ -78,6 +76,28 @@ def read_particles(
         other_tables=others,
         table_name=name,
     )
+
+
+def is_cs(path: str | Path) -> bool:
+    """Whether a file is a ``.cs`` table, by its contents or else by its name.
+
+    Args:
+        path: file that the user named.
+
+    Returns:
+        true for cryoSPARC's tables, damaged ones too.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    start = _first_bytes(path)
+    named = Path(path).suffix == ".cs" and not start.startswith(_ARCHIVE)
+    return named or start in (MAGIC, CSDAT)
+
+
+def _first_bytes(path: str | Path) -> bytes:
+    with open_plain(path) as handle:
+        return handle.read(len(MAGIC))
 
 
 def _particles_block(tables: Mapping[str, StarTable], path: str | Path) -> str:

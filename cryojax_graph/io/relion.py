@@ -35,6 +35,11 @@ _SIMPLE = {
     "class_number": "rlnClassNumber",
     "optics_group": OPTICS_GROUP,
 }
+STATED = frozenset(
+    {IMAGE_NAME, _DETECTOR, _MAGNIFICATION, *_ANGLES, *_ORIGINS, *_ORIGINS_PIXELS}
+    | set(_SIMPLE.values())
+)
+"""Labels of what canonical arrays say."""
 OPTICS_FIELDS = (
     "voltage_kv",
     "spherical_aberration_mm",

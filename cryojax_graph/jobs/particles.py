@@ -10,9 +10,15 @@ from jaxtyping import Float
 
 from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.noise import background_level
-from cryojax_graph.io.describe_particles import ctf_treatment, sign_warnings, unmodelled
+from cryojax_graph.io.cryosparc import SIGN
+from cryojax_graph.io.describe_particles import (
+    ctf_treatment,
+    envelope_warnings,
+    sign_warnings,
+    unmodelled,
+)
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.io.images import ParticleImages, open_images
+from cryojax_graph.io.images import CARRIED_SIGN, ParticleImages, open_images
 from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.paths import allowed_roots
 from cryojax_graph.jobs.job import Job
@@ -112,11 +118,33 @@ def _root_of(table: ParticleTable, image_root: str | None) -> Path:
     return next((folder for folder in folders if (folder / name).exists()), folders[0])
 
 
+def refuse_second_inversion(particles: ParticleSet, contrast: str) -> None:
+    """Refuse to invert images that were inverted when they were read.
+
+    Args:
+        particles: with what cryoSPARC said of their contrast.
+        contrast: ``dark`` inverts; all others will do.
+
+    Raises:
+        InputError: images that cryoSPARC marked as dark would become dark again.
+    """
+    marked = int((particles.images.sign < 0).sum())
+    if contrast != "dark" or not marked:
+        return
+    table = particles.table
+    column = SIGN if SIGN in table.columns else CARRIED_SIGN
+    cause = (
+        f"cryoSPARC marks {marked:,} of {len(table):,} images as dark ({column} -1): they are made "
+        "light when they are read, and would be inverted again"
+    )
+    raise InputError(table.source, "--contrast dark", cause, "leave it out")
+
+
 def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None:
     """Read images in some seconds' worth of places: a bad one is refused now, not hours later.
 
-    Also says which effects of the optics the table states that no job models, and whether images
-    were not normalised.
+    Also says which effects of the optics the table states that no job models, whether its CTF
+    amplifies, and whether images were not normalised.
 
     Args:
         table: of the particles.
@@ -128,6 +156,8 @@ def look_through(table: ParticleTable, images: ParticleImages, job: Job) -> None
     """
     if effects := unmodelled(table):
         job.warn(f"The table states what is not modelled: {', '.join(effects)}")
+    for warning in envelope_warnings(table):
+        job.warn(warning)
     for warning in sign_warnings(table):
         job.warn(warning[0].upper() + warning[1:])
     count, began = len(table), time.monotonic()

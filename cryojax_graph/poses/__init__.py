@@ -3,7 +3,12 @@
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe
 from cryojax_graph.poses.calibration import Calibration, ShellSums, calibrate, shell_sums
 from cryojax_graph.poses.defocus import DefocusEstimate, refine_defocus
-from cryojax_graph.poses.grids import rotations_within, shift_grid, view_rotations
+from cryojax_graph.poses.grids import (
+    lattice_weights,
+    rotations_within,
+    shift_grid,
+    view_rotations,
+)
 from cryojax_graph.poses.lifting import (
     Support,
     esl_loss,
@@ -34,6 +39,7 @@ from cryojax_graph.poses.search import (
     search_pose,
     search_pose_near,
 )
+from cryojax_graph.poses.symmetry import SelfLikeness, coarse_map, self_likeness
 
 __all__ = [
     "Band",
@@ -50,16 +56,19 @@ __all__ = [
     "RefinedPose",
     "Search",
     "SearchConfig",
+    "SelfLikeness",
     "ShellSums",
     "Support",
     "amplify",
     "best_of_grid",
     "calibrate",
+    "coarse_map",
     "esl_loss",
     "esl_rotation",
     "esl_support",
     "estimate_of_modes",
     "fourier_band",
+    "lattice_weights",
     "observe",
     "plan_search",
     "posterior_rotation",
@@ -76,6 +85,7 @@ __all__ = [
     "score_orientations",
     "search_pose",
     "search_pose_near",
+    "self_likeness",
     "shell_sums",
     "shift_grid",
     "view_rotations",

@@ -49,6 +49,19 @@ def rotations_within(reach: float, spacing: float) -> Float[np.ndarray, "cells 3
     return np.asarray(jax.vmap(exp_map)(jnp.asarray(vectors[order], jnp.float32)))
 
 
+def lattice_weights(around: Float[Array, "cells 3 3"]) -> Float[Array, " cells"]:
+    """How many rotations each point of a lattice of rotation vectors stands for (Haar measure).
+
+    Args:
+        around: from ``rotations_within``.
+
+    Returns:
+        beside a point at the identity: 1 there, 4 / π² at half a turn.
+    """
+    angle = jax.vmap(lambda rotation: geodesic_distance(jnp.eye(3), rotation))(around)
+    return jnp.sinc(angle / (2 * jnp.pi)) ** 2
+
+
 def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
     """Volume of the rotations that a lattice stands for.
 
@@ -56,20 +69,26 @@ def covered_volume(around: Float[Array, "cells 3 3"]) -> Float[Array, ""]:
         around: from ``rotations_within``.
 
     Returns:
-        radians³; of a single rotation, which tells no spacing, that of all rotations.
+        radians³, at most that of all rotations; the same of a single rotation, which tells no
+        spacing.
     """
+    every = 8 * jnp.pi**2
     spacing = geodesic_distance(around[0], around[min(1, len(around) - 1)])
-    return jnp.where(spacing > 0, len(around) * spacing**3, 8 * jnp.pi**2)
+    covered = jnp.minimum(jnp.sum(lattice_weights(around)) * spacing**3, every)
+    return jnp.where(spacing > 0, covered, every)
 
 
 def unknown_deviation(
-    rotations: Float[np.ndarray, "cells 3 3"], operators: Float[np.ndarray, "operators 3 3"]
+    rotations: Float[np.ndarray, "cells 3 3"],
+    operators: Float[np.ndarray, "operators 3 3"],
+    weights: Float[np.ndarray, " cells"] | None = None,
 ) -> float:
     """Deviation of a rotation of which nothing is known but that it is one of some.
 
     Args:
-        rotations: all that are possible, evenly spread about the first or everywhere.
+        rotations: all that are possible, about the identity or everywhere.
         operators: of the point group of the object.
+        weights: how many rotations each stands for; the same when not given.
 
     Returns:
         root of the mean squared smallest angle to the identity, radians; 132 degrees where all are
@@ -77,7 +96,7 @@ def unknown_deviation(
     """
     traces = np.max(np.einsum("nij,oji->no", rotations, operators), axis=1)
     angle = np.arccos(np.clip((traces.astype(np.float64) - 1) / 2, -1, 1))
-    return float(np.sqrt(np.mean(angle**2)))
+    return float(np.sqrt(np.average(angle**2, weights=weights)))
 
 
 def view_rotations(order: int) -> Float[np.ndarray, "views 3 3"]:

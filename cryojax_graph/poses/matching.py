@@ -228,13 +228,15 @@ def best_of_grid(
         scores: of one image.
         bank: its projections.
         shifts: the shifts that were tried.
-        count: how many candidates.
+        count: how many candidates at most; a grid of fewer orientations gives as many as it has.
         prior: of shift and contrast.
 
     Returns:
         the candidates.
     """
     score, turns = scores.score, scores.score.shape[1]
+    # Of a large point group one asymmetric unit may be a single view.
+    count = min(count, score.size)
     peak = (score >= jnp.roll(score, 1, axis=1)) & (score > jnp.roll(score, -1, axis=1))
     value, index = jax.lax.top_k(jnp.where(peak, score, -jnp.inf).reshape(-1), count)
     view, turn = index // turns, index % turns

@@ -46,6 +46,7 @@ def estimate_of_modes(
     reach: Scalar,
     volume: Scalar = ROTATIONS,
     operators: Float[Array, "operators 3 3"] | None = None,
+    weights: Float[Array, " cells"] | None = None,
 ) -> PoseEstimate:
     """Weigh the modes of one image against one another and against the rest of the grid.
 
@@ -54,17 +55,20 @@ def estimate_of_modes(
 
     Args:
         modes: refined poses, duplicates allowed.
-        scores: log-likelihoods on a grid of equal cells, averaged over the shifts.
+        scores: log-likelihoods on a grid, averaged over the shifts.
         rotations: of the grid.
         prior: of shift and contrast; that of the shift above 0.
         reach: angle within which two modes are one and a grid point belongs to a mode, radians.
         volume: of the rotations that are possible, which the grid covers, radians³.
         operators: of the point group of the reference; rotations that differ by one are the same.
+        weights: how many rotations each point of the grid stands for; the same when not given.
 
     Returns:
         the estimate.
     """
     operators = jnp.eye(3)[None] if operators is None else operators
+    weights = jnp.ones(len(scores)) if weights is None else weights
+    cells = weights / jnp.sum(weights)
     # A mode as wide as all that is possible, one without contrast for instance, holds all of it.
     width = jnp.minimum(_log_volume(modes.covariance[:, :5, :5]) + _log_density(prior, volume), 0.0)
     log_mass = modes.log_likelihood + width
@@ -75,7 +79,7 @@ def estimate_of_modes(
     # An arc cosine for every mode and cell would cost as much as a refinement.
     to_grid = _cosines(modes.pose.rotation, rotations, operators)
     free = jnp.all(to_grid < jnp.cos(jnp.asarray(reach)), axis=0)
-    rest = jnp.where(free, scores - jnp.log(len(scores)), -jnp.inf)
+    rest = jnp.where(free, scores + jnp.log(cells), -jnp.inf)
 
     everything = jnp.concatenate([log_mass, rest])
     evidence = jax.nn.logsumexp(everything)
@@ -83,7 +87,7 @@ def estimate_of_modes(
     # A Gaussian that has outgrown the rotations says no more than that all are possible.
     apart = jnp.arccos(to_grid[best]) ** 2
     within = jnp.trace(modes.covariance[:, :3, :3], axis1=1, axis2=2)
-    within = jnp.minimum(within, jnp.mean(apart))
+    within = jnp.minimum(within, jnp.sum(cells * apart))
     square = jnp.concatenate([within + between[best] ** 2, apart])
     # Nor can it be farther off than the rotations that are possible reach.
     expected = share * jnp.minimum(square, jnp.max(apart))

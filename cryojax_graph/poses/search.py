@@ -13,7 +13,7 @@ from cryojax_graph.forward.ctf import CTF
 from cryojax_graph.forward.fourier import shift_image
 from cryojax_graph.geometry import orientation_spacing_degrees
 from cryojax_graph.poses.band import Band, Observed, fourier_band, observe, points_within, prefix
-from cryojax_graph.poses.grids import covered_volume, grid_rotations
+from cryojax_graph.poses.grids import covered_volume, grid_rotations, lattice_weights
 from cryojax_graph.poses.matching import (
     Candidates,
     GridScores,
@@ -254,6 +254,7 @@ def search_pose_near(
         reach=config.own_reach,
         volume=covered_volume(around),
         operators=search.operators,
+        weights=lattice_weights(around),
     )
     return moved(best, start.shift)
 

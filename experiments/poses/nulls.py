@@ -3,7 +3,8 @@
 White noise is searched with the map of one molecule of ``relion.py``, whose work folder is needed,
 the images of that molecule with the map of the other, and with their poses given with its own map
 and with the mirrored one.
-Rotations that nothing is known of have a deviation of 132 degrees. Done work is not done again.
+Rotations that nothing is known of have a deviation of 132 degrees, less with the symmetry of a
+molecule, which is stated. Done work is not done again.
 
     python experiments/poses/nulls.py --work WORK --results expected.json
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from molecules import record
-from relion import BOX, PIXEL, finished
+from relion import BOX, MOLECULES, PIXEL, finished
 
 from cryojax_graph.io import read_map, read_particles, write_map
 from cryojax_graph.io.errors import InputError
@@ -71,11 +72,17 @@ def mirrored(source: Path, path: Path) -> Path:
     return path
 
 
-def said(particles: Path, reference: Path, folder: Path, start: str) -> dict[str, Any]:
+def said(
+    particles: Path, reference: Path, symmetry: str, folder: Path, start: str
+) -> dict[str, Any]:
     """What the job reports of its images."""
     if not finished(folder):
         config = PoseConfig(
-            str(particles), str(reference), start=start, image_root=str(folder.parents[1])
+            str(particles),
+            str(reference),
+            symmetry=symmetry,
+            start=start,
+            image_root=str(folder.parents[1]),
         )
         try:
             pose(config, options=JobOptions(output=str(folder)))
@@ -102,14 +109,14 @@ def main() -> None:
         of_set = work / MOLECULE / f"snr_{snr:g}/particles.star"
         particles = some_of(of_set, nulls / f"some_{snr:g}.star")
         noise = noise_alone(particles, nulls / "noise.star")
-        for name, images, reference, start in (
-            ("noise", noise, own, "search"),
-            ("other_particle", particles, work / OTHER / "map.mrc", "search"),
-            ("true_hand", particles, own, "given"),
-            ("other_hand", particles, other, "given"),
+        for name, images, reference, shown, start in (
+            ("noise", noise, own, MOLECULE, "search"),
+            ("other_particle", particles, work / OTHER / "map.mrc", OTHER, "search"),
+            ("true_hand", particles, own, MOLECULE, "given"),
+            ("other_hand", particles, other, MOLECULE, "given"),
         ):
             case = name if name == "noise" else f"{name}_snr_{snr:g}"
-            figures[case] = said(images, reference, nulls / case, start)
+            figures[case] = said(images, reference, MOLECULES[shown], nulls / case, start)
     record(arguments.results, "nulls", figures)
 
 

@@ -186,9 +186,13 @@ WRONG = {
 }
 
 
+# Of the right map 0.97; a wrong axis of weak astigmatism costs least.
+MOST = dict.fromkeys(WRONG, 0.91) | {"shift of the other sign": 0.5, "overfocus": -0.3}
+
+
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_wrong_convention_costs_correlation(tmp_path, images, mistake):
-    assert reconstruct(tmp_path, images, WRONG[mistake](particles(IMAGES))) < 0.91
+    assert reconstruct(tmp_path, images, WRONG[mistake](particles(IMAGES))) < MOST[mistake]
 
 
 def test_the_contrast_is_relions(tmp_path, images):

@@ -7,6 +7,7 @@ from cryojax_graph.geometry.orientations import orientation_count, orientations_
 from cryojax_graph.geometry.symmetry import (
     asymmetric_unit,
     nearest_equivalent,
+    symmetry_generators,
     symmetry_rotations,
 )
 
@@ -53,6 +54,19 @@ def test_elements_are_a_group_of_rotations_with_the_identity_first(group, order)
     assert apart(elements.swapaxes(1, 2), elements).min(axis=1).max() < 1e-12
     for element in elements:
         assert apart(element @ elements, elements).min(axis=1).max() < 1e-12
+
+
+@pytest.mark.parametrize("group", ORDERS)
+def test_products_of_the_generators_are_all_elements(group):
+    generators = symmetry_generators(group.lower())
+    assert len(generators) <= 2
+    found = np.eye(3)[None]
+    for _ in range(ORDERS[group]):
+        products = np.concatenate([found, *(found @ generator for generator in generators)])
+        _, first = np.unique(products.round(6).reshape(-1, 9) + 0.0, axis=0, return_index=True)
+        found = products[first]
+    assert len(found) == ORDERS[group]
+    assert apart(symmetry_rotations(group), found).min(axis=1).max() < 1e-9
 
 
 @pytest.mark.parametrize(

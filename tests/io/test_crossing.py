@@ -268,6 +268,44 @@ def test_what_cryosparc_changed_is_new_in_relions_table_and_all_else_is_old(tmp_
     assert star.columns["cs/alignments3D/error"].tolist() == ["7.0"] * N
 
 
+def test_what_a_job_of_ours_says_in_a_cs_table_replaces_what_relions_table_said(tmp_path):
+    old = {"rlnMaxValueProbDistribution": np.array(["0.125"] * N, TEXT)}
+    path = written_star(tmp_path / "t.star", relion_columns() | old)
+    table = read_particles(through(path, "cs"))
+    probability = np.linspace(0.5, 0.9, N).astype(np.float32)
+    doubts = {
+        "rlnMaxValueProbDistribution": probability,
+        "cryojaxgraphShiftDeviation": np.arange(N) / 3,
+    }
+    write_particles(with_columns(table, doubts), tmp_path / "u.cs")
+    star = read_particles(through(tmp_path / "u.cs", "star"))
+    for name, values in doubts.items():
+        np.testing.assert_array_equal(star.columns[name].astype(values.dtype), values)
+        assert f"cs/{name}" not in star.columns
+    # In its old place; what is new comes after all.
+    assert list(star.columns) == [*relion_columns(), *doubts]
+
+
+def test_numbers_of_our_jobs_have_one_name_in_both_forms_and_keep_their_types(tmp_path):
+    ours = {
+        "rlnMaxValueProbDistribution": np.linspace(0.1, 0.9, N).astype(np.float32),
+        "rlnLogLikeliContribution": np.linspace(-1e3, 1e5, N),
+        "cryojaxgraphEvidence": np.full(N, np.nan, np.float32),
+    }
+    # These are said by cryoSPARC's own columns, and vectors have no place in a STAR file.
+    kept = {"rlnDefocusU": np.ones(N, np.float32), "rlnPair": np.ones((N, 2), np.float32)}
+    write_cs(tmp_path / "t.cs", cs_columns() | ours | kept)
+    table = read_particles(through(tmp_path / "t.cs", "star"))
+    assert set(ours) <= set(table.columns)
+    assert {f"cs/{name}" for name in kept} <= set(table.columns)
+    np.testing.assert_allclose(table.defocus_u, cs_columns()["ctf/df1_A"], rtol=1e-6)
+    same_cs(tmp_path / "t.cs", through(tmp_path / "t.cs", "star", "cs"))
+    changed = with_columns(table, {"rlnLogLikeliContribution": np.arange(N) + 0.5})
+    write_particles(changed, tmp_path / "u.star")
+    again = read_cs(through(tmp_path / "u.star", "cs"))
+    assert again["rlnLogLikeliContribution"].tolist() == (np.arange(N) + 0.5).tolist()
+
+
 def test_what_relion_changed_is_new_in_cryosparcs_table_even_without_the_list_of_types(tmp_path):
     write_cs(tmp_path / "t.cs", cs_columns())
     star = read_particles(through(tmp_path / "t.cs", "star"))
@@ -363,6 +401,30 @@ def test_of_several_classes_the_most_probable_gives_the_pose(form, tmp_path):
     for name, values in one.items():
         np.testing.assert_array_equal(many[name], values, err_msg=name)
     same_cs(tmp_path / "m.cs", through(tmp_path / "m.cs", "star", "cs"))
+
+
+@pytest.mark.parametrize("form", ["multi", "columns of each class"])
+def test_poses_of_an_earlier_job_in_a_passthrough_file_do_not_count_beside_classes(form, tmp_path):
+    columns = multi_columns()
+    if form != "multi":
+        for number in range(3):
+            for name in ("pose", "shift", "class_posterior"):
+                values = columns[f"alignments3D_multi/{name}"][:, number].copy()
+                columns[f"alignments_class_{number}/{name}"] = values
+        columns = {k: v for k, v in columns.items() if not k.startswith("alignments3D_multi/")}
+    write_cs(tmp_path / "m.cs", columns)
+    earlier = {k: v for k, v in cs_columns().items() if k.split("/")[0] in ("uid", "alignments3D")}
+    write_cs(tmp_path / "p.cs", earlier | {"pick_stats/ncc": np.ones(N, np.float32)})
+    alone = read_particles(tmp_path / "m.cs")
+    joined = read_particles(tmp_path / "m.cs", passthrough=[tmp_path / "p.cs"])
+    np.testing.assert_array_equal(joined.euler_degrees, alone.euler_degrees)
+    assert joined.class_number.tolist() == alone.class_number.tolist()
+    assert joined.half_set is None
+    assert "pick_stats/ncc" in joined.columns
+    # Poses that the table itself has beside those to classes are its own.
+    write_cs(tmp_path / "m.cs", columns | {"alignments3D/pose": earlier["alignments3D/pose"]})
+    both = read_particles(tmp_path / "m.cs", passthrough=[tmp_path / "p.cs"])
+    np.testing.assert_array_equal(both.columns["alignments3D/shift"], earlier["alignments3D/shift"])
 
 
 def test_halves_and_classes_stay_when_poses_to_several_classes_are_changed(tmp_path):

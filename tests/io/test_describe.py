@@ -25,7 +25,7 @@ from cryojax_graph.io import (
     write_stack,
 )
 from cryojax_graph.io.describe_images import describe_map
-from cryojax_graph.io.describe_particles import ctf_state, unmodelled
+from cryojax_graph.io.describe_particles import ctf_state, envelope_warnings, unmodelled
 from cryojax_graph.io.star import StarTable
 
 TEXT = np.dtypes.StringDType()
@@ -251,6 +251,29 @@ def test_what_no_job_models_is_told_wherever_it_is_written(files, columns, effec
         assert unmodelled(odd) == []
     else:
         assert effect in unmodelled(odd)[0]
+
+
+def test_an_envelope_that_amplifies_is_told_with_how_much(files):
+    folder, table = files
+    assert envelope_warnings(table) == []
+    assert envelope_warnings(with_columns(table, {"b_factor": np.full(6, 60.0)})) == []
+    b_factor = np.array([0.0, 30.0, -40.0, 0.0, -80.0, 5.0])
+    odd = with_columns(table, {"b_factor": b_factor})
+    for ending, column in (("star", "rlnCtfBfactor"), ("cs", "ctf/bfactor")):
+        write_particles(odd, folder / f"odd.{ending}")
+        (told,) = envelope_warnings(read_particles(folder / f"odd.{ending}"))
+        assert (
+            f"odd.{ending}: the B-factor of the CTF is negative in 2 of 6 rows, down to -80" in told
+        )
+        assert "row 3" in told
+        assert column in told
+        # exp(80 / 4 / (2 · 1.3)²).
+        assert "up to 19 times at Nyquist" in told
+        warned(describe(folder / f"odd.{ending}"), told)
+    bare = replace(odd, pixel_size=None)
+    assert "Nyquist" not in envelope_warnings(bare)[0]
+    far = with_columns(table, {"b_factor": np.full(6, -1e12)})
+    assert "1e+304 times" in envelope_warnings(far)[0]
 
 
 def test_optics_groups_that_no_particle_is_in_say_nothing(files):

@@ -23,10 +23,12 @@ from cryojax_graph.io import (
 )
 from cryojax_graph.io.atoms import write_atoms
 from cryojax_graph.io.mrc import Map, write_map
+from cryojax_graph.jobs.check.findings import examine
 from cryojax_graph.jobs.convert import ConvertConfig, convert, plan_convert
 from cryojax_graph.jobs.convert.maps import flip_hand
 from cryojax_graph.jobs.convert.selection import select_rows
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.passthrough import read_with_passthrough
 
 N = 8
 HEAD = (
@@ -123,6 +125,60 @@ def test_passthrough_files_are_found_or_named(cs, tmp_path):
     named = tmp_path / "job" / "J1_passthrough_particles.cs"
     assert run(cs, "-o", tmp_path / "r.cs", "--passthrough", named) == 0
     assert read_cs(tmp_path / "r.cs")["ctf/df1_A"].tolist() == list(range(N))[::-1]
+
+
+@pytest.fixture
+def nameless(cs, tmp_path):
+    """Outputs of a job that touches no images: only its passthrough file names them."""
+    columns = read_cs(cs)
+    folder = tmp_path / "J45"
+    folder.mkdir()
+    poses = {
+        "uid": columns["uid"],
+        "alignments3D/pose": np.full((N, 3), 0.1, np.float32),
+        "alignments3D/shift": np.zeros((N, 2), np.float32),
+        "alignments3D/psize_A": np.full(N, 1.5, np.float32),
+    }
+    write_cs(folder / "J45_particles.cs", poses)
+    write_cs(folder / "J45_passthrough_particles.cs", {k: v[::-1] for k, v in columns.items()})
+    return folder / "J45_particles.cs"
+
+
+def test_names_of_images_may_stand_in_the_passthrough_file(nameless, tmp_path, capsys):
+    assert run(nameless, "-o", tmp_path / "q.star") == 0
+    assert "with the columns of J45_passthrough_particles.cs" in capsys.readouterr().out
+    made, table = read_particles(tmp_path / "q.star"), read_with_passthrough(nameless, "poses")
+    for read in (made, table):
+        assert read.image_path.tolist() == ["stacks/a.mrc"] * N
+        assert read.image_index.tolist() == list(range(N))
+        assert read.has("poses")
+    found = examine(str(nameless))
+    assert found.kind == "particles (cryoSPARC)"
+    assert "read with the columns of J45_passthrough_particles.cs beside it" in found.notes
+    # Such a table selects, too.
+    assert run(nameless, "-o", tmp_path / "r.star", "--select", nameless) == 0
+
+
+def test_a_table_without_names_of_images_anywhere_is_refused_with_the_remedy(nameless, tmp_path):
+    beside = nameless.with_name("J45_passthrough_particles.cs")
+    write_cs(beside, {name: values[: N // 2] for name, values in read_cs(beside).items()})
+    with pytest.raises(InputError, match="4 of 8 particles"):
+        read_with_passthrough(nameless, "poses")
+    beside.unlink()
+    with pytest.raises(InputError, match="put its passthrough file beside it"):
+        read_with_passthrough(nameless, "poses")
+    assert run(nameless, "-o", tmp_path / "q.star") == 2
+
+
+def test_files_of_other_jobs_beside_a_complete_table_are_noted_and_left(cs, tmp_path, capsys):
+    columns = read_cs(cs)
+    other = {"uid": columns["uid"] - np.uint64(N), "ctf/df1_A": np.ones(N, np.float32)}
+    write_cs(tmp_path / "J9_passthrough_particles.cs", other)
+    assert run(cs, "-o", tmp_path / "q.cs") == 0
+    told = capsys.readouterr().out
+    assert "do not list all of its particles: J9_passthrough_particles.cs" in told
+    assert list(read_cs(tmp_path / "q.cs")) == list(columns)
+    assert examine(str(cs)).kind == "particles (cryoSPARC)"
 
 
 SELECTIONS = {
@@ -245,6 +301,8 @@ def density():
         ("map", "q.star", [], "names no form of maps"),
         ("map", "q.mrc", ["--select", "a.csv"], "--select: it is for particles files"),
         ("map", "q.mrc", ["--voxel-size", "-1"], "--voxel-size: -1.0 is not possible"),
+        ("map", "q.mrc", ["--origin", "0", "nan", "0"], "--origin: 0 nan 0 is no place"),
+        ("map", "q.mrc", ["--origin", "0", "0", "inf"], "--origin: 0 0 inf is no place"),
         ("model", "q.npz", [], "names no form of models; use .cif"),
         ("model", "q.cif", ["--half-precision"], "--half-precision: it is for map files"),
         ("model", "q.cif", ["--model", "9"], "choose one of 1 to 1"),

@@ -151,6 +151,20 @@ def test_local_resolution_finds_the_side_that_is_blurred():
     assert found.values[0, 0, 0] == QualitySettings().local_lowest
 
 
+def test_what_the_edge_of_a_sphere_correlates_is_no_local_resolution():
+    """Detail ends at 27 Å; a window of 25 Å carries it on into the shells next to that."""
+    box, voxel = 96, 4.0
+    random = np.random.default_rng(0)
+    detail, *noise = random.standard_normal((3, box, box, box)).astype(np.float32)
+    coarse = real_map(half_spectrum(detail) * (spectral_radius(box) < box * voxel / 27.0))
+    maps = coarse / coarse.std() + 0.05 * np.stack(noise)
+    mask = np.zeros((box,) * 3, np.float32)
+    mask[34:63, 34:63, 34:63] = 1.0
+    found = local_resolution(KEY, *maps.astype(np.float32), mask, voxel_size=voxel)
+    assert len(found.spheres) >= 27
+    assert np.median(found.spheres) > 20.0
+
+
 def test_a_mask_without_a_place_for_a_sphere_is_refused():
     first, second = halves()
     empty = np.zeros_like(first)

@@ -1,8 +1,13 @@
 """``pose`` from end to end on small sets with known poses."""
 
+import html
+import inspect
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,6 +15,7 @@ import numpy as np
 import pytest
 
 from cryojax_graph.forward.density import density_of_gaussians
+from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.io import (
     Map,
     read_map,
@@ -24,7 +30,9 @@ from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.pose import PoseConfig, plan_pose, pose
+from cryojax_graph.jobs.particles import read_particle_set
+from cryojax_graph.jobs.pose import MapConfig, PoseConfig, plan_pose, pose
+from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import pose_errors, shift_errors
 
@@ -71,9 +79,16 @@ def errors(table, case: Case):
 
 
 def as_map(
-    case: Case, path: Path, *, voxel: float, size: int, hand: tuple[float, ...] = (1.0, 1.0, 1.0)
+    case: Case,
+    path: Path,
+    *,
+    voxel: float,
+    size: int,
+    hand: tuple[float, ...] = (1.0, 1.0, 1.0),
+    group: str = "C1",
 ) -> Path:
     frame = read_atoms(case.model).positions * np.array(hand)
+    frame = np.concatenate([frame @ element.T for element in symmetry_rotations(group)])
     n = len(frame)
     density = density_of_gaussians(
         jnp.asarray(frame, jnp.float32), jnp.ones(n), jnp.full(n, 2.4), box=size, voxel_size=voxel
@@ -227,7 +242,8 @@ def test_noise_is_not_found(case, tmp_path, start, within, unknown):
     _, metrics, manifest = run(config, tmp_path / "job")
     assert metrics["rotation_deviation_unknown_degrees"] == pytest.approx(unknown, rel=0.05)
     assert 0.8 * unknown < metrics["rotation_deviation_median_degrees"] < 1.5 * unknown
-    assert any("do not tell their orientation" in text for text in manifest["warnings"])
+    (warning,) = (text for text in manifest["warnings"] if "do not tell their orientation" in text)
+    assert "a symmetry that --symmetry does not state" in warning
 
 
 def test_noise_is_not_found_however_near_it_is_sought(case, tmp_path):
@@ -249,6 +265,52 @@ def test_a_reference_away_from_the_middle_of_its_box_is_told(case, tmp_path):
     assert any("to the middle of its box" in text for text in manifest["warnings"])
 
 
+def test_doubts_of_the_reference_are_warned_of_before_the_search(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("cryojax_graph.jobs.pose.run.survey_once", _stop)
+    path = as_map(case, tmp_path / "map.mrc", voxel=3.0, size=BOX, group="C2")
+
+    def warnings(folder: Path, **options) -> str:
+        config = PoseConfig(str(case.particles), str(path), **options)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, folder)
+        return " ".join(json.loads((folder / "manifest.json").read_text())["warnings"])
+
+    assert "give --symmetry C2" in warnings(tmp_path / "unstated")
+    assert warnings(tmp_path / "stated", symmetry="C2") == ""
+    write_map(path, Map(read_map(path).values, np.ones(3), np.zeros(3)))
+    assert "give --map.voxel-size 3" in warnings(tmp_path / "nominal")
+    assert warnings(tmp_path / "sized", symmetry="C2", map=MapConfig(3.0)) == ""
+
+
+def test_the_command_of_the_page_finds_the_images(case, searched):
+    """The table keeps their names, and they are not in the folder of the job."""
+    written = Path(searched[0].source)
+    page = html.unescape((written.parent / "report.html").read_text())
+    command = re.search("cryojax-graph flex (.*?) --template", page)
+    assert command
+    name, option, root = shlex.split(command[1])
+    assert option == "--image-root"
+    images = read_particle_set(written.parent / name, image_root=root).images
+    given = read_particle_set(case.particles, image_root=None).images
+    assert images.fingerprint() == given.fingerprint()
+    with pytest.raises(InputError, match="no file"):
+        read_particle_set(written, image_root=None)
+
+
+def test_commands_of_a_flex_page_name_the_folder_of_the_images():
+    from cryojax_graph.jobs.flex.report import _table_commands
+
+    particles = SimpleNamespace(image_root=Path("/my data"), table=SimpleNamespace(kind="star"))
+    outputs = dict.fromkeys(["motion.cif", "particles.star", "subsets/region_1.star"])
+    job = SimpleNamespace(manifest={"outputs": outputs})
+    commands = inspect.unwrap(_table_commands)(SimpleNamespace(particles=particles), job)
+    assert commands == {
+        "particles.star": "cryojax-graph reconstruct particles.star --image-root '/my data' -o map",
+        "subsets/region_1.star": "cryojax-graph check subsets/region_1.star "
+        "--image-root '/my data'",
+    }
+
+
 def test_dark_particles_are_refused(case, tmp_path):
     path = replaced(case, tmp_path / "dark", lambda images: -images)
     with pytest.raises(InputError, match="turn the contrast"):
@@ -263,8 +325,37 @@ def test_an_interrupted_search_goes_on(case, tmp_path, monkeypatch, searched):
         patched.setattr(stages, "write_poses", _stop)
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "job")
-    table, _, _ = run(config, tmp_path / "job")
+    looked_at: list[int] = []
+    find = Searcher.find
+
+    def counted(self, search, images, *rest, **more):
+        looked_at.append(len(images))
+        return find(self, search, images, *rest, **more)
+
+    monkeypatch.setattr(Searcher, "find", counted)
+    table, metrics, _ = run(config, tmp_path / "job")
     np.testing.assert_array_equal(table.euler_degrees, searched[0].euler_degrees)
+    # Neither the images nor the sample are searched again, and the page has what was told of it.
+    assert looked_at == []
+    assert metrics.keys() == searched[1].keys()
+
+
+def test_an_interrupted_search_goes_on_from_the_sample(case, tmp_path, monkeypatch):
+    """As it would have gone on, given poses and their hand included."""
+    from cryojax_graph.jobs.pose import run as stages
+
+    config = PoseConfig(str(case.particles), str(case.model), start="given", within=5.0)
+    whole = run(config, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "search_all", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "job")
+    monkeypatch.setattr("cryojax_graph.jobs.pose.survey.survey", _stop)
+    again = run(config, tmp_path / "job")
+    for name in ("euler_degrees", "shift_angstrom"):
+        np.testing.assert_array_equal(getattr(again[0], name), getattr(whole[0], name))
+    for name in ("hand_evidence_mean_nats", "hand_evidence_error_nats", "evidence_mean_nats"):
+        assert again[1][name] == whole[1][name]
 
 
 def _stop(*arguments):
@@ -285,6 +376,9 @@ def _stop(*arguments):
         ({"defocus_deviation": 300.0}, "--refine-defocus"),
         ({"method": "esl", "start": "given"}, "--start given"),
         ({"method": "mmse", "refine_defocus": True}, "--refine-defocus"),
+        ({"voxel_size": 3.0}, "the reference is a model"),
+        ({"map": MapConfig(-3.0)}, "--map.voxel-size: it is -3"),
+        ({"symmetry": "I"}, "its symmetry: turned by I"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, changes, message):
@@ -320,9 +414,11 @@ def test_the_plan_says_what_is_searched(case):
     assert plan.memory_bytes > 0
 
 
-def test_symmetry_leaves_views_out(case):
+def test_symmetry_leaves_views_out(case, tmp_path):
+    path = as_map(case, tmp_path / "map.mrc", voxel=3.0, size=BOX, group="D2")
+
     def views(symmetry: str) -> int:
-        config = PoseConfig(str(case.particles), str(case.model), symmetry=symmetry)
+        config = PoseConfig(str(case.particles), str(path), symmetry=symmetry)
         plan = plan_pose(config, options=JobOptions(output="job"))
         return int(plan.actions[0].split(" views")[0].split()[-1].replace(",", ""))
 

@@ -28,11 +28,21 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
+from cryojax_graph.jobs.flex import FlexConfig, plan_flex
 from cryojax_graph.jobs.options import JobOptions, PipelineOptions
+from cryojax_graph.jobs.plan import bytes_of_table
+from cryojax_graph.jobs.pose import PoseConfig, plan_pose
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
 from cryojax_graph.jobs.reconstruct.report import named_table
-from cryojax_graph.jobs.reconstruct.source import check_apart, check_numbered, read_source
+from cryojax_graph.jobs.reconstruct.source import (
+    check_apart,
+    check_numbered,
+    divide,
+    kept_together,
+    read_source,
+)
 from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
+from cryojax_graph.jobs.refine import RefineConfig, plan_refine
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import half_spectrum, shell_sums
 
@@ -127,13 +137,22 @@ def test_halves_are_drawn_once_and_then_kept(case, solved, tmp_path):
     table = read_particles(solved[0] / "particles.star")
     assert abs(int(np.sum(table.half_set == 1)) - IMAGES // 2) <= 1
     again = changed(case, tmp_path / "halves", {"half_set": table.half_set})
-    folder, _, _ = run(again, tmp_path / "job")
+    folder, _, manifest = run(again, tmp_path / "job")
     assert not (folder / "particles.star").exists()
     # Tables of a job name their images as the user's does.
     root = f"--image-root {case.particles.parent.resolve()}"
     assert f"pose particles.star {root}" in (solved[0] / "report.html").read_text()
     page = (folder / "report.html").read_text()
     assert f"pose {again} --image-root {again.parent.resolve()}" in page
+    # What halves of poses that are known already agree by is told, and only there.
+    drawn, named = (
+        "agree by whatever map all poses come from" in "".join(m["warnings"])
+        for m in (solved[2], manifest)
+    )
+    assert (drawn, named) == (True, False)
+    assert "drawn after the poses were found" in (solved[0] / "report.html").read_text()
+    assert "as the table names them" in page
+    assert "Two independent halves" not in page
     for name in ("half1.mrc", "half2.mrc"):
         first, second = (read_map(job / name).values for job in (folder, solved[0]))
         np.testing.assert_allclose(first, second, atol=1e-4 * np.abs(second).max())
@@ -143,7 +162,7 @@ def test_halves_are_drawn_once_and_then_kept(case, solved, tmp_path):
 def test_a_wrong_sign_costs_the_map(case, tmp_path, mistake):
     table = read_particles(case.particles)
     columns = {
-        "shift": {"shift_angstrom": -3 * table.shift_angstrom},
+        "shift": {"shift_angstrom": -table.shift_angstrom},
         # The same views seen from the other side are those of the mirrored particle.
         "hand": {"euler_degrees": table.euler_degrees * [1, 1, 1] + [0, 180, 0]},
         "ctf": {"phase_shift_degrees": np.full(IMAGES, 180.0)},
@@ -152,6 +171,96 @@ def test_a_wrong_sign_costs_the_map(case, tmp_path, mistake):
         changed(case, tmp_path / "wrong", columns), tmp_path / "job", contrast="white"
     )
     assert agreement(folder, case.density) < 0.5
+
+
+filament_of_image = np.arange(IMAGES) // 20
+
+
+@pytest.fixture(scope="module")
+def filaments(case, tmp_path_factory):
+    """A job of twenty filaments, five on each of four micrographs, of a symmetry."""
+    names = np.array(
+        [f"m{number}.mrc" for number in filament_of_image // 5], np.dtypes.StringDType()
+    )
+    columns = {
+        "rlnMicrographName": names,
+        "rlnHelicalTubeID": filament_of_image % 5 + 1,
+        "rlnCtfBfactor": np.where(filament_of_image == 2, -40.0, 0.0),
+    }
+    folder = tmp_path_factory.mktemp("filaments")
+    return run(changed(case, folder / "images", columns), folder / "job", symmetry="C2")
+
+
+def test_segments_of_a_filament_are_in_one_half(filaments):
+    folder, _, _ = filaments
+    half = read_particles(folder / "particles.star").half_set
+    assert all(len(np.unique(half[filament_of_image == filament])) == 1 for filament in range(20))
+    assert np.sum(half == 1) == IMAGES // 2
+    told = "all rows of one filament (rlnMicrographName, rlnHelicalTubeID) in one half"
+    assert f"Halves were drawn, {told}: 20 of them" in (folder / "run.log").read_text()
+    assert told in (folder / "report.html").read_text()
+
+
+def test_the_command_of_the_page_keeps_the_symmetry(filaments, solved):
+    page, plain = ((job / "report.html").read_text() for job, _, _ in (filaments, solved))
+    assert "--reference map.mrc --symmetry C2 -o pose" in page
+    assert "--reference map.mrc -o pose" in plain
+
+
+def test_an_envelope_that_amplifies_is_warned_of(filaments):
+    told = [text for text in filaments[2]["warnings"] if "amplified instead of damped" in text]
+    assert len(told) == 1
+    assert "20 of 400 rows" in told[0]
+
+
+def test_halves_keep_together_what_a_column_says(case, tmp_path):
+    series = np.arange(IMAGES) % 7
+    pairs = {"rlnImageName": np.array([f"{n // 2 + 1}@particles.mrcs" for n in range(IMAGES)])}
+    columns = {"rlnGroupName": series, "rlnOne": np.ones(IMAGES, int)}
+    path = changed(case, tmp_path / "images", columns)
+    particles, _ = read_source(ReconstructConfig(str(path)))
+    halves = divide(particles, 0, by="rlnGroupName")
+    assert halves.reason == "value of rlnGroupName"
+    assert all(len(np.unique(halves.number[series == k])) == 1 for k in range(7))
+    # Rows of one image stay together, whatever the column says: here that joins all.
+    twice = particles._replace(table=with_columns(particles.table, pairs))
+    with pytest.raises(InputError, match="all rows are of one value of rlnGroupName; give"):
+        divide(twice, 0, by="rlnGroupName")
+    with pytest.raises(InputError, match="all rows are of one value of rlnOne"):
+        divide(particles, 0, by="rlnOne")
+    with pytest.raises(InputError, match=r"--halves\.by: there is no column rlnNothing"):
+        divide(particles, 0, by="rlnNothing")
+    named = with_columns(particles.table, {"half_set": 1 + np.arange(IMAGES) % 2})
+    with pytest.raises(InputError, match=r"--halves\.by: the table names the halves"):
+        divide(particles._replace(table=named), 0, by="rlnGroupName")
+
+
+def test_filaments_of_cryosparc_and_particles_of_tomograms_are_known(case):
+    table = read_particles(case.particles)
+    thing = np.arange(IMAGES) // 4
+    for name, reason in (
+        ("cs/filament/filament_uid", "filament (filament/filament_uid)"),
+        ("rlnTomoParticleName", "particle (rlnTomoParticleName)"),
+    ):
+        group, told = kept_together(with_columns(table, {name: thing}), None)
+        assert told == reason
+        assert np.unique(group, return_inverse=True)[1].tolist() == thing.tolist()
+    assert kept_together(table, None)[1] == ""
+
+
+@pytest.mark.parametrize("name", ["blob/sign", "cs/blob/sign"])
+def test_images_that_cryosparc_marks_as_dark_are_not_inverted_twice(case, tmp_path, name):
+    path = changed(case, tmp_path / "images", {})
+    table = read_particles(path)
+    if name == "blob/sign":
+        path = path.with_suffix(".cs")
+        write_particles(table, path)
+        table = read_particles(path)
+    write_particles(with_columns(table, {name: np.full(IMAGES, -1, np.float32)}), path)
+    with pytest.raises(InputError, match=rf"--contrast dark: .*400 of 400 images .*\({name} -1\)"):
+        run(path, tmp_path / "job", contrast="dark")
+    assert not (tmp_path / "job").exists()
+    assert (read_source(ReconstructConfig(str(path)))[0].images.sign == -1).all()
 
 
 def test_weights_of_zero_leave_rows_out(case, tmp_path):
@@ -401,6 +510,31 @@ def test_the_plan_says_what_is_made(case):
         ReconstructConfig(str(case.particles), bootstrap=6), options=JobOptions(output="map")
     )
     assert "artefact_deviation.mrc" in plan.outputs
+
+
+@pytest.mark.parametrize("verb", ["reconstruct", "refine", "pose", "flex"])
+def test_every_plan_counts_the_table(case, verb):
+    """Rows are as many, and longer: of memory nothing else is."""
+    table, long = read_particles(case.particles), case.particles.with_name("long.star")
+    write_particles(with_columns(table, {"rlnNote": np.array(["x" * 2000] * IMAGES)}), long)
+    model = str(case.particles.with_name("reference.cif"))
+
+    def memory(path: Path) -> int:
+        name, options = str(path), JobOptions(output="job")
+        if verb == "reconstruct":
+            return plan_reconstruct(ReconstructConfig(name), options=options).memory_bytes
+        if verb == "flex":
+            config = FlexConfig(particles=name, template=model)
+            return plan_flex(config, options=options).memory_bytes
+        config, plan = {
+            "refine": (RefineConfig(name, model), plan_refine),
+            "pose": (PoseConfig(name, model), plan_pose),
+        }[verb]
+        return plan(config, options=options).memory_bytes
+
+    grown = bytes_of_table(long) - bytes_of_table(case.particles)
+    assert grown > 5 * IMAGES * 2000
+    assert memory(long) - memory(case.particles) == pytest.approx(grown, abs=2)
 
 
 def test_halves_that_share_an_image_are_refused(case, tmp_path):

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.io import (
     Map,
+    ParticleTable,
     read_map,
     read_particles,
     with_columns,
@@ -26,6 +28,7 @@ from cryojax_graph.io.poses import euler_from_rotation, rotation_from_euler
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.options import JobOptions
+from cryojax_graph.jobs.reconstruct.config import HalvesConfig
 from cryojax_graph.jobs.refine import RefineConfig, plan_refine, refine
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.metrics import pose_errors
@@ -66,6 +69,11 @@ def case(tmp_path_factory) -> Case:
     reference = folder / "reference.mrc"
     write_map(reference, Map(np.asarray(density), np.full(3, PIXEL), np.zeros(3)))
     return Case(folder / "unaligned.star", reference, rotation_from_euler(table.euler_degrees))
+
+
+def without_halves(table: ParticleTable) -> ParticleTable:
+    columns = {name: v for name, v in table.columns.items() if name != "rlnRandomSubset"}
+    return replace(table, columns=columns, half_set=None)
 
 
 def settings(case: Case, **changes) -> RefineConfig:
@@ -172,6 +180,26 @@ def test_dark_images_are_inverted_when_asked(case):
     np.testing.assert_array_equal(second, -first)
 
 
+def test_images_that_cryosparc_marks_as_dark_are_not_inverted_twice(case):
+    from cryojax_graph.jobs.refine.run import _read
+
+    table = read_particles(case.particles)
+    path = case.particles.with_name("marked.star")
+    write_particles(with_columns(table, {"cs/blob/sign": np.full(IMAGES, -1)}), path)
+    white = _read(settings(case, particles=str(path))).particles.images.read(np.arange(3))
+    plain = _read(settings(case)).particles.images.read(np.arange(3))
+    np.testing.assert_array_equal(white, -plain)
+    with pytest.raises(InputError, match=r"--contrast dark: .*192 of 192 images as dark \(cs/blob"):
+        _read(settings(case, particles=str(path), contrast="dark"))
+
+
+def test_nothing_that_was_kept_for_going_on_is_left(refined):
+    manifest = json.loads((refined / "manifest.json").read_text())
+    assert manifest["working"] == []
+    assert not (refined / "rounds").exists()
+    assert not list(refined.glob("*.npz"))
+
+
 def test_contrasts_of_micrographs_are_found(refined):
     table = read_particles(refined / "particles.star")
     found = np.asarray(table.columns["cryojaxgraphGroupContrast"], float)[: len(CONTRAST)]
@@ -204,6 +232,29 @@ def test_rows_of_one_image_are_in_one_part(case):
     parts = [*_folds(particles, halves, 1, 0), *_folds(particles, halves, 2, 0)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(80))
     assert sum(len(np.unique(part // 2)) for part in parts) == 40
+
+
+def test_filaments_are_in_one_half_and_in_one_part(case):
+    from cryojax_graph.jobs.particles import read_particle_set
+    from cryojax_graph.jobs.reconstruct.source import divide
+    from cryojax_graph.jobs.refine.run import _folds
+
+    tube = np.arange(IMAGES) // 8
+    path = case.particles.with_name("tubes.star")
+    columns = {"rlnHelicalTubeID": tube, "rlnSeries": tube // 8}
+    write_particles(with_columns(without_halves(read_particles(case.particles)), columns), path)
+    particles = read_particle_set(path, image_root=None)
+    # Three micrographs: 8 segments of a tube are of 3 filaments.
+    filament = tube * 3 + np.arange(IMAGES) % 3
+    halves = divide(particles, 0)
+    parts = [*_folds(particles, halves, 1, 0), *_folds(particles, halves, 2, 0)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(IMAGES))
+    assert sum(len(np.unique(filament[part])) for part in parts) == len(np.unique(filament))
+    # Of three things no half has four: its parts are of images then.
+    halves = divide(particles, 0, by="rlnSeries")
+    assert sorted(np.bincount(halves.number)[1:].tolist()) == [64, 128]
+    assert all(len(np.unique(halves.number[tube // 8 == k])) == 1 for k in range(3))
+    assert len(_folds(particles, halves, 1, 0)) == len(_folds(particles, halves, 2, 0)) == 4
 
 
 def test_a_half_that_is_too_small_is_refused(case, tmp_path):
@@ -251,6 +302,10 @@ def test_given_poses_are_refined_where_they_are(case, tmp_path, monkeypatch):
         ({"within": 0.0}, "--within"),
         ({"low_pass": 0.0}, "--low-pass"),
         ({"diameter": -1.0}, "--diameter"),
+        ({"diameter": 20.0}, "--diameter: a sphere of 20 Å does not hold .*reference.mrc"),
+        ({"diameter": 100.0}, "--diameter: a sphere of 100 Å and its edge do not fit"),
+        ({"low_pass": 60.0}, "--low-pass: nothing of that size has a shape in images of 108 Å"),
+        ({"halves": HalvesConfig("rlnNothing")}, "--halves.by: the table names the halves"),
         ({"most_rounds": 0}, "--most-rounds"),
         ({"low_pass": 2.2 * PIXEL}, "no shells by which halves could be compared"),
         ({"shift_range": 1000.0}, "more than half of the image"),
@@ -268,6 +323,16 @@ def test_a_file_in_the_way_is_refused_before_the_work(case, tmp_path):
     (tmp_path / "particles.star").write_text("mine")
     with pytest.raises(InputError, match="a file of this name is there already"):
         refine(settings(case), options=JobOptions(output=str(tmp_path)))
+
+
+def test_a_sphere_that_holds_the_particle_is_taken_as_it_is(case):
+    """Also one that only a hollow particle of the reference's radius of gyration would fit into."""
+    from cryojax_graph.jobs.refine.run import _radius, _read
+
+    radius = _read(settings(case)).given.radius
+    for diameter in (1.6 * radius, 90.0):
+        config = settings(case, diameter=diameter)
+        assert _radius(config, _read(config)) == pytest.approx(diameter / 2 / PIXEL)
 
 
 def test_the_plan_names_the_rounds_products(case):

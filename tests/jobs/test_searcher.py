@@ -107,6 +107,23 @@ def test_defocus_is_refined_around_the_given_shift(scene):
     np.testing.assert_allclose(found.shift, known[1], atol=0.05)
 
 
+def test_poses_of_the_table_are_read_once_however_many_the_blocks(scene, monkeypatch):
+    from cryojax_graph.jobs.pose import searcher as module
+
+    particles, reference, settings = scene
+    read, made = module.rotation_from_euler, []
+
+    def counted(euler):
+        made.append(len(euler))
+        return read(euler)
+
+    monkeypatch.setattr(module, "rotation_from_euler", counted)
+    searcher = Searcher(particles, settings, block=2)
+    search = searcher.prepare(reference, np.ones(BOX // 2 + 1))
+    assert len(searcher.find(search, np.arange(IMAGES), 1.0).evidence) == IMAGES
+    assert made == [IMAGES]
+
+
 @pytest.mark.parametrize("count", [1, 6, 7])
 def test_few_images_decide_nothing(count):
     def told(evidence: np.ndarray) -> Found:

@@ -255,6 +255,22 @@ def test_a_b_factor_for_maps_that_are_no_halves_is_refused(pair):
             verb(config, options=JobOptions(output="none"))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e5])
+def test_a_b_factor_that_is_none_is_refused_before_any_work(tmp_path, pair, value):
+    config = ValidateFscConfig(*pair, b_factor=value)
+    for verb in (validate_fsc, plan_validate_fsc):
+        with pytest.raises(InputError, match="--b-factor: it is"):
+            verb(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_b_factor_that_no_map_could_hold_is_refused_at_its_resolution(tmp_path, pair):
+    config = ValidateFscConfig(*pair, b_factor=9e3)
+    with pytest.raises(InputError, match="9000 Å² is too much for detail of 4"):
+        validate_fsc(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert not (tmp_path / "job" / "map.mrc").exists()
+
+
 def test_library_callers_get_the_folder(tmp_path, pair):
     config = ValidateFscConfig(*pair, local_resolution=False)
     folder = validate_fsc(config, options=JobOptions(output=str(tmp_path / "job")))

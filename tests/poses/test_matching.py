@@ -15,7 +15,13 @@ from cryojax_graph.forward.image import log_likelihood, map_spectrum
 from cryojax_graph.forward.noise import noise_power
 from cryojax_graph.geometry import matrix_from_euler_degrees
 from cryojax_graph.poses.band import fourier_band, observe
-from cryojax_graph.poses.grids import covered_volume, grid_rotations, rotations_within, shift_grid
+from cryojax_graph.poses.grids import (
+    covered_volume,
+    grid_rotations,
+    lattice_weights,
+    rotations_within,
+    shift_grid,
+)
 from cryojax_graph.poses.matching import (
     GridScores,
     PolarImage,
@@ -207,6 +213,16 @@ def test_a_plateau_is_one_maximum(scene):
     np.testing.assert_array_equal(found.score, [3.0, 2.0])
 
 
+def test_a_grid_of_few_orientations_gives_as_many_candidates(scene):
+    """One view at twelve angles, as of D99, where a large image asks for 48."""
+    rising = jnp.arange(12.0)[None]
+    scores = GridScores(rising, rising, jnp.ones((len(scene.shifts), 1, 12)), jnp.ones((1, 12)))
+    one = scene.bank._replace(rotation=scene.bank.rotation[:1])
+    found = best_of_grid(scores, one, scene.shifts, count=48, prior=PRIORS[0])
+    assert found.rotation.shape == (12, 3, 3)
+    assert float(found.score[0]) == 11.0
+
+
 def test_the_best_of_the_grid_is_the_simulated_pose(scene, score):
     scores = score(scene.shifts, PRIORS[0])
     found = best_of_grid(scores, scene.bank, scene.shifts, count=4, prior=PRIORS[0])
@@ -291,11 +307,19 @@ def test_every_rotation_within_reach_has_a_neighbour():
     assert float(between.min(axis=1).max()) < 0.5 * np.sqrt(3) * 0.1
 
 
-def test_a_lattice_covers_a_ball():
-    around = rotations_within(0.6, 0.1)
-    covered = float(covered_volume(jnp.asarray(around, jnp.float32)))
-    assert covered == pytest.approx(len(around) * 0.1**3, rel=1e-3)
-    assert covered == pytest.approx(8 * np.pi * (0.6 - np.sin(0.6)), rel=0.06)
+@pytest.mark.parametrize(("reach", "spacing"), [(0.6, 0.1), (2.0, 0.15), (np.pi, 0.15)])
+def test_a_lattice_covers_a_ball_of_rotations(reach, spacing):
+    """Of 8 π² radians³ where all are within reach, and not of a ball of vectors, of 130."""
+    around = jnp.asarray(rotations_within(reach, spacing), jnp.float32)
+    expected = 8 * np.pi * (reach - np.sin(reach))
+    assert float(covered_volume(around)) == pytest.approx(expected, rel=0.06)
+    angle = Rotation.from_matrix(around).magnitude()
+    smaller = np.sin(angle / 2) / np.maximum(angle / 2, 1e-9)
+    np.testing.assert_allclose(lattice_weights(around)[1:], smaller[1:] ** 2, rtol=1e-4)
+    assert float(lattice_weights(around)[0]) == 1.0
+
+
+def test_a_rotation_without_neighbours_stands_for_all():
     assert float(covered_volume(jnp.eye(3)[None])) == pytest.approx(8 * np.pi**2)
 
 

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 from cryojax_graph.geometry import spiral_rotations, symmetry_rotations
 from cryojax_graph.poses.band import fourier_band, observe
-from cryojax_graph.poses.grids import rotations_within, unknown_deviation
+from cryojax_graph.poses.grids import lattice_weights, rotations_within, unknown_deviation
 from cryojax_graph.poses.posterior import estimate_of_modes
 from cryojax_graph.poses.refine import Pose, Prior, RefinedPose, refine_pose
 
@@ -169,6 +169,31 @@ def test_of_a_rotation_within_an_angle_the_lattice_tells_what_is_unknown():
     expected = np.sqrt(3 / 5) * np.radians(20)
     assert unknown_deviation(around, np.eye(3)[None]) == pytest.approx(expected, rel=0.03)
     assert unknown_deviation(CELLS, np.eye(3)[None]) == pytest.approx(LOST, rel=0.01)
+
+
+def test_a_lattice_of_all_rotations_knows_as_little_as_a_grid_of_them():
+    around = rotations_within(np.pi, 0.2)
+    weights = np.asarray(lattice_weights(jnp.asarray(around)))
+    assert unknown_deviation(around, np.eye(3)[None], weights) == pytest.approx(LOST, rel=0.01)
+    # Their vectors fill a ball evenly; the rotations do not.
+    assert unknown_deviation(around, np.eye(3)[None]) > 1.04 * LOST
+    lattice = jnp.asarray(around, jnp.float32)
+    empty = modes_at(np.eye(3)[None], [-1e4])
+    found = estimate(empty, jnp.zeros(len(around)), lattice, weights=jnp.asarray(weights))
+    grid = estimate(empty, jnp.zeros(len(GRID)), GRID)
+    assert float(found.rotation_deviation) == pytest.approx(
+        float(grid.rotation_deviation), rel=0.01
+    )
+    assert float(found.evidence) == pytest.approx(float(grid.evidence), abs=1e-3)
+
+
+def test_points_of_a_grid_count_by_the_rotations_that_they_stand_for():
+    level, first, second = log_mass(50), 1500, 2500
+    weights = jnp.ones(len(GRID)).at[second].set(3.0)
+    scores = NOTHING.at[first].set(level).at[second].set(level)
+    total = float(weights.sum())
+    found = estimate(modes_at(CELLS[:1], [50.0]), scores, GRID, weights=weights)
+    assert float(found.evidence) == pytest.approx(level + np.log1p(4 / total), abs=1e-3)
 
 
 @pytest.mark.parametrize(("degrees", "counts"), [(8.0, False), (40.0, True)])

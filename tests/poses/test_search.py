@@ -231,6 +231,29 @@ def test_evidence_near_a_pose_is_a_mean_over_the_neighbourhood(scene, found, fin
     assert (near.probability[sure] > 0.98).mean() > 0.95
 
 
+def test_within_half_a_turn_of_a_pose_is_everywhere(scene, found):
+    """Cells of a lattice of vectors are smaller as rotations, the farther from the given pose."""
+    around = jnp.asarray(rotations_within(np.pi, np.radians(18)), jnp.float32)
+    sure = np.flatnonzero(found.probability > 0.99)[:6]
+    images, optics, truth = (
+        jax.tree.map(lambda a: a[sure], part) for part in (scene.images, scene.ctf, scene.truth)
+    )
+    start = truth._replace(rotation=truth.rotation[::-1], shift=0 * truth.shift)
+
+    @jax.jit
+    def run(images, ctf, starts, search) -> PoseEstimate:
+        one = partial(
+            search_pose_near, around=around, config=scene.config, pixel_size=1.5, prior=PRIOR
+        )
+        return jax.lax.map(
+            lambda each: one(each[0], each[1], each[2], search=search), (images, ctf, starts)
+        )
+
+    near = run(images, optics, start, scene.search)
+    assert np.median(degrees_off(near.pose, truth)) < 3
+    np.testing.assert_allclose(near.evidence, found.evidence[sure], atol=0.15)
+
+
 def test_rounds_keep_the_best_and_the_others_follow(scene):
     config = SearchConfig(coarse=12, radii=(8, 16), kept=(6, 2), steps=(2, 3))
     # The poses of other images: every one leads to a maximum of its own.

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.mrc import read_map
-from cryojax_graph.io.particles import read_particles
+from cryojax_graph.io.passthrough import read_completed
 from cryojax_graph.io.sequences import read_sequences
 from cryojax_graph.io.stacks import open_stack
 from cryojax_graph.io.trajectories import read_trajectory
@@ -85,7 +85,7 @@ def _stack(path: str) -> list[str]:
 
 
 def _particles(path: str, image_root: str | None) -> list[str]:
-    table = read_particles(path)
+    table = read_completed(path, "poses", "ctf").table
     images = open_images(table, image_root=image_root)
     chosen = np.unique(np.linspace(0, len(table) - 1, _IMAGES).astype(int))
     figures = [image_grid(images.read(chosen), captions=[f"row {i + 1}" for i in chosen])]

@@ -1,5 +1,6 @@
 """Settings of ``convert``, and which of them go with which kind of file."""
 
+import math
 from dataclasses import dataclass, fields
 
 import tyro
@@ -90,6 +91,9 @@ def check_options(config: ConvertConfig, kind: FileKind, ending: str) -> None:
             raise InputError(
                 "command line", _option(name), f"{value} is not possible", "give a positive number"
             )
+    if config.origin is not None and not all(map(math.isfinite, config.origin)):
+        cause = f"{' '.join(f'{value:g}' for value in config.origin)} is no place"
+        raise InputError("command line", _option("origin"), cause, "give three numbers, in Å")
     if config.plain_stack_names and ending != ".star":
         cause = f"only STAR files mark stacks, and {ending} was asked for"
         raise InputError("command line", _option("plain_stack_names"), cause, "leave it out")

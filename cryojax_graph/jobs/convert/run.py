@@ -10,14 +10,17 @@ from pathlib import Path
 
 from cryojax_graph.io.describe import FileKind, file_kind
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.particles import is_cs
 from cryojax_graph.io.unpack import file_size
 from cryojax_graph.jobs.convert.config import ConvertConfig, check_options
 from cryojax_graph.jobs.convert.maps import convert_map
 from cryojax_graph.jobs.convert.models import convert_model
 from cryojax_graph.jobs.convert.tables import convert_table
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 
+# Of the size of a .cs table.
+_RECORDS_AS_TEXT = 14
 _CONVERTERS = {"particles": convert_table, "model": convert_model, "map": convert_map}
 
 
@@ -67,9 +70,17 @@ def plan_convert(config: ConvertConfig, *, options: JobOptions) -> Plan:
         actions=(f"read {kind} from {config.input}", *selection, f"write {output}"),
         outputs=(str(output),),
         seconds=1.0 + size / (5e6 if kind == "particles" else 5e7),
-        memory_bytes=int(1e8 + (12 if kind == "particles" else 3) * size),
+        memory_bytes=int(
+            1e8 + (_memory_of_table(config, output) if kind == "particles" else 3 * size)
+        ),
         disk_bytes=2 * size,
     )
+
+
+def _memory_of_table(config: ConvertConfig, output: Path) -> int:
+    """As in jobs that read it, and the text that records become."""
+    becomes_text = is_cs(config.input) and output.suffix == ".star"
+    return bytes_of_table(config.input) + becomes_text * _RECORDS_AS_TEXT * file_size(config.input)
 
 
 def _checked(config: ConvertConfig, output: Path, *, overwrite: bool) -> FileKind:

@@ -12,7 +12,7 @@ from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.io.particle_table import ParticleTable
-from cryojax_graph.io.particles import read_particles
+from cryojax_graph.io.passthrough import read_completed
 from cryojax_graph.io.unpack import read_text
 from cryojax_graph.jobs.image_identity import IDENTITIES, identifiers, image_names
 
@@ -54,7 +54,7 @@ def select_rows(table: ParticleTable, path: str | Path) -> Selection:
         return _by_list(table, *_read_csv(path), path=path)
     kind = file_kind(path)
     if kind == "particles":
-        return _by_images(table, read_particles(path))
+        return _by_images(table, read_completed(path).table)
     if kind == "arrays":
         return _by_array(table, read_npz(path), path)
     cause = "it is no selection of particles"

@@ -1,6 +1,5 @@
 """Particle tables from one form into another."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import open_images
 from cryojax_graph.io.particle_table import ParticleTable, subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
+from cryojax_graph.io.passthrough import Completed, read_completed
 from cryojax_graph.io.relion import IMAGE_NAME, plain_names
 from cryojax_graph.jobs.convert.config import ConvertConfig
 from cryojax_graph.jobs.convert.selection import select_rows
-from cryojax_graph.jobs.passthrough import passthrough_beside
 
 _PROGRAM = {"star": "RELION", "cs": "cryoSPARC"}
 
@@ -33,14 +32,19 @@ def convert_table(config: ConvertConfig, output: Path) -> tuple[list[str], list[
         InputError: table, selection or passthrough cannot be used, or a value that the other form
             needs is absent.
     """
-    table = _read(config)
+    table, joined, others = _read(config)
     done = [f"{len(table):,} particles of {_PROGRAM[table.kind]}, {len(table.columns)} columns"]
+    if joined:
+        done.append(f"with the columns of {', '.join(file.name for file in joined)}")
     if config.select:
         rows, by = select_rows(table, config.select)
         done.append(f"{len(rows):,} of them kept, told by {by}")
         table = subset(table, rows)
     table = _completed(table, config, needed=output.suffix == ".cs" and table.kind == "star")
     notes = _notes(table, output.suffix)
+    if others:
+        names = ", ".join(file.name for file in others)
+        notes.append(f"not joined, for they do not list all of its particles: {names}")
     if output.suffix == ".star" and table.kind == "cs":
         table = to_relion(table)
     if config.plain_stack_names:
@@ -51,13 +55,12 @@ def convert_table(config: ConvertConfig, output: Path) -> tuple[list[str], list[
     return done, notes
 
 
-def _read(config: ConvertConfig) -> ParticleTable:
+def _read(config: ConvertConfig) -> Completed:
+    """The table with all that stands beside it, or with the files that were named."""
+    if not config.passthrough:
+        return read_completed(config.input, every=True)
     table = read_particles(config.input, passthrough=config.passthrough)
-    if table.kind == "cs" and not config.passthrough:
-        beside: Sequence[Path] = passthrough_beside(config.input)
-        if beside:
-            return read_particles(config.input, passthrough=beside)
-    return table
+    return Completed(table, tuple(map(Path, config.passthrough)), ())
 
 
 def _completed(table: ParticleTable, config: ConvertConfig, *, needed: bool) -> ParticleTable:

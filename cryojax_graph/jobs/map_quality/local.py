@@ -1,5 +1,6 @@
 """Local resolution of two maps, sphere by sphere."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from cryojax_graph.metrics import (
 )
 
 _DEFAULT = QualitySettings()
+# Shells beyond the first one with random phases that ``correct_correlation`` leaves as they are.
+_UNTOUCHED = 2
 
 
 class LocalResolution(NamedTuple):
@@ -82,7 +85,9 @@ def local_resolution(
             for k, m in zip(jax.random.split(key), maps, strict=True)
         ]
     )
-    from_shell = max(round(cube / settings.local_randomise_from), 1)
+    # RELION's two shells are those of the whole box, which are finer than the cube's: the cube's
+    # own two would leave a sphere of 25 Å without any correction up to 15 Å.
+    from_shell = math.ceil((start + _UNTOUCHED) * cube / box) - _UNTOUCHED
     found = np.empty(len(centres))
     for number, centre in enumerate(centres):
         curve = local_correlation(maps, randomised, window, centre, from_shell=from_shell)

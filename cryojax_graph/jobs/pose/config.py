@@ -1,6 +1,6 @@
 """Settings of ``pose``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import tyro
@@ -9,6 +9,17 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.ranges import check_only_with, check_ranges, check_symmetry
 
 _WITHIN, _DEFOCUS_DEVIATION = 15.0, 500.0
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """How a map is read that is the reference.
+
+    Args:
+        voxel_size: Edge of a voxel in Å, in place of what its header says.
+    """
+
+    voxel_size: float | None = None
 
 
 @dataclass(frozen=True)
@@ -23,15 +34,18 @@ class PoseConfig:
             when not given. Refinement of the best of them may end somewhat farther.
         shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
         resolution: Finest detail of the reference that is used, Å; all of it when not given.
-        symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on.
+        symmetry: Point group of the reference, axes as in RELION: C1, D2, O and so on; it is held
+            against the reference.
         origin: Where a model's coordinates have their zero: the centre or the first voxel of the
             box; auto takes what leaves it nearer to the centre.
         method: grid refines the best orientations of the grid; esl and mmse take one rotation from
-            its scores, unrefined: the barycentre of the best mode, or the posterior mean.
+            its scores, unrefined: the barycentre of the best mode (ellipsoidal support lifting, not
+            to the letter as published), or the posterior mean.
         refine_defocus: Refine defocus with the pose, one offset of both values for each image.
         defocus_deviation: With --refine-defocus, how far the given defocus may be off: standard
             deviation, Å; 500 when not given.
         image_root: Folder that image names of the table are relative to.
+        map: How the map of the reference is read.
     """
 
     particles: tyro.conf.Positional[str]
@@ -46,6 +60,7 @@ class PoseConfig:
     refine_defocus: bool = False
     defocus_deviation: float | None = None
     image_root: str | None = None
+    map: MapConfig = field(default_factory=MapConfig)
 
     @property
     def around_degrees(self) -> float | None:
@@ -73,6 +88,7 @@ def check_config(config: PoseConfig) -> None:
             "within": (config.within, 0.1, 180.0),
             "shift-range": (config.shift_range, 0.0, 1e4),
             "resolution": (config.resolution, 0.1, 1e4),
+            "map.voxel-size": (config.map.voxel_size, 0.01, 1e3),
             "defocus-deviation": (config.defocus_deviation, 1.0, 1e4),
         }
     )

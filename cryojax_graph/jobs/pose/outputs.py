@@ -94,7 +94,8 @@ def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
         near = "" if settings.around is None else " among those near the given one"
         job.warn(
             f"Most images do not tell their orientation{near}: they are too noisy, too small, or "
-            f"not of the reference. Rotations of which nothing is known deviate by {unknown:.0f}°."
+            "not of the reference, or the particle has a symmetry that --symmetry does not state. "
+            f"Rotations of which nothing is known deviate by {unknown:.0f}°."
         )
     elif (evidence := found.evidence.mean(dtype=np.float64)) < _LITTLE:
         job.warn(

@@ -16,15 +16,21 @@ from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
 from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.images import PIXEL_TOLERANCE
 from cryojax_graph.io.mrc import read_map
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.poses.reference import Reference, reference_of
+from cryojax_graph.poses.symmetry import coarse_map
 
 _HYDROGEN = ("H", "D")
 _WATER = ("HOH", "WAT", "DOD")
 # Of the largest density: what is below is noise or solvent when the size of a map is told.
 _CORE = 0.2
 _UNEVEN = 1e-3
+# Along an edge, enough for two dozen shells.
+_FEW_VOXELS = 60
+# What programs write that know no voxel size.
+_PLACEHOLDER = 1.0
 
 
 class Given(NamedTuple):
@@ -35,40 +41,52 @@ class Given(NamedTuple):
         radius: of the sphere with its radius of gyration, Å.
         finest: its Nyquist limit, Å.
         description: for the log.
+        coarse: its outline on few voxels.
+        edge: of these together, Å.
+        doubts: of its scale and symmetry, to be warned of.
     """
 
     reference: Reference
     radius: float
     finest: float
     description: str
+    coarse: Float[Array, "n n n"]
+    edge: float
+    doubts: tuple[str, ...] = ()
 
 
-def read_reference(path: str, particles: ParticleSet, *, origin: str) -> Given:
+def read_reference(
+    path: str, particles: ParticleSet, *, origin: str, voxel_size: float | None = None
+) -> Given:
     """Read a map or a model.
 
     Args:
         path: MRC map, PDB or mmCIF model.
         particles: whose images it will be compared with.
         origin: of a model's coordinates: centre, corner or auto.
+        voxel_size: of a map, Å, in place of what its header says.
 
     Returns:
         the reference.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: the file cannot be used, or is a model, which has no voxels.
     """
     kind = file_kind(path)
     if kind == "map":
-        return _of_map(path, particles)
+        return _of_map(path, particles, voxel_size)
     if kind == "model":
+        if voxel_size is not None:
+            cause = "it is the edge of a voxel of a map, and the reference is a model"
+            raise InputError("command line", "--map.voxel-size", cause, "leave it out")
         return _of_model(path, particles, origin)
     raise InputError(
         path, "its contents", f"{kind}, not a map or a model", "--reference is what images show"
     )
 
 
-def _of_map(path: str, particles: ParticleSet) -> Given:
-    density = read_map(path)
+def _of_map(path: str, particles: ParticleSet, voxel_size: float | None) -> Given:
+    density = read_map(path, voxel_size=voxel_size)
     voxel = float(density.voxel_size.mean())
     if np.ptp(density.voxel_size) > _UNEVEN * voxel:
         raise InputError(
@@ -98,6 +116,22 @@ def _of_map(path: str, particles: ParticleSet) -> Given:
         _radius_of_map(values, voxel),
         2 * voxel,
         f"map of {' × '.join(str(n) for n in density.values.shape[::-1])} voxels of {voxel:.3g} Å",
+        _coarse(jnp.asarray(values), box=_FEW_VOXELS),
+        len(values) * voxel,
+        () if voxel_size is not None else _doubts_of_scale(voxel, len(values), particles),
+    )
+
+
+def _doubts_of_scale(voxel: float, size: int, particles: ParticleSet) -> tuple[str, ...]:
+    """Whether a header seems not to know the size of its voxels."""
+    pixel = particles.pixel_size
+    known = voxel != _PLACEHOLDER or abs(pixel / voxel - 1) < PIXEL_TOLERANCE
+    if known or size != particles.box:
+        return ()
+    return (
+        f"The header of the reference says voxels of {voxel:g} Å, as programs write that know no "
+        f"size, and its box is that of the images, whose pixels are of {pixel:g} Å: if it has "
+        f"their scale, give --map.voxel-size {pixel:g}",
     )
 
 
@@ -115,7 +149,12 @@ def _of_model(path: str, particles: ParticleSet, origin: str) -> Given:
         max(np.sqrt(5 / 3) * gyration, pixel),
         2 * pixel,
         f"model of {len(atoms):,} heavy atoms",
+        _coarse(density, box=_FEW_VOXELS),
+        box * pixel,
     )
+
+
+_coarse = jax.jit(coarse_map, static_argnames="box")
 
 
 def density_of_model(

@@ -1,5 +1,6 @@
 """The page of a pose search."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from cryojax_graph.jobs.figures import (
@@ -11,12 +12,15 @@ from cryojax_graph.jobs.figures import (
     sphere_figure,
 )
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.reference import Given
 from cryojax_graph.jobs.pose.searcher import Found
 from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
+from cryojax_graph.jobs.view_averages import view_averages, view_averages_figure
+from cryojax_graph.poses.refine import Pose
 
 _SHOWN = 4000
 _CITATIONS = (
@@ -44,6 +48,7 @@ def pose_report(
     """
     how, unknown = settings.how, np.degrees(settings.unknown)
     table = f"particles.{particles.table.kind}"
+    with_images = named_table(table, particles)
     deviation = np.degrees(found.rotation_deviation)
     return job_page(
         job.manifest,
@@ -52,6 +57,7 @@ def pose_report(
         "and how sure each is.",
         sections=[
             _orientations(found),
+            _averages(found, particles, known, settings),
             _certainty(found, known, settings.unknown),
             _positions(found, particles),
             *([_defocus(found)] if how.defocus_deviation is not None else []),
@@ -66,7 +72,7 @@ def pose_report(
             Highlight(f"{np.median(found.evidence):.0f}", "nats for the particle (median)"),
         ],
         citations=(*_CITATIONS, _LIFTING) if how.method == "esl" else _CITATIONS,
-        commands={table: f"cryojax-graph flex {table} --template model.cif -o flex"},
+        commands={table: f"cryojax-graph flex {with_images} --template model.cif -o flex"},
     )
 
 
@@ -90,6 +96,13 @@ def _orientations(found: Found) -> Section:
             ),
         ),
     )
+
+
+def _averages(found: Found, particles: ParticleSet, known: Survey, settings: Settings) -> Section:
+    poses = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
+    radius = settings.config.radii[-1]
+    averages = view_averages(particles, poses, known.reference, radius=radius)
+    return Section("Images and reference", (view_averages_figure(averages),))
 
 
 def _certainty(found: Found, known: Survey, unknown: float) -> Section:
@@ -176,7 +189,7 @@ def _defocus(found: Found) -> Section:
 def _amplitudes(known: Survey, particles: ParticleSet) -> Section:
     noise = np.asarray(known.noise)
     frequency = np.arange(len(noise)) / (particles.box * particles.pixel_size)
-    gain = np.asarray(known.calibration.gain)
+    gain = known.gains[-1]
     used = gain > 0
     limit = 1 / frequency[used].max() if used.any() and frequency[used].max() > 0 else np.inf
     note = (

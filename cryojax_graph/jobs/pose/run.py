@@ -10,7 +10,7 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.noise import noise_of_groups
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.jobs.pose.config import PoseConfig, check_config
 from cryojax_graph.jobs.pose.outputs import measure, write_poses
 from cryojax_graph.jobs.pose.reference import Given, read_reference
@@ -18,7 +18,8 @@ from cryojax_graph.jobs.pose.report import pose_report
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.searching import search_all
 from cryojax_graph.jobs.pose.settings import How, Settings, settings_for
-from cryojax_graph.jobs.pose.survey import survey
+from cryojax_graph.jobs.pose.survey import survey_once
+from cryojax_graph.jobs.pose.symmetry import held_to_symmetry
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
@@ -53,8 +54,10 @@ def pose(config: PoseConfig, *, options: JobOptions) -> Path:
         job.log(_described(inputs))
         job.require_unchanged("images", particles.images.fingerprint())
         look_through(particles.table, particles.images, job)
+        for doubt in given.doubts:
+            job.warn(doubt)
         searcher = Searcher(particles, settings, noise=noise_of_groups(particles))
-        known = survey(searcher, given.reference, particles, job)
+        known = survey_once(searcher, given.reference, particles, job)
         search = searcher.prepare(known.reference, known.noise)
         every = np.arange(len(particles.table))
         found = search_all(searcher, search, known.contrast_precision, every, job)
@@ -83,18 +86,48 @@ def plan_pose(config: PoseConfig, *, options: JobOptions) -> Plan:
     """
     inputs = _read(config)
     particles, given, settings = inputs
-    cells = settings.cells * len(settings.shifts)
-    points = np.pi / 2 * settings.config.radii[-1] ** 2
-    per_image = 6e-9 * cells + 4e-6 * points
     spectrum = given.reference.volume.coefficients.size * 8
     images = len(particles.table)
     return Plan(
-        actions=(_described(inputs), "calibrate on a sample, then find every image's pose"),
+        actions=(
+            _described(inputs),
+            *(f"warn: {doubt}" for doubt in given.doubts),
+            "calibrate on a sample, then find every image's pose",
+        ),
         outputs=_outputs(inputs.particles),
-        seconds=30.0 + images * per_image,
-        memory_bytes=int(8.6e8 + 7.6 * spectrum + max(0.0, 64.0 * cells - 1.3e8)),
+        seconds=30.0 + images * seconds_of_search(settings),
+        memory_bytes=int(
+            bytes_of_search(settings, spectrum) + bytes_of_table(particles.table.source)
+        ),
         disk_bytes=int(3e6 + 600 * images),
     )
+
+
+def seconds_of_search(settings: Settings) -> float:
+    """Time to search one image, on two cores.
+
+    Args:
+        settings: of the search.
+
+    Returns:
+        a rough estimate, s.
+    """
+    points = np.pi / 2 * settings.config.radii[-1] ** 2
+    return 6e-9 * settings.cells * len(settings.shifts) + 4e-6 * points
+
+
+def bytes_of_search(settings: Settings, spectrum: int) -> float:
+    """Memory that a search takes at its peak, the program included.
+
+    Args:
+        settings: of the search.
+        spectrum: size of the spectrum of the reference, bytes.
+
+    Returns:
+        bytes.
+    """
+    cells = settings.cells * len(settings.shifts)
+    return 8.6e8 + 7.6 * spectrum + max(0.0, 64.0 * cells - 1.3e8)
 
 
 def _outputs(particles: ParticleSet) -> tuple[str, ...]:
@@ -105,7 +138,9 @@ def _read(config: PoseConfig) -> Inputs:
     check_config(config)
     pieces = ("poses",) if config.start == "given" else ()
     particles = read_particle_set(config.particles, *pieces, image_root=config.image_root)
-    given = read_reference(config.reference, particles, origin=config.origin)
+    given = read_reference(
+        config.reference, particles, origin=config.origin, voxel_size=config.map.voxel_size
+    )
     field = particles.box * particles.pixel_size
     finest = max(given.finest, 2 * particles.pixel_size, config.resolution or 0.0)
     radius = int(min(field / finest, particles.box // 2))
@@ -114,6 +149,7 @@ def _read(config: PoseConfig) -> Inputs:
         if finest == config.resolution:
             raise InputError("command line", "--resolution", cause, "choose finer detail")
         raise InputError(config.reference, "its resolution", cause, "give a finer reference")
+    given = held_to_symmetry(given, config.symmetry, config.reference, finest=finest)
     search = plan_search(field=field, radius=given.radius, finest=radius)
     settings = settings_for(
         search,

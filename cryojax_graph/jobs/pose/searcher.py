@@ -137,7 +137,9 @@ class Searcher:
             block: images of one call at most; fewer where calls are to be for few images.
         """
         self._block = min(block, len(particles.table))
-        self._particles, self._settings, self._start = particles, settings, start
+        self._particles, self._settings = particles, settings
+        # Made once: blocks are small, and the table may hold a million poses.
+        self._start = _start_of(particles.table) if start is None and self.starts_given else start
         self._noise, self._contrast = noise, contrast
         self._mesh = data_mesh()
 
@@ -245,14 +247,10 @@ class Searcher:
         return calibrate(total, box=self._particles.box)
 
     def _read(self, images: Int[np.ndarray, " n"]) -> _Read:
-        table = self._particles.table
-        fields = (jnp.asarray(f, jnp.float32)[images] for f in self._particles.ctf)
+        fields = (jnp.asarray(np.asarray(f)[images], jnp.float32) for f in self._particles.ctf)
         start = None
-        given = self._start
-        if given is None and self.starts_given:
-            given = _start_of(table)
-        if given is not None:
-            rotation, shift = (jnp.asarray(values[images], jnp.float32) for values in given)
+        if self._start is not None:
+            rotation, shift = (jnp.asarray(v[images], jnp.float32) for v in self._start)
             start = Pose(rotation, shift, jnp.ones(len(images)))
         values = self._particles.images.read(images)
         noise = np.ones((len(images), self._particles.box // 2 + 1))

@@ -10,6 +10,7 @@ from cryojax_graph.geometry import asymmetric_unit, symmetry_rotations
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.poses.grids import (
     grid_rotations,
+    lattice_weights,
     rotations_within,
     shift_grid,
     unknown_deviation,
@@ -97,14 +98,16 @@ def settings_for(
     inside = asymmetric_unit(views[:, 2].astype(np.float64), symmetry)
     views = views[inside] if inside.any() else views
     shifts = shift_grid(shift_range, field / config.coarse / 4).astype(np.float32)
-    around = None
-    if within_degrees is not None:
+    operators = symmetry_rotations(symmetry).astype(np.float32)
+    if within_degrees is None:
+        around = None
+        every = np.asarray(grid_rotations(jnp.asarray(views), config.grid.turns))
+        unknown = unknown_deviation(every, operators)
+    else:
         spacing = min(0.5 * config.spacing, np.radians(within_degrees) / 2)
         around = rotations_within(np.radians(within_degrees), spacing)
-    operators = symmetry_rotations(symmetry).astype(np.float32)
-    possible = around
-    if possible is None:
-        possible = np.asarray(grid_rotations(jnp.asarray(views), config.grid.turns))
+        weights = np.asarray(lattice_weights(jnp.asarray(around)))
+        unknown = unknown_deviation(around, operators, weights)
     return Settings(
         config=config,
         views=views,
@@ -113,7 +116,7 @@ def settings_for(
         prior=shift_prior(shift_range),
         how=how,
         operators=operators,
-        unknown=unknown_deviation(possible, operators),
+        unknown=unknown,
     )
 
 

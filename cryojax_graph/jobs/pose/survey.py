@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cryojax_graph.io.errors import InputError
+from cryojax_graph.io.limits import OWN_LIMITS
+from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import noise_outside
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.pose.contrast import contrast_precision
 from cryojax_graph.jobs.pose.searcher import Found, Searcher, sample_of
-from cryojax_graph.poses.calibration import Calibration
 from cryojax_graph.poses.reference import Reference, amplify
 
 # Of the sample, some are also held against the inverted reference, and that of the other hand.
@@ -32,7 +33,7 @@ class Survey(NamedTuple):
         reference: in the units of the images.
         noise: power in shells, variance per pixel.
         contrast_precision: of the prior of the contrast.
-        calibration: the last one.
+        gains: of the reference in shells, one row for each round of calibration.
         hand: evidence for this hand above that for the other, nats per image, and its standard
             error; None without given poses, as projections in unknown directions are those of
             either hand.
@@ -41,8 +42,45 @@ class Survey(NamedTuple):
     reference: Reference
     noise: Float[np.ndarray, " shells"]
     contrast_precision: float
-    calibration: Calibration
+    gains: Float[np.ndarray, "rounds shells"]
     hand: tuple[float, float] | None
+
+
+def survey_once(searcher: Searcher, given: Reference, particles: ParticleSet, job: Job) -> Survey:
+    """Survey a sample, or take what an interrupted run of the job has found in it.
+
+    Args:
+        searcher: of the set.
+        given: the reference in units of its own.
+        particles: images.
+        job: in whose folder the outcome is kept.
+
+    Returns:
+        as from ``survey``.
+
+    Raises:
+        InputError: the images fit the inverted reference better.
+        Aborted: on request, between two steps.
+    """
+    kept = job.working("survey.npz")
+    if not kept.exists():
+        known = survey(searcher, given, particles, job)
+        # Not the reference, which is large and follows from the gains.
+        values = {"noise": known.noise, "gains": known.gains, "hand": np.array(known.hand or ())}
+        write_npz(kept, values | {"contrast_precision": np.array(known.contrast_precision)})
+        return known
+    job.log("The sample was looked at before")
+    values = read_npz(kept, limits=OWN_LIMITS)
+    reference, hand = given, values["hand"].tolist()
+    for gain in values["gains"]:
+        reference = _calibrated(reference, gain)
+    return Survey(
+        reference,
+        values["noise"],
+        float(values["contrast_precision"]),
+        values["gains"],
+        (hand[0], hand[1]) if hand else None,
+    )
 
 
 def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Job) -> Survey:
@@ -77,13 +115,15 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
             particles,
         )
         calibration = searcher.calibration(first, images, found)
-        reference = _calibrated(given, calibration)
+        gains = [calibration.gain]
+        reference = _calibrated(given, gains[0])
         advance(2)
         job.check_abort()
         search = searcher.prepare(reference, calibration.noise)
         found = searcher.find(search, images, _FIRST_PRECISION)
         calibration = searcher.calibration(search, images, found)
-        reference = _calibrated(reference, calibration)
+        gains.append(calibration.gain)
+        reference = _calibrated(reference, gains[1])
         precision = contrast_precision(found, _FIRST_PRECISION)
         advance(3)
         job.check_abort()
@@ -98,7 +138,7 @@ def survey(searcher: Searcher, given: Reference, particles: ParticleSet, job: Jo
             other = max(others, key=lambda found: found.evidence.mean(dtype=np.float64))
             hand = _difference(this, other)
         advance(4)
-    return Survey(reference, calibration.noise, precision, calibration, hand)
+    return Survey(reference, calibration.noise, precision, np.stack(gains), hand)
 
 
 def note_hand(evidence: tuple[float, float] | None, job: Job) -> None:
@@ -158,6 +198,6 @@ def _mirrored(reference: Reference) -> Iterator[Reference]:
         yield reference._replace(volume=reference.volume._replace(coefficients=mirror(plain)))
 
 
-def _calibrated(reference: Reference, calibration: Calibration) -> Reference:
-    """The reference in the units of the images."""
-    return jax.jit(amplify)(reference, jnp.asarray(calibration.gain, jnp.float32))
+def _calibrated(reference: Reference, gain: Float[np.ndarray, " shells"]) -> Reference:
+    """The reference nearer to the units of the images."""
+    return jax.jit(amplify)(reference, jnp.asarray(gain, jnp.float32))

@@ -26,6 +26,19 @@ class PairingConfig:
 
 
 @dataclass(frozen=True)
+class HalvesConfig:
+    """How halves are drawn, where the table names none.
+
+    Args:
+        by: Column whose values go into one half, each with all of its rows: that of a tilt series,
+            say. Filaments and tomographic particles are kept together by their own columns when not
+            given.
+    """
+
+    by: str | None = None
+
+
+@dataclass(frozen=True)
 class ReconstructConfig:
     """Settings of the verb.
 
@@ -38,7 +51,8 @@ class ReconstructConfig:
         weights: Column of the table with the weight of each row: the probability of its pose or a
             figure of merit. All rows weigh the same when not given.
         contrast: white particles are brighter than what is around them, dark ones darker and are
-            inverted; auto looks at the map.
+            inverted; auto looks at the map. Images that cryoSPARC marks as dark are inverted when
+            read, and are white.
         padding: How many times finer than the images' own their spectrum is sampled; 1 takes an
             eighth of the memory and is less accurate towards the edge of the box.
         bootstrap: Into how many parts the images are dealt to find how far the map would differ had
@@ -51,6 +65,7 @@ class ReconstructConfig:
         tilt_axis: From +y of a tilted image towards +x to the axis of the tilt, degrees;
             rlnMicrographTiltAxisDirection of the particles when not given.
         pairs: How pairs are told, where their tables do not.
+        halves: How halves are drawn, where the table names none.
         image_root: Folder that image names of the table are relative to.
     """
 
@@ -65,6 +80,7 @@ class ReconstructConfig:
     tilt_angle: float | None = None
     tilt_axis: float | None = None
     pairs: PairingConfig = field(default_factory=PairingConfig)
+    halves: HalvesConfig = field(default_factory=HalvesConfig)
     image_root: str | None = None
 
 

@@ -10,7 +10,11 @@ from cryojax_graph.io.describe_particles import ctf_state
 from cryojax_graph.io.errors import InputError, quote, row_place
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.particles import with_columns
-from cryojax_graph.jobs.particles import ParticleSet, read_particle_set
+from cryojax_graph.jobs.particles import (
+    ParticleSet,
+    read_particle_set,
+    refuse_second_inversion,
+)
 from cryojax_graph.jobs.passthrough import read_with_passthrough
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.source import number_column, row_weights
@@ -55,6 +59,7 @@ def read_pairs(config: ReconstructConfig) -> TiltPairs:
     particles = read_particle_set(
         config.particles, image_root=config.image_root, fewest=2, treated=True
     )
+    refuse_second_inversion(particles, config.contrast)
     tilted = particles.table
     ctf_state(tilted)
     untilted = read_with_passthrough(config.tilt_pairs, "poses")

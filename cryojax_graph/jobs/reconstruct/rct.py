@@ -19,7 +19,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality.assess import resolution_of
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import look_through
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.jobs.reconstruct.artefacts import (
     FILE,
     check_enough,
@@ -38,7 +38,13 @@ from cryojax_graph.jobs.reconstruct.maps import (
 )
 from cryojax_graph.jobs.reconstruct.pairs import TiltPairs, read_pairs
 from cryojax_graph.jobs.reconstruct.rct_report import ClassMap, curves_text, rct_report
-from cryojax_graph.jobs.reconstruct.source import check_apart, source_of
+from cryojax_graph.jobs.reconstruct.source import (
+    Halves,
+    check_apart,
+    kept_together,
+    note_draw,
+    source_of,
+)
 from cryojax_graph.metrics.missing_cone import measured_correlation
 from cryojax_graph.training.splits import half_sets
 
@@ -71,7 +77,8 @@ def rct_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     pairs = read_pairs(config)
     particles = pairs.particles
     check_enough(particles, config.bootstrap)
-    half = _halves(pairs, options.seed)
+    halves = _halves(pairs, options.seed, config.halves.by)
+    half = halves.number
     classes, left = _usable(pairs, half)
     assert config.tilt_pairs is not None
     files = {"particles": config.particles, "untilted": config.tilt_pairs}
@@ -85,6 +92,7 @@ def rct_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
             job.warn(f"Too few pairs for two halves, no map: class {', '.join(map(str, left))}")
         if pairs.unpaired:
             job.log(f"{pairs.unpaired:,} untilted images have no tilted partner")
+        note_draw(halves, job)
         look_through(particles.table, particles.images, job)
         source = source_of(particles, config.padding)
         found: list[ClassMap] = []
@@ -112,9 +120,10 @@ def plan_rct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
     Raises:
         InputError: an input cannot be used.
     """
+    assert config.tilt_pairs is not None
     pairs = read_pairs(config)
     check_enough(pairs.particles, config.bootstrap)
-    classes, _ = _usable(pairs, _halves(pairs, options.seed))
+    classes, _ = _usable(pairs, _halves(pairs, options.seed, config.halves.by).number)
     box, images = pairs.particles.box, len(pairs.tilt)
     voxels, parts = (config.padding * box) ** 3 / 2, config.bootstrap or 0
     sums = bytes_of_sums(box, padding=config.padding)
@@ -130,7 +139,13 @@ def plan_rct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         + 6e-8 * images * box**2 * (2 if parts else 1)
         + 3e-7 * voxels * (3 + parts) * len(classes),
         # While maps are solved, or while images are inserted.
-        memory_bytes=int(5e8 + (76 if parts else 36) * voxels + max(24 * voxels, sums)),
+        memory_bytes=int(
+            5e8
+            + (76 if parts else 36) * voxels
+            + max(24 * voxels, sums)
+            + bytes_of_table(config.particles)
+            + bytes_of_table(config.tilt_pairs)
+        ),
         disk_bytes=int(5e6 + 4 * maps * box**3 + 300 * images),
     )
 
@@ -155,20 +170,21 @@ def _described(config: ReconstructConfig, pairs: TiltPairs) -> str:
     )
 
 
-def _halves(pairs: TiltPairs, seed: int) -> Int[np.ndarray, " n"]:
+def _halves(pairs: TiltPairs, seed: int, by: str | None) -> Halves:
     """Those of the tables, or drawn in each class."""
     table = pairs.particles.table
+    group, reason = kept_together(table, by)
     if table.half_set is not None:
         check_apart(table)
-        return table.half_set
-    image, number = table.image_of_row(), pairs.number
+        return Halves(table.half_set, True, group, reason)
+    number = pairs.number
     half = np.full(len(table), 2)
     for name in np.unique(number):
         # Tables may mark images without a class by a negative number.
         key = jax.random.fold_in(jax.random.key(seed), int(name) % 2**32)
-        first, _ = half_sets(key, np.flatnonzero(number == name), group=image)
+        first, _ = half_sets(key, np.flatnonzero(number == name), group=group)
         half[first] = 1
-    return half
+    return Halves(half, False, group, reason)
 
 
 def _usable(pairs: TiltPairs, half: Int[np.ndarray, " n"]) -> tuple[list[int], list[int]]:

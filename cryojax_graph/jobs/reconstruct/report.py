@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.jobs.figures import Axis, histogram_figure, sphere_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import Judged, quality_highlights
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.reconstruct.insertion import Views
 from cryojax_graph.jobs.reconstruct.source import Halves
@@ -28,7 +30,7 @@ def reconstruct_report(
     judged: Judged,
     inputs: tuple[ParticleSet, Views],
     halves: Halves,
-    operators: Float[np.ndarray, "operators 3 3"],
+    symmetry: str,
     job: Job,
     *,
     artefacts: Sequence[Section] = (),
@@ -39,7 +41,7 @@ def reconstruct_report(
         judged: the half-maps.
         inputs: the images and their views.
         halves: of every row.
-        operators: of the point group.
+        symmetry: point group of the map.
         job: whose page it is.
         artefacts: section of the cone bootstrap, if it was done.
 
@@ -48,11 +50,15 @@ def reconstruct_report(
     """
     particles, views = inputs
     first = int(np.sum(halves.number == 1))
+    operators = symmetry_rotations(symmetry)
     origin = "The table names the halves" if halves.given else "The halves were drawn at random"
+    if not halves.given and halves.reason:
+        origin += f", all rows of one {halves.reason} in one half"
+    named = "as the table names them" if halves.given else "drawn after the poses were found"
     return job_page(
         job.manifest,
         title="Map from particle images",
-        summary=f"Two independent halves of {len(views.image):,} views, and the map of all.",
+        summary=f"Two halves of {len(views.image):,} views, {named}, and the map of all.",
         sections=[
             *judged.sections(),
             *artefacts,
@@ -72,23 +78,11 @@ def reconstruct_report(
         citations=CITATIONS,
         commands={
             "map.mrc": f"cryojax-graph pose {_table(particles, halves)} --reference map.mrc "
-            "-o pose",
+            + (f"--symmetry {symmetry} " if len(operators) > 1 else "")
+            + "-o pose",
             "half1.mrc": "cryojax-graph validate fsc half1.mrc half2.mrc -o fsc",
         },
     )
-
-
-def named_table(name: str, particles: ParticleSet) -> str:
-    """A table of the job's folder in a command, with the folder that finds its images.
-
-    Args:
-        name: of the table, which names its images as the user's table does.
-        particles: as they were read.
-
-    Returns:
-        part of a command line.
-    """
-    return f"{name} --image-root {shlex.quote(str(particles.image_root))}"
 
 
 def _table(particles: ParticleSet, halves: Halves) -> str:

@@ -13,7 +13,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.jobs.reconstruct.artefacts import (
     FILE,
     Artefacts,
@@ -36,7 +36,14 @@ from cryojax_graph.jobs.reconstruct.maps import (
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, measure, write_halves, write_maps
 from cryojax_graph.jobs.reconstruct.rct import plan_rct, rct_reconstruct
 from cryojax_graph.jobs.reconstruct.report import reconstruct_report
-from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
+from cryojax_graph.jobs.reconstruct.source import (
+    DRAWN,
+    Halves,
+    divide,
+    note_draw,
+    read_source,
+    source_of,
+)
 from cryojax_graph.jobs.reconstruct.states import plan_states, reconstruct_states
 from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
@@ -69,7 +76,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         return reconstruct_states(config, options=options)
     inputs = _read(config)
     particles, views = inputs
-    halves = divide(particles, options.seed, views.weight)
+    halves = divide(particles, options.seed, views.weight, by=config.halves.by)
     files = {"particles": config.particles}
     outputs = _outputs(config, particles)
     with open_job(
@@ -77,6 +84,9 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
     ) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
+        note_draw(halves, job)
+        if not halves.given:
+            job.warn(DRAWN)
         look_through(particles.table, particles.images, job)
         sums = _sums(config, inputs, halves, job)
         box = particles.box
@@ -86,8 +96,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         voxel = particles.pixel_size
         write_maps((maps.first, maps.second), maps.combined, voxel_size=voxel, job=job)
         write_halves(particles, halves, job)
-        operators = symmetry_rotations(config.symmetry)
-        seen = symmetric_views(views.rotation, views.weight, operators)
+        seen = symmetric_views(views.rotation, views.weight, symmetry_rotations(config.symmetry))
         write_views(seen, box=box, voxel_size=voxel, job=job)
         measure(views, halves, particles, job)
         judged = judge(maps.first, maps.second, maps.whole, voxel_size=voxel, job=job)
@@ -95,7 +104,7 @@ def reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Path:
         if artefacts is not None:
             write_deviation(artefacts, voxel_size=voxel, job=job)
             shown = [judge_artefacts(artefacts, maps.combined, judged.quality, job)]
-        page = reconstruct_report(judged, inputs, halves, operators, job, artefacts=shown)
+        page = reconstruct_report(judged, inputs, halves, config.symmetry, job, artefacts=shown)
         job.write_text("report.html", page, "this page")
         job.discard_working()
     return job.folder
@@ -131,8 +140,13 @@ def plan_reconstruct(config: ReconstructConfig, *, options: JobOptions) -> Plan:
         actions=actions,
         outputs=_outputs(config, inputs.particles),
         seconds=8 + 6e-8 * images * box**2 * (2 if parts else 1) + 3e-7 * voxels * (1 + parts),
-        # While maps are solved, or while images are inserted.
-        memory_bytes=int(6.5e8 + (100 if parts else 60) * voxels + max(110 * voxels, sums)),
+        # While maps are solved, or while images are inserted; the table stays.
+        memory_bytes=int(
+            6.5e8
+            + (100 if parts else 60) * voxels
+            + max(110 * voxels, sums)
+            + bytes_of_table(config.particles)
+        ),
         # Six or seven maps, and the sums of both halves and of the parts while it works.
         disk_bytes=int(5e6 + (28 if parts else 24) * box**3 + 24 * voxels * 2 + 300 * images),
     )

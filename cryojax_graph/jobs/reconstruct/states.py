@@ -16,7 +16,7 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import assess, doubts, find_mask, sharpened_map
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.jobs.ranges import check_ranges, check_symmetry
 from cryojax_graph.jobs.reconstruct.config import ReconstructConfig
 from cryojax_graph.jobs.reconstruct.flex_folder import (
@@ -27,7 +27,14 @@ from cryojax_graph.jobs.reconstruct.flex_folder import (
 from cryojax_graph.jobs.reconstruct.insertion import Views, bytes_of_sums, insert_views
 from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve_halves
 from cryojax_graph.jobs.reconstruct.report import named_table
-from cryojax_graph.jobs.reconstruct.source import Halves, divide, read_source, source_of
+from cryojax_graph.jobs.reconstruct.source import (
+    DRAWN,
+    Halves,
+    divide,
+    note_draw,
+    read_source,
+    source_of,
+)
 from cryojax_graph.jobs.reconstruct.states_outputs import (
     FIGURE_OF_MERIT,
     STATE_FILES,
@@ -80,7 +87,7 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
     """
     inputs = _read(config)
     folder, particles, views, states = inputs
-    halves = divide(particles, options.seed, views.weight)
+    halves = divide(particles, options.seed, views.weight, by=config.halves.by)
     files = {"particles": str(folder.particles), "latents": str(folder.latents)}
     with open_job(
         config,
@@ -91,6 +98,9 @@ def reconstruct_states(config: ReconstructConfig, *, options: JobOptions) -> Pat
     ) as job:
         job.log(_described(inputs))
         job.require_unchanged("images", particles.images.fingerprint())
+        note_draw(halves, job)
+        if not halves.given:
+            job.warn(DRAWN)
         look_through(particles.table, particles.images, job)
         for warning in folder.warnings:
             job.warn(f"The flex job warned: {warning}")
@@ -145,6 +155,7 @@ def plan_states(config: ReconstructConfig, *, options: JobOptions) -> Plan:
             6e8
             + 2 * at_once * _VOXEL * voxels
             + bytes_of_sums(box, padding=config.padding, maps=at_once)
+            + bytes_of_table(inputs.folder.particles)
         ),
         disk_bytes=int(5e6 + count * (20 * box**3 + 300 * images)),
     )

@@ -126,10 +126,11 @@ def _curves(shown: list[StateInShort]) -> str:
 
 def _halves(halves: Halves) -> str:
     origin = "are those of the table" if halves.given else "were drawn at random"
+    shared = "" if halves.given else ", and their poses may come from one map"
     return (
         f"The halves {origin} and share no image, but one model of the motion told the states of "
-        "both. Their agreement says how well each map is determined, not whether the motion is "
-        "real: that is what flex --half-sets and its held-out images are for."
+        f"both{shared}. Their agreement says how well each map is determined, not whether the "
+        "motion is real: that is what flex --half-sets and its held-out images are for."
     )
 
 

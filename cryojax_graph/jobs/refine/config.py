@@ -1,11 +1,13 @@
 """Settings of ``refine``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import tyro
 
+from cryojax_graph.jobs.pose.config import MapConfig
 from cryojax_graph.jobs.ranges import check_only_with, check_ranges, check_symmetry
+from cryojax_graph.jobs.reconstruct.config import HalvesConfig
 
 _WITHIN = 10.0
 # How far from a pose that is sure others are tried, degrees.
@@ -26,13 +28,18 @@ class RefineConfig:
         within: With --start given, how far from a pose rotations are tried, degrees; 10 when not
             given.
         contrast: white particles are brighter than what is around them; dark ones are inverted when
-            read. Images that fit the inverted reference better are refused.
-        symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on.
-        diameter: Of the sphere that holds the particle, Å; told from the reference when not given.
+            read, as are those that cryoSPARC marks as dark. Images that fit the inverted reference
+            better are refused.
+        symmetry: Point group of the particle, axes as in RELION: C1, D2, O and so on; it is held
+            against the reference.
+        diameter: Of the sphere that holds the particle, Å, up to the box without its edge; told
+            from the reference when not given.
         most_rounds: Rounds of search and reconstruction after which it ends in any case.
         shift_range: Largest shift that is looked for, Å; a twelfth of the image when not given.
         origin: Where a model's coordinates have their zero: the centre or the first voxel of the
             box; auto takes what leaves it nearer to the centre.
+        halves: How halves are drawn, where the table names none.
+        map: How the map of the reference is read.
         image_root: Folder that image names of the table are relative to.
     """
 
@@ -47,6 +54,8 @@ class RefineConfig:
     most_rounds: int = 12
     shift_range: float | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
+    halves: HalvesConfig = field(default_factory=HalvesConfig)
+    map: MapConfig = field(default_factory=MapConfig)
     image_root: str | None = None
 
     @property
@@ -78,5 +87,6 @@ def check_config(config: RefineConfig) -> None:
             "diameter": (config.diameter, 1.0, 1e4),
             "most-rounds": (config.most_rounds, 1, 1000),
             "shift-range": (config.shift_range, 0.0, 1e4),
+            "map.voxel-size": (config.map.voxel_size, 0.01, 1e3),
         }
     )

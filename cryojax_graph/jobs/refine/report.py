@@ -13,18 +13,25 @@ from cryojax_graph.jobs.refine.config import RefineConfig
 from cryojax_graph.jobs.refine.outputs import PROBABILITY
 from cryojax_graph.jobs.refine.rounds import Round
 from cryojax_graph.jobs.report import Highlight, Section, job_page, table
+from cryojax_graph.jobs.view_averages import ViewAverages, view_averages_figure
 
 _SHOWN = 4000
 
 
 def refine_report(
-    judged: Judged, rounds: list[Round], config: RefineConfig, particles: ParticleSet, job: Job
+    judged: Judged,
+    rounds: list[Round],
+    averages: ViewAverages,
+    config: RefineConfig,
+    particles: ParticleSet,
+    job: Job,
 ) -> str:
     """The page.
 
     Args:
         judged: the half-maps of the last round.
         rounds: all of them.
+        averages: of images of some views.
         config: of the verb.
         particles: the images.
         job: whose page it is.
@@ -40,7 +47,12 @@ def refine_report(
         title="Refinement of particle images",
         summary=f"Poses of {len(deviation):,} images and the map that they give, from a coarse "
         f"reference in {len(rounds)} rounds, two halves apart.",
-        sections=[*judged.sections(), _poses(rounds[-1], config), _rounds(rounds, particles)],
+        sections=[
+            *judged.sections(),
+            _poses(rounds[-1], config),
+            Section("Images and map", (view_averages_figure(averages),)),
+            _rounds(rounds, particles),
+        ],
         highlights=[
             Highlight(f"{len(deviation):,}", "images"),
             *quality_highlights(judged.quality, judged.local),

@@ -16,29 +16,52 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.map_quality import judge
 from cryojax_graph.jobs.noise import GroupNoise
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.particles import ParticleSet, look_through, read_particle_set
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.particles import (
+    ParticleSet,
+    look_through,
+    read_particle_set,
+    refuse_second_inversion,
+)
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.jobs.pose.reference import Given, read_reference
 from cryojax_graph.jobs.pose.searcher import Searcher
 from cryojax_graph.jobs.pose.settings import Settings, settings_for, shift_prior
 from cryojax_graph.jobs.pose.survey import Survey, note_hand, survey
+from cryojax_graph.jobs.pose.symmetry import held_to_symmetry
 from cryojax_graph.jobs.reconstruct.insertion import bytes_of_sums
 from cryojax_graph.jobs.reconstruct.maps import EDGE, WITNESSES
 from cryojax_graph.jobs.reconstruct.outputs import MAPS, write_maps
-from cryojax_graph.jobs.reconstruct.source import Halves, check_numbered, divide, source_of
+from cryojax_graph.jobs.reconstruct.source import (
+    Halves,
+    check_numbered,
+    divide,
+    note_draw,
+    source_of,
+)
 from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.refine.config import RefineConfig, check_config
 from cryojax_graph.jobs.refine.contrast import contrast_groups
 from cryojax_graph.jobs.refine.outputs import measure, write_poses
 from cryojax_graph.jobs.refine.report import refine_report
-from cryojax_graph.jobs.refine.rounds import RefinePlan, refine_rounds, settled
+from cryojax_graph.jobs.refine.rounds import (
+    RefinePlan,
+    in_table_order,
+    refine_rounds,
+    settled,
+)
+from cryojax_graph.jobs.view_averages import view_averages
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
-from cryojax_graph.poses.reference import amplify
+from cryojax_graph.poses.reference import amplify, reference_of
+from cryojax_graph.poses.refine import Pose
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
 # Elongated particles reach this much farther than a ball with their radius of gyration.
 _REACH = 1.8
+# Radius of gyration of a ball beside its radius.
+_GYRATION = np.sqrt(3 / 5)
+# With fewer shells a reference has no shape that images or halves could be turned to.
+_FEWEST_SHELLS = 2
 _PADDING = 2
 # How far from a shift that was found others are tried, in steps of their grid.
 _AGAIN_STEPS = 2
@@ -79,14 +102,17 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
     """
     inputs = _read(config)
     particles, given, settings = inputs
-    halves = divide(particles, options.seed)
+    halves = divide(particles, options.seed, by=config.halves.by)
     folds = [_folds(particles, halves, number, options.seed) for number in (1, 2)]
     files = {"particles": config.particles, "reference": config.reference}
     outputs = _outputs(particles)
     with open_job(config, verb="refine", options=options, inputs=files, outputs=outputs) as job:
         job.log(_described(config, inputs))
         job.require_unchanged("images", particles.images.fingerprint())
+        note_draw(halves, job)
         look_through(particles.table, particles.images, job)
+        for doubt in given.doubts:
+            job.warn(doubt)
         block = min(_BLOCK, -(-len(particles.table) // (2 * _FOLDS)))
         source = source_of(particles, _PADDING)
         noise = GroupNoise(source.group, 1 / source.precision)
@@ -139,8 +165,19 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             job=job,
             shared=plan.shared if nothing_finer else None,
         )
-        page = refine_report(judged, rounds, config, particles, job)
+        found = in_table_order(last.found, plan)
+        field = particles.box * voxel
+        averages = view_averages(
+            particles,
+            Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale))),
+            reference_of(
+                jnp.asarray(last.maps.combined), voxel_size=voxel, field=field, pixel_size=voxel
+            ),
+            radius=field / last.resolution,
+        )
+        page = refine_report(judged, rounds, averages, config, particles, job)
         job.write_text("report.html", page, "this page")
+        job.discard_working()
     return job.folder
 
 
@@ -162,11 +199,17 @@ def plan_refine(config: RefineConfig, *, options: JobOptions) -> Plan:
     voxels = (_PADDING * box) ** 3 / 2
     sums = bytes_of_sums(box, padding=_PADDING)
     return Plan(
-        actions=(_described(config, inputs), "search and reconstruct in turn, the halves apart"),
+        actions=(
+            _described(config, inputs),
+            *(f"warn: {doubt}" for doubt in inputs.given.doubts),
+            "search and reconstruct in turn, the halves apart",
+        ),
         outputs=_outputs(inputs.particles),
         seconds=30 + 8 * images * (2e-3 + 1.5e-6 * box**2),
-        # While maps are solved, or while images are inserted.
-        memory_bytes=int(1.3e9 + 48 * voxels + max(32 * voxels, sums)),
+        # While maps are solved, or while images are inserted; the table stays.
+        memory_bytes=int(
+            1.3e9 + 48 * voxels + max(32 * voxels, sums) + bytes_of_table(config.particles)
+        ),
         # Sums of all parts, and twelve maps of every round.
         disk_bytes=int(5e6 + (400 + 48 * config.most_rounds) * box**3 + 3000 * images),
     )
@@ -191,18 +234,18 @@ def _read(config: RefineConfig) -> Inputs:
         fewest=16,
         too_few="for two halves",
     )
+    refuse_second_inversion(particles, config.contrast)
     if config.contrast == "dark":
         particles = particles._replace(images=particles.images.inverted())
     check_numbered(particles, _PADDING)
-    if _shared(config, particles) + WITNESSES > particles.box // 2 + 1:
-        finest = 2 * particles.pixel_size
-        cause = (
-            f"between {config.low_pass:g} Å and the finest detail of the images, {finest:.3g} Å, "
-            "there are no shells by which halves could be compared"
-        )
-        raise InputError("command line", "--low-pass", cause, "choose coarser detail, 40 Å say")
-    given = read_reference(config.reference, particles, origin=config.origin)
+    _check_low_pass(config, particles)
+    given = read_reference(
+        config.reference, particles, origin=config.origin, voxel_size=config.map.voxel_size
+    )
+    _check_diameter(config, particles, given)
     box, field = particles.box, particles.box * particles.pixel_size
+    finest = max(config.low_pass, given.finest)
+    given = held_to_symmetry(given, config.symmetry, config.reference, finest=finest)
     passed = low_pass(config.low_pass, box=box, pixel_size=particles.pixel_size)[0]
     coarse = given._replace(reference=amplify(given.reference, jnp.asarray(passed)))
     settings = settings_for(
@@ -213,6 +256,42 @@ def _read(config: RefineConfig) -> Inputs:
         symmetry=config.symmetry,
     )
     return Inputs(particles, coarse, settings)
+
+
+def _check_low_pass(config: RefineConfig, particles: ParticleSet) -> None:
+    """Refuse a filter that leaves nothing to compare images with, or halves by."""
+    field = particles.box * particles.pixel_size
+    if config.low_pass > field / _FEWEST_SHELLS:
+        cause = f"nothing of that size has a shape in images of {field:.0f} Å"
+        remedy = f"choose finer detail, {field / _FEWEST_SHELLS:.0f} Å at most"
+        raise InputError("command line", "--low-pass", cause, remedy)
+    if _shared(config, particles) + WITNESSES > particles.box // 2 + 1:
+        finest = 2 * particles.pixel_size
+        cause = (
+            f"between {config.low_pass:g} Å and the finest detail of the images, {finest:.3g} Å, "
+            "there are no shells by which halves could be compared"
+        )
+        raise InputError("command line", "--low-pass", cause, "choose coarser detail, 40 Å say")
+
+
+def _check_diameter(config: RefineConfig, particles: ParticleSet, given: Given) -> None:
+    """Refuse a sphere that cannot hold the reference, or that the box cannot.
+
+    A hollow particle is hardly larger than twice its radius of gyration, and none is smaller: the
+    ball of the same radius of gyration would be too much to ask.
+    """
+    if config.diameter is None:
+        return
+    least = 2 * _GYRATION * given.radius
+    if config.diameter < least:
+        cause = f"a sphere of {config.diameter:g} Å does not hold {config.reference}"
+        remedy = f"give more than {least:.0f} Å, twice its radius of gyration, or leave it"
+        raise InputError("command line", "--diameter", cause, remedy)
+    most = (particles.box - 2 * EDGE) * particles.pixel_size
+    if config.diameter > most:
+        cause = f"a sphere of {config.diameter:g} Å and its edge do not fit into the images"
+        remedy = f"give {most:.0f} Å at most, or leave it"
+        raise InputError("command line", "--diameter", cause, remedy)
 
 
 def _shift_range(config: RefineConfig, particles: ParticleSet) -> float:
@@ -262,21 +341,25 @@ def _near(config: RefineConfig, inputs: Inputs) -> Settings:
 def _folds(
     particles: ParticleSet, halves: Halves, number: int, seed: int
 ) -> list[Int[np.ndarray, " n"]]:
-    """Random parts of one half, in ascending order; rows of one image are in one part."""
-    image = particles.table.image_of_row()
+    """Random parts of one half, in ascending order; rows that share something are in one part."""
     members = np.flatnonzero(halves.number == number)
-    images = np.random.default_rng([seed, number]).permutation(np.unique(image[members]))
-    if len(images) < _FOLDS:
-        cause = f"half {number} has {len(images)} images, too few for {_FOLDS} parts"
+    group = halves.group[members]
+    if len(np.unique(group)) < _FOLDS:
+        # A few long filaments: then parts share some noise, which costs accuracy; halves do not.
+        group = particles.table.image_of_row()[members]
+    drawn = np.random.default_rng([seed, number]).permutation(np.unique(group))
+    if len(drawn) < _FOLDS:
+        cause = f"half {number} has {len(drawn)} images, too few for {_FOLDS} parts"
         remedy = "give more particles, or remove the column to draw new halves"
         raise InputError(particles.table.source, "half-sets", cause, remedy)
-    return [members[np.isin(image[members], part)] for part in np.array_split(images, _FOLDS)]
+    return [members[np.isin(group, part)] for part in np.array_split(drawn, _FOLDS)]
 
 
 def _radius(config: RefineConfig, inputs: Inputs) -> float:
     """Of the sphere that holds the particle, voxels."""
     particles, given, _ = inputs
     wanted = _REACH * given.radius if config.diameter is None else config.diameter / 2
+    # Told from a reference it may be too much; what was given fits.
     return min(wanted / particles.pixel_size, particles.box / 2 - EDGE)
 
 

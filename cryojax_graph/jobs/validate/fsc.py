@@ -29,10 +29,14 @@ from cryojax_graph.jobs.map_quality import (
 )
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.ranges import check_ranges
 from cryojax_graph.jobs.report import job_page
 from cryojax_graph.jobs.validate.fsc_input import MapPair, is_model, read_mask, read_pair
 
 _HALF_MAPS, _TRUTH = 0.143, 0.5
+_MOST_B_FACTOR = 1e4
+# Natural logarithm of the most that detail is amplified by: maps hold single precision.
+_MOST_GAIN = 60.0
 _CITATIONS = (
     "Harauz G, van Heel M (1986) Optik 73, 146: Fourier shell correlation.",
     "Rosenthal PB, Henderson R (2003) J Mol Biol 333, 721: threshold 0.143, weights, B-factor.",
@@ -113,6 +117,7 @@ def validate_fsc(config: ValidateFscConfig, *, options: JobOptions) -> Path:
             half_maps=half_maps,
             settings=config.quality,
         )
+        _check_gain(config, quality)
         for doubt in doubts(pair.first, pair.second, quality):
             job.warn(doubt)
         local = None
@@ -158,9 +163,18 @@ def _outputs(config: ValidateFscConfig) -> tuple[str, ...]:
 
 
 def _check_b_factor(config: ValidateFscConfig) -> None:
+    check_ranges({"b-factor": (config.b_factor, -_MOST_B_FACTOR, _MOST_B_FACTOR)})
     if config.b_factor is not None and not _are_half_maps(config):
         cause = "it sharpens the map of two half-maps, and these are none"
         raise InputError("command line", "--b-factor", cause, "leave it out")
+
+
+def _check_gain(config: ValidateFscConfig, quality: Quality) -> None:
+    """Refuse a B-factor that no map could hold at the resolution that was found."""
+    most = 4 * _MOST_GAIN * quality.resolution**2
+    if config.b_factor is not None and abs(config.b_factor) > most:
+        cause = f"{config.b_factor:g} Å² is too much for detail of {quality.resolution:.1f} Å"
+        raise InputError("command line", "--b-factor", cause, f"give {most:.0f} Å² at most")
 
 
 def _are_half_maps(config: ValidateFscConfig) -> bool:
