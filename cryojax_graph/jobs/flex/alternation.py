@@ -31,7 +31,9 @@ _FEWEST_SURE = 64
 SHARE_OF_EPOCHS = 0.25
 
 
-def find_poses(problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int) -> Problem:
+def find_poses(
+    problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int, symmetry: str
+) -> Problem:
     """Search poses again and again, each time with conformations of the motion found before.
 
     Args:
@@ -39,6 +41,7 @@ def find_poses(problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int) 
         key: randomness.
         job: for checkpoints and messages.
         rounds: how often.
+        symmetry: point group of the template.
 
     Returns:
         the problem with poses.
@@ -62,7 +65,12 @@ def find_poses(problem: Problem, key: Key[Array, ""], job: Job, *, rounds: int) 
             label=f"Fitting, round {number}",
         )
         problem = search_again(
-            problem, params, candidates_of(params, sure), job, name=f"poses_{number}"
+            problem,
+            params,
+            candidates_of(params, sure),
+            job,
+            name=f"poses_{number}",
+            symmetry=symmetry,
         )
     return problem
 
@@ -74,6 +82,7 @@ def search_again(
     job: Job,
     *,
     name: str,
+    symmetry: str,
 ) -> Problem:
     """Search poses with conformations of a fitted system.
 
@@ -83,6 +92,7 @@ def search_again(
         candidates: latents spread over the images of the fit.
         job: for messages.
         name: of what is kept for resuming.
+        symmetry: point group of the template.
 
     Returns:
         the problem with poses.
@@ -105,6 +115,7 @@ def search_again(
         noise=np.exp(np.asarray(imaging["log_noise"])),
         contrast_deviation=problem.config.objective.contrast_deviation,
         radius=float(np.sqrt(5 / 3) * arm(problem.template)),
+        symmetry=symmetry,
         job=job,
         name=name,
     )

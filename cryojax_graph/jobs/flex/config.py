@@ -1,12 +1,12 @@
 """Settings of ``flex``."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.ranges import check_only_with
+from cryojax_graph.jobs.ranges import check_only_with, check_symmetry
 from cryojax_graph.models.backbone_graph.config import (
     PRESETS,
     BackboneGraphConfig,
@@ -30,6 +30,18 @@ class FlexOutputs:
 
 
 @dataclass(frozen=True)
+class PoseSearchConfig:
+    """How poses are searched with --poses search.
+
+    Args:
+        rounds: How often they are searched again with the conformations found so far; 3 times when
+            not given.
+    """
+
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
 class FlexConfig:
     """Settings of the verb.
 
@@ -40,28 +52,31 @@ class FlexConfig:
         preset: default, small (a first look), or the published paper and mlp.
         poses: Where the poses come from: known takes those of the table, refine begins with them,
             search finds them.
-        pose_rounds: With --poses search, how often poses are searched again with the conformations
-            found so far; 3 times when not given.
+        symmetry: With --poses search, point group of the template, its axes through its middle and
+            directed as in RELION. Every image is placed in one asymmetric unit; conformations may
+            break the symmetry.
         epochs: Passes over the images; when not given, those of the preset, and more where images
             are few.
         image_root: Folder that image names of the table are relative to.
         origin: Where the template's coordinates have their zero: the centre or the first voxel of
-            the box; auto tries both.
+            the box; auto tries both. With --poses search its middle comes to the centre.
         held_out: Share of the images kept for judging the model.
         half_sets: Fit two halves of the images as well, each on its own, and say how far their
-            conformations of held-out images agree; doubles the time.
+            conformations of held-out images agree; doubles the time. With --poses search both have
+            poses that all images together have found, and are not independent.
         fitted: Folder of an earlier flex job (or its model.npz): its decoder is taken as it is and
             only the conformations of these images are sought.
         truth: truth.npz of a simulation, to show errors in the report.
         outputs: How much to write.
         model: All settings of the model, for the preset default.
+        search: How poses are searched with --poses search.
     """
 
     particles: tyro.conf.Positional[str]
     template: str
     preset: Literal["default", "small", "paper", "mlp"] = "default"
     poses: Literal["known", "refine", "search"] = "known"
-    pose_rounds: int | None = None
+    symmetry: str = "C1"
     epochs: int | None = None
     image_root: str | None = None
     origin: Literal["auto", "centre", "corner"] = "auto"
@@ -71,11 +86,12 @@ class FlexConfig:
     truth: str | None = None
     outputs: FlexOutputs = field(default_factory=FlexOutputs)
     model: BackboneGraphConfig = field(default_factory=BackboneGraphConfig)
+    search: PoseSearchConfig = field(default_factory=PoseSearchConfig)
 
     @property
     def rounds_of_search(self) -> int:
         """How often poses are searched again, where they are searched."""
-        return self.pose_rounds or _ROUNDS_OF_SEARCH
+        return self.search.rounds or _ROUNDS_OF_SEARCH
 
 
 def model_config(config: FlexConfig) -> BackboneGraphConfig:
@@ -100,6 +116,13 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
                 "use --model settings with the preset default only",
             )
         model = PRESETS[config.preset]()
+    if model.poses.fitted and config.poses == "known":
+        raise InputError(
+            "command line",
+            "--model.poses.fitted",
+            "--poses known takes poses as they are",
+            "leave it out: --poses refine and --poses search fit poses",
+        )
     if config.epochs is not None:
         if config.epochs < 1:
             raise InputError(
@@ -118,11 +141,11 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
                 f"the preset {config.preset} takes poses as they are",
                 "use the preset default or small, or --poses known",
             )
-        model = with_fitted_poses(model, found=config.poses == "search")
         # Images that tell their poses without any given ones need no more draws of them.
         if config.epochs is None and config.poses == "refine":
             fitting = replace(model.fitting, repeats=_REPEATS_WITH_GIVEN_POSES)
             model = replace(model, fitting=fitting)
+    model = with_poses_from(model, config.poses)
     if config.half_sets and (model.objective.kind != "likelihood" or not config.held_out):
         raise InputError(
             "command line",
@@ -133,17 +156,21 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
     return model
 
 
-def with_fitted_poses(model: BackboneGraphConfig, *, found: bool) -> BackboneGraphConfig:
-    """Settings with which poses are fitted, too.
+def with_poses_from(
+    model: BackboneGraphConfig, poses: Literal["known", "refine", "search"]
+) -> BackboneGraphConfig:
+    """Settings with which poses are fitted, too, or left as they are.
 
     Args:
-        model: settings.
-        found: the poses to begin with are found in the same images, which cannot tell their error.
+        model: settings, those of an earlier job among them: how it got its poses does not matter.
+        poses: where those to begin with come from. The error of poses that were searched cannot be
+            told by the images in which they were found.
 
     Returns:
-        the same with poses that are corrected.
+        the same for these poses.
     """
-    return replace(model, poses=replace(model.poses, fitted=True, error_fitted=not found))
+    fitted, found = poses != "known", poses == "search"
+    return replace(model, poses=replace(model.poses, fitted=fitted, error_fitted=not found))
 
 
 def check_ranges(config: FlexConfig) -> None:
@@ -158,11 +185,22 @@ def check_ranges(config: FlexConfig) -> None:
     for name, value, least in (
         ("outputs.points", config.outputs.points, 2),
         ("outputs.subsets", config.outputs.subsets, 1),
-        ("pose-rounds", config.pose_rounds, 1),
+        ("search.rounds", config.search.rounds, 1),
     ):
         if value is not None and value < least:
             raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
-    check_only_with("--pose-rounds", config.pose_rounds, "--poses search", config.poses == "search")
+    check_symmetry(config.symmetry)
+    searched = config.poses == "search"
+    check_only_with("--search.rounds", config.search.rounds, "--poses search", searched)
+    stated = None if config.symmetry.upper() == "C1" else config.symmetry
+    check_only_with("--symmetry", stated, "--poses search", searched)
+    if searched and config.origin != "auto":
+        raise InputError(
+            "command line",
+            "--origin",
+            "with --poses search the template's middle is put at the centre of the box",
+            "leave it out",
+        )
 
 
 def check_fitted_alone(config: FlexConfig) -> None:
@@ -174,10 +212,9 @@ def check_fitted_alone(config: FlexConfig) -> None:
     Raises:
         InputError: there is such an option.
     """
-    for name in ("preset", "epochs", "half_sets", "model", "pose_rounds"):
-        default = next(f for f in fields(FlexConfig) if f.name == name)
-        plain = BackboneGraphConfig() if name == "model" else default.default
-        if getattr(config, name) != plain:
+    plain = FlexConfig(config.particles, config.template)
+    for name in ("preset", "epochs", "half_sets", "model", "search"):
+        if getattr(config, name) != getattr(plain, name):
             raise InputError(
                 "command line",
                 f"--{name.replace('_', '-')}",

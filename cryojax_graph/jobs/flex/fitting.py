@@ -12,6 +12,7 @@ from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.models.backbone_graph.embed import POSES_LOOKED_AT
 from cryojax_graph.training.callbacks import abort_when, every_steps, save_every
 from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.history import History
@@ -31,6 +32,10 @@ _STEPS_OF_POSE_ERROR = 400
 _CANDIDATES = 64
 # Drawing a candidate costs about a third of a step with its gradient.
 EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
+# For its slope a pose is drawn five times.
+EVIDENCE_PASSES = 5 * POSES_LOOKED_AT * _CANDIDATES // 3
+# Images that tell the evidence for motion where each has to be drawn that often.
+MOST_FOR_EVIDENCE = 4 * IMAGES_SCORED_AT_ONCE
 
 
 def passes_for_pose_error(images: int, batch_size: int) -> int:
@@ -132,7 +137,7 @@ class Embedded(NamedTuple):
 
     Attributes:
         params: the fitted ones, with the latents of these images.
-        log_likelihoods: of each of these images under each candidate, nats.
+        log_likelihoods: of each of these images under each candidate in the given poses, nats.
     """
 
     params: dict[str, Any]
@@ -212,6 +217,34 @@ def embed(
     return Embedded(params | embedded, scores)
 
 
+def evidence_for_candidates(
+    params: dict[str, Any],
+    problem: Problem,
+    images: Int[np.ndarray, " new"],
+    candidates: Float[np.ndarray, "candidates latent"],
+    *,
+    job: Job,
+    name: str,
+) -> Float[np.ndarray, "some candidates"]:
+    """Hold candidates against new images in the poses that suit each candidate.
+
+    Args:
+        params: after ``embed``, with fitted poses.
+        problem: images, template and settings of the fit.
+        images: numbers of the new ones.
+        candidates: latents.
+        job: for messages.
+        name: of what is kept for resuming.
+
+    Returns:
+        log-likelihoods integrated over poses, nats; of ``MOST_FOR_EVIDENCE`` images spread over
+        the new ones, where there are more.
+    """
+    last = len(images) - 1
+    some = np.unique(np.linspace(0, last, min(MOST_FOR_EVIDENCE, last + 1)).astype(int))
+    return _scores(params, problem, images[some], candidates, job=job, name=name, any_pose=True)
+
+
 def _scores(
     params: dict[str, Any],
     problem: Problem,
@@ -220,6 +253,7 @@ def _scores(
     *,
     job: Job,
     name: str,
+    any_pose: bool = False,
 ) -> Float[np.ndarray, "new candidates"]:
     """Log-likelihoods of images under candidates, a file for each part that is done."""
     folder = job.working(f"{name}_scores")
@@ -235,8 +269,10 @@ def _scores(
         template=problem.template,
         pixel_size=problem.particles.pixel_size,
         mesh=data_mesh(),
+        any_pose=any_pose,
     )
-    label = f"Comparing {len(images):,} images with {len(candidates)} conformations"
+    where = " in any pose" if any_pose else ""
+    label = f"Comparing {len(images):,} images with {len(candidates)} conformations{where}"
     with job.progress(label, len(files), start=done) as advance:
         for number, (file, part) in enumerate(zip(files[done:], parts, strict=True), done + 1):
             write_npz(file, {"log_likelihoods": part})

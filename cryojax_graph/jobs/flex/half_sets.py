@@ -12,9 +12,14 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.predict import decode
 from cryojax_graph.training.splits import half_sets
 
+_SHARED_POSES = (
+    "The two halves are not independent: both have poses that were found with conformations fitted "
+    "to all images, and where the two fits agree, it may be on what these conformations had wrong."
+)
+
 
 class HalfSets(NamedTuple):
-    """Held-out images as two independent models see them.
+    """Held-out images as two models see them that were fitted to different images.
 
     Attributes:
         agreement: RMSD between the two conformations of each image, Å.
@@ -28,6 +33,10 @@ class HalfSets(NamedTuple):
 def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
     """Fit two models that share no image, and give both the same held-out images.
 
+    They are independent where poses were given. Poses that were searched for were found with
+    conformations fitted to images of both halves, and what these have wrong both models may learn
+    from them.
+
     Args:
         problem: whose fitted images are divided, by the half-sets of the table where it has them.
         key: randomness.
@@ -36,6 +45,8 @@ def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
     Returns:
         how far the two agree.
     """
+    if problem.doubt is not None:
+        job.warn(_SHARED_POSES)
     for_halves, for_shuffle, *keys = jax.random.split(key, 4)
     seen = []
     for number, (images, own) in enumerate(zip(_halves(problem, for_halves), keys, strict=True), 1):

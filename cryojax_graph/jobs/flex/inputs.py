@@ -38,6 +38,8 @@ class TemplateModel(NamedTuple):
         residue: residue of each atom.
         residues: the protein residues that have a C-alpha atom.
         left_out: what else the file holds, by name, with its number.
+        seen: all that a search for the template looks for: heavy atoms of the file but water, in
+            its frame.
     """
 
     arrays: TemplateAtoms
@@ -45,6 +47,18 @@ class TemplateModel(NamedTuple):
     residue: Int[np.ndarray, " atoms"]
     residues: ResidueTable
     left_out: Mapping[str, int]
+    seen: AtomTable
+
+    @property
+    def middle(self) -> Float[np.ndarray, "3"]:
+        """Mean of all that is seen, in the frame of the file, Å."""
+        return self.seen.positions.mean(axis=0, dtype=np.float64)
+
+    @property
+    def radius(self) -> float:
+        """Of the sphere with its radius of gyration, Å."""
+        apart = self.seen.positions - self.middle
+        return float(np.sqrt(5 / 3 * np.mean(np.sum(apart**2, axis=1))))
 
 
 class Particles(NamedTuple):
@@ -152,6 +166,7 @@ def read_template(path: str | Path) -> TemplateModel:
     _refuse_unit(c_alpha, path)
     left_out = _left_out(residues, usable)
     owner = np.repeat(np.arange(len(residues)), residues.atom_count)
+    seen = select_atoms(atoms, (residues.kind != "water")[owner])
     atoms = select_atoms(atoms, usable[owner])
     residues = find_residues(atoms)
     owner = np.repeat(np.arange(len(residues)), residues.atom_count)
@@ -167,7 +182,7 @@ def read_template(path: str | Path) -> TemplateModel:
         atom_residue=owner,
         atom_is_backbone=np.isin(atoms.name, ("N", "CA", "C", "O")),
     )
-    return TemplateModel(arrays, atoms, owner, residues, left_out)
+    return TemplateModel(arrays, atoms, owner, residues, left_out, seen)
 
 
 def _left_out(residues: ResidueTable, usable: Bool[np.ndarray, " n"]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Images looked through, and the template's zero put where the images have it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.inputs import Particles, TemplateModel, moved
+from cryojax_graph.jobs.flex.saved import SavedModel, place_in_saved
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import noise_of_spectra
 from cryojax_graph.models.backbone_graph.agreement import ShellAgreement, shell_agreement
@@ -45,11 +47,73 @@ class Placement(NamedTuple):
     explained: float | None
 
 
+def possible_places(
+    model: TemplateModel, particles: Particles, config: FlexConfig, saved: SavedModel | None
+) -> dict[str, Float[np.ndarray, "3"]]:
+    """Where the template may stand.
+
+    Given poses say from where images see the frame of the template, and where its zero is; poses
+    that are searched for do not, and the template's middle is where shifts are looked for.
+
+    Args:
+        model: in the frame of its file.
+        particles: images and how they were taken.
+        config: of the verb.
+        saved: model of an earlier job, which knows where its template stood.
+
+    Returns:
+        by name, what brings the zero of its coordinates to the centre of the box, Å.
+
+    Raises:
+        InputError: the template does not fit the box, or is not that of the earlier job.
+    """
+    half_box = particles.box // 2 * particles.pixel_size
+    places = {"centre": np.zeros(3), "corner": np.full(3, -half_box), "middle": -model.middle}
+    if config.origin != "auto":
+        places = {config.origin: places[config.origin]}
+    if saved is not None and config.fitted:
+        name = place_in_saved(
+            saved,
+            config.fitted,
+            placed={name: model.arrays.c_alpha + by for name, by in places.items()},
+            box=particles.box,
+            pixel_size=particles.pixel_size,
+        )
+        return {name: places[name]}
+    if config.poses == "search":
+        _require_room(model, half_box, config.template)
+        return {"middle": places["middle"]}
+    places.pop("middle", None)
+    reach = {name: float(np.abs(model.arrays.c_alpha + by).max()) for name, by in places.items()}
+    if min(reach.values()) > half_box:
+        raise InputError(
+            config.template,
+            "its coordinates",
+            f"C-alpha atoms reach {min(reach.values()):.0f} Å from the zero, the box only "
+            f"{half_box:.0f} Å",
+            "give the model in the frame of the map, or set --origin",
+        )
+    return {name: by for name, by in places.items() if reach[name] <= half_box}
+
+
+def _require_room(model: TemplateModel, half_box: float, path: str) -> None:
+    """Refuse a template that is larger than the box."""
+    reach = float(np.linalg.norm(model.seen.positions - model.middle, axis=1).max())
+    if reach > half_box:
+        raise InputError(
+            path,
+            "its coordinates",
+            f"atoms reach {reach:.0f} Å from their middle, the box only {half_box:.0f} Å",
+            "extract the particles in a larger box, or take what the images do not show out of "
+            "the template",
+        )
+
+
 def place_template(
     model: TemplateModel,
     particles: Particles,
     reader: SpectrumReader,
-    config: FlexConfig,
+    places: Mapping[str, Float[np.ndarray, "3"]],
     settings: BackboneGraphConfig,
     job: Job,
 ) -> Placement:
@@ -59,7 +123,7 @@ def place_template(
         model: in the frame of its file.
         particles: images and how they were taken.
         reader: of the images.
-        config: of the verb.
+        places: from ``possible_places``.
         settings: of the model of motion.
         job: for messages.
 
@@ -67,29 +131,12 @@ def place_template(
         the placement.
 
     Raises:
-        InputError: images are inverted, or the template does not fit the box.
+        InputError: images are inverted.
     """
-    half_box = particles.box // 2 * particles.pixel_size
-    candidates = {"centre": np.zeros(3), "corner": np.full(3, -half_box)}
-    if config.origin != "auto":
-        candidates = {config.origin: candidates[config.origin]}
-    inside = {
-        name: by
-        for name, by in candidates.items()
-        if np.abs(model.arrays.c_alpha + by).max() <= half_box
-    }
-    if not inside:
-        reach = min(float(np.abs(model.arrays.c_alpha + by).max()) for by in candidates.values())
-        raise InputError(
-            config.template,
-            "its coordinates",
-            f"C-alpha atoms reach {reach:.0f} Å from the zero, the box only {half_box:.0f} Å",
-            "give the model in the frame of the map, or set --origin",
-        )
     images = _some_images(reader)
     agreements = {
         name: _agreement(moved(model, by), particles, images, settings)
-        for name, by in inside.items()
+        for name, by in places.items()
     }
     scores = {name: seen.correlation_below(_LOW_FREQUENCY) for name, seen in agreements.items()}
     origin = max(scores, key=lambda name: abs(scores[name]))
@@ -106,7 +153,7 @@ def place_template(
     job.log(f"Zero of the template's coordinates: {origin} (correlation: {listed})")
     agreement, noise = agreements[origin], noise_of_spectra(images["spectrum"])
     explained = None if noise is None else agreement.explained(noise)
-    placement = Placement(inside[origin], agreement, explained)
+    placement = Placement(places[origin], agreement, explained)
     _judge(scores[origin], placement, job)
     return placement
 

@@ -17,8 +17,6 @@ from cryojax_graph.models.backbone_graph.views import arm, fitted_views
 from cryojax_graph.training.recipes.backbone_graph import Views
 
 _SHOWN = 5000
-# Deviation of a rotation of which nothing is known, degrees.
-_UNKNOWN = np.degrees(np.sqrt(np.pi**2 / 3 + 2))
 # Given poses with a smaller error serve as they are, whether or not the images could tell them.
 _GOOD = 10.0
 
@@ -125,11 +123,15 @@ def write_fitted_poses(problem: Problem, fitted: FittedPoses, job: Job) -> None:
         job.metric("given_pose_error_rms_degrees", turn)
         job.metric("given_pose_shift_error_rms_angstrom", move)
         job.log(f"Rotations at the start were off by {turn:.1f}° (rms, as fitted)")
-    before = fitted.given_errors[0] if fitted.given_errors else _UNKNOWN
+    if fitted.given_errors:
+        before, alike = fitted.given_errors[0], ""
+    else:
+        before = np.degrees(np.pi if problem.unknown is None else problem.unknown)
+        alike = "; or the template looks alike from several sides, which --symmetry does not say"
     if before > _GOOD and np.median(fitted.rotation_deviation) > LOST_SHARE * before:
         job.warn(
             "Most images do not tell their orientation: they are too noisy, too small, or not of "
-            f"the molecule of the template. Rotations were known to {before:.0f}° before"
+            f"the molecule of the template{alike}. Rotations were known to {before:.0f}° before"
         )
     job.log(f"Poses were corrected by {turned:.1f}° and {moved:.2f} Å (median)")
 

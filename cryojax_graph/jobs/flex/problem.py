@@ -13,7 +13,7 @@ from cryojax_graph.jobs.flex.config import (
     check_fitted_alone,
     check_ranges,
     model_config,
-    with_fitted_poses,
+    with_poses_from,
 )
 from cryojax_graph.jobs.flex.inputs import (
     FEWEST_IMAGES,
@@ -24,9 +24,10 @@ from cryojax_graph.jobs.flex.inputs import (
     read_template,
     read_views,
 )
-from cryojax_graph.jobs.flex.placement import Placement, place_template
+from cryojax_graph.jobs.flex.placement import Placement, place_template, possible_places
 from cryojax_graph.jobs.flex.pose_search import search_for_template
-from cryojax_graph.jobs.flex.saved import SavedModel, check_saved, read_saved
+from cryojax_graph.jobs.flex.saved import SavedModel, read_saved
+from cryojax_graph.jobs.flex.symmetry import check_template_symmetry
 from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.particles import look_through
@@ -64,6 +65,8 @@ class Problem(NamedTuple):
         doubt: expected error of rotations that were searched, radians; None where they were given.
         evidence: of each image for each of several conformations in any pose, nats; None where none
             were searched for.
+        unknown: expected error of a rotation of which nothing is known, radians; None where poses
+            were given.
     """
 
     particles: Particles
@@ -78,6 +81,7 @@ class Problem(NamedTuple):
     truth: Truth | None
     doubt: Float[np.ndarray, " images"] | None
     evidence: Float[np.ndarray, "images conformations"] | None = None
+    unknown: float | None = None
 
     @property
     def decoder_images(self) -> int:
@@ -112,9 +116,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
     if config.fitted:
         check_fitted_alone(config)
         saved = read_saved(config.fitted)
-    model = saved.config if saved else model_config(config)
-    if saved and config.poses != "known":
-        model = with_fitted_poses(model, found=config.poses == "search")
+    model = with_poses_from(saved.config, config.poses) if saved else model_config(config)
     _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
     _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
     particles = read_views(
@@ -124,6 +126,8 @@ def read_inputs(config: FlexConfig) -> Inputs:
         poses=config.poses != "search",
     )
     template = read_template(config.template)
+    centred = template.arrays.c_alpha - template.middle
+    check_template_symmetry(centred, config.symmetry, config.template)
     truth = None
     if config.truth:
         truth = read_truth_of(
@@ -181,21 +185,16 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         fitted, held = np.zeros(0, np.int64), np.arange(count)
     job.require_unchanged("images", particles.images.fingerprint())
     look_through(particles.table, particles.images, job)
-    doubt = None
+    places = possible_places(template_model, particles, config, saved)
+    doubt = unknown = None
     if config.poses == "search":
-        particles, doubt, _ = search_for_template(particles, config, job)
+        (by,) = places.values()
+        found = search_for_template(particles, template_model, by, config, job)
+        particles, doubt, unknown = found.particles, found.doubt, found.unknown
     reader = reader_of(particles, model)
-    placement = place_template(template_model, particles, reader, config, model, job)
+    placement = place_template(template_model, particles, reader, places, model, job)
     template_model = moved(template_model, placement.by)
     template = build_template(template_model.arrays, model, pixel_size=particles.pixel_size)
-    if saved is not None and config.fitted:
-        check_saved(
-            saved,
-            config.fitted,
-            template=np.asarray(template.c_alpha),
-            box=particles.box,
-            pixel_size=particles.pixel_size,
-        )
     return Problem(
         particles=particles,
         model=template_model,
@@ -208,6 +207,7 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
         placement=placement,
         truth=truth,
         doubt=doubt,
+        unknown=unknown,
     )
 
 

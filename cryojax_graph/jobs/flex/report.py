@@ -115,7 +115,7 @@ def flex_report(
         citations=_citations(problem),
         commands={
             "motion.cif": "open motion.cif coordsets true; coordset #1 loop 0",
-            **_subset_commands(problem, job),
+            **_table_commands(problem, job),
         },
     )
 
@@ -125,14 +125,18 @@ def _citations(problem: Problem) -> tuple[str, ...]:
     return (_PUBLISHED, _ELASTIC) if elastic else (_PUBLISHED,)
 
 
-def _subset_commands(problem: Problem, job: Job) -> dict[str, str]:
-    """How to look at the subsets: they name their images as the whole table does."""
+def _table_commands(problem: Problem, job: Job) -> dict[str, str]:
+    """How to go on with the tables, which name their images as the table that was read does."""
     root = shlex.quote(str(problem.particles.image_root))
-    return {
+    with_poses = f"particles.{problem.particles.table.kind}"
+    commands = {
         name: f"cryojax-graph check {name} --image-root {root}"
         for name in job.manifest["outputs"]
         if name.startswith("subsets/")
     }
+    if with_poses in job.manifest["outputs"]:
+        commands[with_poses] = f"cryojax-graph reconstruct {with_poses} --image-root {root} -o map"
+    return commands
 
 
 def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Section:
@@ -236,7 +240,7 @@ def _evidence_section(problem: Problem, found: Found) -> Section:
                 caption="Two models fitted to two halves of the images, shown the same held-out "
                 "images. What both tell of an image, the images say; where two models of the same "
                 "image agree no better than those of different images, the motion is not to be "
-                "believed. Errors that both make alike do not show.",
+                "believed. Errors that both make alike do not show." + _shared_poses(problem),
             )
         )
     if not blocks:
@@ -255,6 +259,15 @@ def _evidence_section(problem: Problem, found: Found) -> Section:
         )
     )
     return Section("Is it real?", tuple(blocks))
+
+
+def _shared_poses(problem: Problem) -> str:
+    if problem.doubt is None:
+        return ""
+    return (
+        " Here both halves have poses that were found with conformations fitted to all images: the "
+        "models are not independent, and what those conformations had wrong may be in both."
+    )
 
 
 def _fit_section(problem: Problem, params: dict[str, Any], job: Job) -> Section:

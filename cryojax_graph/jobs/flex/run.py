@@ -16,26 +16,31 @@ from cryojax_graph.jobs.flex.alternation import (
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.fitting import (
     EMBEDDING_PASSES,
+    EVIDENCE_PASSES,
+    MOST_FOR_EVIDENCE,
+    Embedded,
     candidates_of,
     embed,
+    evidence_for_candidates,
     fit_images,
     passes_for_pose_error,
 )
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
+from cryojax_graph.jobs.flex.pose_search import cost_of_search
 from cryojax_graph.jobs.flex.problem import Inputs, Problem, place_problem, read_inputs
 from cryojax_graph.jobs.flex.results import LARGEST_SAMPLE, Found, motion_of
 from cryojax_graph.jobs.flex.saved import MODEL_FILE, saved_path
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
-from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
 
 # In passes over the images with known poses.
-_PASSES_OF_REFINED, _PASSES_OF_SEARCH = 4.0, 8.0
+_PASSES_OF_REFINED = 4.0
 
 
 def flex(config: FlexConfig, *, options: JobOptions) -> Path:
@@ -78,11 +83,7 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
                 name="embedding",
             )
             params = embedded.params
-            # In poses that were found with one conformation, an image prefers those near it.
-            scores = embedded.log_likelihoods
-            if problem.evidence is not None:
-                scores = problem.evidence[problem.held]
-            gain = motion_gain(scores)
+            gain = motion_gain(_evidence(embedded, problem, candidates, job))
         halves = fit_half_sets(problem, for_halves, job) if config.half_sets else None
         motion = motion_of(for_draws, params, config=problem.config, template=problem.template)
         found = Found(params, candidates, motion, gain, halves)
@@ -94,8 +95,17 @@ def _with_poses(problem: Problem, config: FlexConfig, key: Key[Array, ""], job: 
     """Poses found with the motion, or with that of an earlier job."""
     saved = problem.saved
     if saved is None:
-        return find_poses(problem, key, job, rounds=config.rounds_of_search)
-    return search_again(problem, saved.params, saved.candidates, job, name="poses_1")
+        return find_poses(
+            problem, key, job, rounds=config.rounds_of_search, symmetry=config.symmetry
+        )
+    return search_again(
+        problem,
+        saved.params,
+        saved.candidates,
+        job,
+        name="poses_1",
+        symmetry=config.symmetry,
+    )
 
 
 def _fitted(
@@ -110,6 +120,26 @@ def _fitted(
         return params, problem.saved.candidates
     params = fit_images(problem, problem.fitted, key=key, job=job, name="fit", label="Fitting")
     return params, candidates_of(params, problem.fitted)
+
+
+def _evidence(
+    embedded: Embedded,
+    problem: Problem,
+    candidates: Float[np.ndarray, "candidates latent"],
+    job: Job,
+) -> Float[np.ndarray, "held conformations"]:
+    """Of held-out images for conformations, nats.
+
+    In a pose that is wrong an image says little of its conformation, and in one that was found with
+    some conformation it prefers those near that one: each conformation has poses of its own.
+    """
+    if problem.evidence is not None:
+        return problem.evidence[problem.held]
+    if not problem.config.poses.fitted:
+        return embedded.log_likelihoods
+    return evidence_for_candidates(
+        embedded.params, problem, problem.held, candidates, job=job, name="evidence"
+    )
 
 
 def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
@@ -133,16 +163,28 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
         passes += passes_for_pose_error(images, model.fitting.batch_size)
     if config.poses != "known":
         passes *= _PASSES_OF_REFINED
+    seconds, of_search = 25.0, 0.0
     if config.poses == "search":
         rounds = 0 if config.fitted else config.rounds_of_search
         searches = 1 + max(rounds, 1) * CONFORMATIONS
         passes += rounds * SHARE_OF_EPOCHS * epochs * _PASSES_OF_REFINED
-        passes += searches * _PASSES_OF_SEARCH
+        search = cost_of_search(
+            box=box,
+            pixel_size=particles.pixel_size,
+            radius=template.radius,
+            symmetry=config.symmetry,
+        )
+        seconds += 30.0 + searches * images * search.seconds_per_image
+        of_search = search.memory_bytes
     per_image = beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5
     held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
-    seconds = 25.0 + (passes * images + held) * per_image
+    if config.poses == "refine":
+        shown = images if config.fitted else config.held_out * images
+        held += min(shown, MOST_FOR_EVIDENCE) * EVIDENCE_PASSES
+    seconds += (passes * images + held) * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformation = residues * 12
+    of_fit = 1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation
     return Plan(
         actions=(
             f"read {images:,} images of {box} px at {particles.pixel_size:g} Å and a template of "
@@ -158,7 +200,8 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
         ),
         outputs=_outputs(config, files),
         seconds=seconds,
-        memory_bytes=int(1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation),
+        # Searches and fits come in turn.
+        memory_bytes=int(max(of_fit, of_search) + bytes_of_table(particles.table.source)),
         disk_bytes=int(images * conformation + 9 * 4 * box**3 + 5e6),
     )
 

@@ -1,6 +1,7 @@
 """A fitted model as one file: enough to find the conformations of new images."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,22 +127,25 @@ def read_saved(path: str | Path) -> SavedModel:
     return saved
 
 
-def check_saved(
+def place_in_saved(
     saved: SavedModel,
     path: str | Path,
     *,
-    template: Float[np.ndarray, "n 3"],
+    placed: Mapping[str, Float[np.ndarray, "n 3"]],
     box: int,
     pixel_size: float,
-) -> None:
-    """Refuse a model of another molecule or of other images.
+) -> str:
+    """Where a template has to stand for a model that was fitted with it.
 
     Args:
         saved: the model.
         path: as the user gave it.
-        template: of now, from the centre of the box, Å.
+        placed: C-alpha positions of the template from the centre of the box, where it may stand, Å.
         box: of the new images, pixels.
         pixel_size: of the new images, Å.
+
+    Returns:
+        name of the place.
 
     Raises:
         InputError: they differ.
@@ -154,10 +158,13 @@ def check_saved(
             f"at {pixel_size:g} Å",
             "bring the images to the same box and pixel size",
         )
-    if saved.template.shape != template.shape or np.abs(saved.template - template).max() > 0.01:
-        raise InputError(
-            path,
-            "template",
-            "the model was fitted with another template",
-            "give the template of that job",
-        )
+    for name, c_alpha in placed.items():
+        same = saved.template.shape == c_alpha.shape
+        if same and np.abs(saved.template - c_alpha).max() <= 0.01:
+            return name
+    raise InputError(
+        path,
+        "template",
+        "the model was fitted with another template",
+        "give the template of that job",
+    )

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.embed import log_likelihoods
+from cryojax_graph.models.backbone_graph.embed import log_evidence, log_likelihoods
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.training.recipes.backbone_graph.reader import SpectrumReader
 
@@ -27,11 +27,13 @@ def score_candidates(
     template: Template,
     pixel_size: float,
     mesh: Mesh,
+    any_pose: bool = False,
 ) -> Iterator[Float[np.ndarray, "part candidates"]]:
     """Hold some conformations against images that were not fitted.
 
     Args:
-        fitted: decoder and imaging of a fitted system.
+        fitted: decoder and imaging of a fitted system; for any pose ``poses`` and ``pose_error``,
+            too.
         candidates: latents, spread over the images that were fitted.
         reader: all images.
         images: numbers of those that were not fitted.
@@ -39,28 +41,39 @@ def score_candidates(
         template: the molecule.
         pixel_size: Å.
         mesh: devices.
+        any_pose: each candidate in the poses near the fitted one that suit it; else all in the
+            given one.
 
     Yields:
         log-likelihoods of the next ``IMAGES_SCORED_AT_ONCE`` images, or of those that are left,
-        under each candidate; nats.
+        under each candidate, for any pose integrated over poses; nats.
     """
     whole, share = PartitionSpec(), PartitionSpec("data")
     score = jax.jit(
         jax.shard_map(
-            partial(log_likelihoods, config=config, template=template, pixel_size=pixel_size),
+            partial(
+                log_evidence if any_pose else log_likelihoods,
+                config=config,
+                template=template,
+                pixel_size=pixel_size,
+            ),
             mesh=mesh,
             in_specs=(whole, whole, share),
             out_specs=share,
             check_vma=False,
         )
     )
-    shared = {name: fitted[name] for name in ("decoder", "imaging")}
+    own = ("decoder", "imaging", "pose_error") if any_pose else ("decoder", "imaging")
+    shared = {name: fitted[name] for name in own}
     for start in range(0, len(images), IMAGES_SCORED_AT_ONCE):
         part = images[start : start + IMAGES_SCORED_AT_ONCE]
         # Filled up to what the devices share evenly, and to one size for all that is compiled.
         size = len(part) if len(images) < IMAGES_SCORED_AT_ONCE else IMAGES_SCORED_AT_ONCE
         filled = np.resize(part, -(-size // mesh.size) * mesh.size)
-        yield np.asarray(score(shared, candidates, reader.spectra(filled)))[: len(part)]
+        batch = reader.spectra(filled)
+        if any_pose:
+            batch["correction"] = np.asarray(fitted["poses"].mean)[filled]
+        yield np.asarray(score(shared, candidates, batch))[: len(part)]
 
 
 def start_at_candidates(
