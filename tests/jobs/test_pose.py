@@ -376,7 +376,7 @@ def _stop(*arguments):
         ({"defocus_deviation": 300.0}, "--refine-defocus"),
         ({"method": "esl", "start": "given"}, "--start given"),
         ({"method": "mmse", "refine_defocus": True}, "--refine-defocus"),
-        ({"voxel_size": 3.0}, "the reference is a model"),
+        ({"map": MapConfig(3.0)}, "the reference is a model"),
         ({"map": MapConfig(-3.0)}, "--map.voxel-size: it is -3"),
         ({"symmetry": "I"}, "its symmetry: turned by I"),
     ],
