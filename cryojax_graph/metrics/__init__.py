@@ -10,6 +10,7 @@ from cryojax_graph.metrics.conical_fsc import (
 )
 from cryojax_graph.metrics.coordinates import clash_count, lddt_ca, step_deviation
 from cryojax_graph.metrics.corrected_fsc import (
+    UNTOUCHED_SHELLS,
     FscCurves,
     correct_correlation,
     fsc_curves,
@@ -69,6 +70,7 @@ from cryojax_graph.metrics.shells import (
 )
 
 __all__ = [
+    "UNTOUCHED_SHELLS",
     "ConicalFsc",
     "CutScores",
     "FscCurves",

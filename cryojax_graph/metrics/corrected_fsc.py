@@ -8,8 +8,8 @@ from jaxtyping import Array, Complex, Float, Key
 
 from cryojax_graph.metrics.shells import half_spectrum, real_map, shell_sums, spectral_radius
 
-# The mask carries signal across the edge of randomisation: shells next to it stay as they are.
-_UNTOUCHED = 2
+UNTOUCHED_SHELLS = 2
+"""Shells that stay as they are: the mask carries signal across the edge of randomisation."""
 
 
 class FscCurves(NamedTuple):
@@ -127,7 +127,7 @@ def correct_correlation(
     """
     room = 1.0 - randomised
     corrected = np.divide(masked - randomised, room, out=np.zeros_like(masked), where=room > 1e-6)
-    untouched = np.arange(len(masked)) < from_shell + _UNTOUCHED
+    untouched = np.arange(len(masked)) < from_shell + UNTOUCHED_SHELLS
     return np.where(untouched, masked, corrected)
 
 

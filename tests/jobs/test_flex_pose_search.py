@@ -329,13 +329,13 @@ def test_a_template_stands_where_it_stood_in_the_earlier_job(table, template, po
 
 
 def test_particles_that_stand_far_off_are_told():
-    settings = SimpleNamespace(shifts=np.array([[0.0, 0.0], [3.0, 4.0]]))
+    settings = SimpleNamespace(shifts=np.array([[0.0, 0.0], [3.0, 4.0]]), around=None)
     job = Told()
     for far in (1, 2):
         found = found_at(np.tile(np.eye(3), (4, 1, 1)), 0.0, 2.0)
         found.shift[:far] = [4.0, 4.0]
         found.shift[far:] = 0.0
-        pose_search._note_shifts.__wrapped__(found, settings, job)
+        pose_search.note_shifts.__wrapped__(found, settings, job, remedy=pose_search._NEARER)
         assert job.metrics == {"shifts_beyond_range_percent": 25.0 * far}
     (text,) = job.warnings
     assert "the 5 Å that are looked for" in text

@@ -29,11 +29,11 @@ from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.flex import FlexConfig, plan_flex
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.options import JobOptions, PipelineOptions
 from cryojax_graph.jobs.plan import bytes_of_table
 from cryojax_graph.jobs.pose import PoseConfig, plan_pose
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, plan_reconstruct, reconstruct
-from cryojax_graph.jobs.reconstruct.report import named_table
 from cryojax_graph.jobs.reconstruct.source import (
     check_apart,
     check_numbered,

@@ -16,6 +16,7 @@ from cryojax_graph.jobs.flex.symmetry import apparent_fold
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.noise import GroupNoise, noise_of_groups
 from cryojax_graph.jobs.particles import ParticleSet
+from cryojax_graph.jobs.pose.outputs import note_shifts
 from cryojax_graph.jobs.pose.reference import density_of_model
 from cryojax_graph.jobs.pose.run import bytes_of_search, seconds_of_search
 from cryojax_graph.jobs.pose.searcher import Found, Searcher
@@ -27,8 +28,10 @@ from cryojax_graph.poses.search import plan_search
 from cryojax_graph.training.recipes.backbone_graph import Views
 
 _SHIFT_SHARE = 1 / 12
-# Share of images that may seem to be shifted beyond what is looked for.
-_BEYOND = 0.25
+_NEARER = (
+    "extract them anew around their middle, or find their poses with pose and a larger "
+    "--shift-range, and go on with --poses refine"
+)
 # Of a contrast that is 1 but for a thousandth: without a prior it would be free.
 _FIXED_CONTRAST = 1e6
 
@@ -146,7 +149,7 @@ def search_for_template(
         name="poses_template",
         label="Searching with the template",
     )
-    _note_shifts(found, settings, job)
+    note_shifts(found, settings, job, remedy=_NEARER)
     return _searched(particles, [found], settings, job)
 
 
@@ -238,20 +241,6 @@ def _warn_of_symmetry(template: TemplateModel, job: Job) -> None:
             f"tell its {fold} sides from one another, so that their poses will seem doubtful. If "
             "the particle has this symmetry, turn the template until its axes are where RELION has "
             f"them, and give --symmetry: C{fold}, say."
-        )
-
-
-def _note_shifts(found: Found, settings: Settings, job: Job) -> None:
-    """Warn where many images were found beyond the shifts that are looked for."""
-    reach = float(np.linalg.norm(settings.shifts, axis=1).max())
-    beyond = float(np.mean(np.linalg.norm(found.shift, axis=1) > reach))
-    job.metric("shifts_beyond_range_percent", 100 * beyond)
-    if beyond > _BEYOND:
-        job.warn(
-            f"{100 * beyond:.0f} % of the particles seem to stand farther from the middle of their "
-            f"images than the {reach:.0f} Å that are looked for, and their poses are doubtful: "
-            "extract them anew around their middle, or find their poses with pose and a larger "
-            "--shift-range, and go on with --poses refine."
         )
 
 

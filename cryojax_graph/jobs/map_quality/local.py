@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 from cryojax_graph.jobs.map_quality.assess import resolution_of
 from cryojax_graph.jobs.map_quality.settings import QualitySettings
 from cryojax_graph.metrics import (
+    UNTOUCHED_SHELLS,
     half_spectrum,
     local_correlation,
     randomise_phases,
@@ -21,8 +22,6 @@ from cryojax_graph.metrics import (
 )
 
 _DEFAULT = QualitySettings()
-# Shells beyond the first one with random phases that ``correct_correlation`` leaves as they are.
-_UNTOUCHED = 2
 
 
 class LocalResolution(NamedTuple):
@@ -87,7 +86,7 @@ def local_resolution(
     )
     # RELION's two shells are those of the whole box, which are finer than the cube's: the cube's
     # own two would leave a sphere of 25 Å without any correction up to 15 Å.
-    from_shell = math.ceil((start + _UNTOUCHED) * cube / box) - _UNTOUCHED
+    from_shell = math.ceil((start + UNTOUCHED_SHELLS) * cube / box) - UNTOUCHED_SHELLS
     found = np.empty(len(centres))
     for number, centre in enumerate(centres):
         curve = local_correlation(maps, randomised, window, centre, from_shell=from_shell)

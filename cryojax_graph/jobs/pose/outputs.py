@@ -102,12 +102,20 @@ def measure(found: Found, known: Survey, job: Job, settings: Settings) -> None:
             f"The images are hardly more probable with the particle than without it, by "
             f"{evidence:.1f} nats each: they may be empty, or not of the reference."
         )
-    _note_shifts(found, job, settings)
+    remedy = "bring the reference to the middle of its box, or raise --shift-range"
+    note_shifts(found, settings, job, remedy=remedy)
     note_hand(known.hand, job)
 
 
-def _note_shifts(found: Found, job: Job, settings: Settings) -> None:
-    """Warn where many images were found beyond the shifts that are looked for."""
+def note_shifts(found: Found, settings: Settings, job: Job, *, remedy: str) -> None:
+    """Warn where many images were found beyond the shifts that are looked for everywhere.
+
+    Args:
+        found: poses, shifts in Å.
+        settings: of the search.
+        job: for the figure and the warning.
+        remedy: what can be done.
+    """
     reach = float(np.linalg.norm(settings.shifts, axis=1).max())
     if settings.around is not None or reach == 0.0:
         return
@@ -117,5 +125,5 @@ def _note_shifts(found: Found, job: Job, settings: Settings) -> None:
         job.warn(
             f"{100 * beyond:.0f} % of the particles seem to stand farther from the middle of their "
             f"images than the {reach:.0f} Å that are looked for, and their poses are doubtful: "
-            "bring the reference to the middle of its box, or raise --shift-range."
+            f"{remedy}."
         )

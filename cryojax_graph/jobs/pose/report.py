@@ -1,6 +1,5 @@
 """The page of a pose search."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from cryojax_graph.jobs.figures import (
@@ -20,7 +19,6 @@ from cryojax_graph.jobs.pose.settings import Settings
 from cryojax_graph.jobs.pose.survey import Survey
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.view_averages import view_averages, view_averages_figure
-from cryojax_graph.poses.refine import Pose
 
 _SHOWN = 4000
 _CITATIONS = (
@@ -99,9 +97,8 @@ def _orientations(found: Found) -> Section:
 
 
 def _averages(found: Found, particles: ParticleSet, known: Survey, settings: Settings) -> Section:
-    poses = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
     radius = settings.config.radii[-1]
-    averages = view_averages(particles, poses, known.reference, radius=radius)
+    averages = view_averages(particles, found.pose, known.reference, radius=radius)
     return Section("Images and reference", (view_averages_figure(averages),))
 
 

@@ -78,6 +78,11 @@ class Found(NamedTuple):
     defocus_offset: Float[np.ndarray, " images"]
     defocus_deviation: Float[np.ndarray, " images"]
 
+    @property
+    def pose(self) -> Pose:
+        """Rotations, shifts and contrasts, for functions of poses."""
+        return Pose(*(jnp.asarray(a) for a in (self.rotation, self.shift, self.scale)))
+
 
 class Start(NamedTuple):
     """Poses around which others are sought, of all images of a table.
@@ -235,11 +240,10 @@ class Searcher:
         Returns:
             the calibration.
         """
-        poses = Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale)))
         sums = _sums(
             search,
             self._read(images),
-            poses,
+            found.pose,
             config=self._settings.config,
             pixel_size=self._particles.pixel_size,
         )

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure, histogram_figure
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.jobs.reconstruct.pairs import TiltPairs
-from cryojax_graph.jobs.reconstruct.report import directions_figure, named_table
+from cryojax_graph.jobs.reconstruct.report import directions_figure
 from cryojax_graph.jobs.report import Highlight, Section, job_page, paragraph, table
 from cryojax_graph.jobs.thumbnails import image_grid
 

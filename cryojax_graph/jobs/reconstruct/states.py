@@ -14,6 +14,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import assess, doubts, find_mask, sharpened_map
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.particles import ParticleSet, look_through
 from cryojax_graph.jobs.plan import Plan, bytes_of_table
@@ -26,7 +27,6 @@ from cryojax_graph.jobs.reconstruct.flex_folder import (
 )
 from cryojax_graph.jobs.reconstruct.insertion import Views, bytes_of_sums, insert_views
 from cryojax_graph.jobs.reconstruct.maps import EDGE, HalfMaps, completed, solve_halves
-from cryojax_graph.jobs.reconstruct.report import named_table
 from cryojax_graph.jobs.reconstruct.source import (
     DRAWN,
     Halves,

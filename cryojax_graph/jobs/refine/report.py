@@ -6,8 +6,9 @@ from cryojax_graph.geometry import symmetry_rotations
 from cryojax_graph.jobs.figures import Axis, Curve, curves_figure, histogram_figure, sphere_figure
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.map_quality import Judged, quality_highlights
+from cryojax_graph.jobs.named_table import named_table
 from cryojax_graph.jobs.particles import ParticleSet
-from cryojax_graph.jobs.reconstruct.report import CITATIONS, named_table
+from cryojax_graph.jobs.reconstruct.report import CITATIONS
 from cryojax_graph.jobs.reconstruct.symmetric_views import symmetric_views
 from cryojax_graph.jobs.refine.config import RefineConfig
 from cryojax_graph.jobs.refine.outputs import PROBABILITY

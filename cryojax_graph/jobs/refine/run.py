@@ -52,7 +52,6 @@ from cryojax_graph.jobs.refine.rounds import (
 from cryojax_graph.jobs.view_averages import view_averages
 from cryojax_graph.jobs.view_distribution import VIEWS_FILE, write_views
 from cryojax_graph.poses.reference import amplify, reference_of
-from cryojax_graph.poses.refine import Pose
 from cryojax_graph.poses.search import plan_search
 
 _SHIFT_SHARE = 1 / 12
@@ -165,11 +164,10 @@ def refine(config: RefineConfig, *, options: JobOptions) -> Path:
             job=job,
             shared=plan.shared if nothing_finer else None,
         )
-        found = in_table_order(last.found, plan)
         field = particles.box * voxel
         averages = view_averages(
             particles,
-            Pose(*(jnp.asarray(a) for a in (found.rotation, found.shift, found.scale))),
+            in_table_order(last.found, plan).pose,
             reference_of(
                 jnp.asarray(last.maps.combined), voxel_size=voxel, field=field, pixel_size=voxel
             ),
