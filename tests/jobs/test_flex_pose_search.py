@@ -317,7 +317,7 @@ def test_a_template_stands_where_it_stood_in_the_earlier_job(table, template, po
     particles = read_views(table, image_root=None, poses=False)
     by = {"centre": np.zeros(3), "middle": -model.middle}[place]
     stood = (model.arrays.c_alpha + by).astype(np.float32)
-    saved = SavedModel({}, default(), np.zeros((1, 8)), 40, stood, BOX, PIXEL)
+    saved = SavedModel({}, default(), np.zeros((1, 8)), np.ones(1), 40, stood, BOX, PIXEL)
     config = FlexConfig(str(table), str(template), poses=poses, fitted="earlier")
     (name, found) = next(iter(possible_places(model, particles, config, saved).items()))
     assert name == place

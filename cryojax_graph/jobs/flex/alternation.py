@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from cryojax_graph.jobs.flex.fitting import candidates_of, fit_images
+from cryojax_graph.jobs.flex.fitting import fit_images
 from cryojax_graph.jobs.flex.pose_search import search_for_conformations
 from cryojax_graph.jobs.flex.problem import Problem, reader_of
 from cryojax_graph.jobs.flex.results import map_of
@@ -56,8 +56,10 @@ def find_poses(
             epochs=max(1, round(SHARE_OF_EPOCHS * fitting.epochs)),
             least_steps=round(SHARE_OF_EPOCHS * fitting.least_steps),
         )
-        params = fit_images(
-            problem._replace(config=replace(config, fitting=short)),
+        # Poses are sought with a handful of conformations: their frequencies do not matter here.
+        mixture = replace(config.mixture, turns=0)
+        fitted = fit_images(
+            problem._replace(config=replace(config, fitting=short, mixture=mixture)),
             sure,
             key=own,
             job=job,
@@ -66,8 +68,8 @@ def find_poses(
         )
         problem = search_again(
             problem,
-            params,
-            candidates_of(params, sure),
+            fitted.params,
+            fitted.candidates,
             job,
             name=f"poses_{number}",
             symmetry=symmetry,

@@ -1,54 +1,32 @@
-"""The fit itself, resumable and logged, and the embedding of new images."""
+"""The fit itself, resumable and logged: each image by itself, then all as a mixture."""
 
-import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cryojax_graph.configs import to_dict
-from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.flex.problem import Problem
+from cryojax_graph.jobs.flex.scoring import passes_for_scores, score_images
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.embed import POSES_LOOKED_AT
+from cryojax_graph.models.backbone_graph.mixture import (
+    Mixture,
+    fit_frequencies,
+    membership,
+    moments,
+    position_spread,
+)
+from cryojax_graph.models.backbone_graph.predict import decode
 from cryojax_graph.training.callbacks import abort_when, every_steps, save_every
 from cryojax_graph.training.checkpoint import Checkpoints
 from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import (
-    IMAGES_SCORED_AT_ONCE,
-    Run,
-    prepare_fit,
-    score_candidates,
-    start_at_candidates,
-)
-
-_EMBEDDING_EPOCHS = 12
-# In fewer steps the expected error of given poses does not come from its start to where it belongs.
-_STEPS_OF_POSE_ERROR = 400
-_CANDIDATES = 64
-# Drawing a candidate costs about a third of a step with its gradient.
-EMBEDDING_PASSES = _EMBEDDING_EPOCHS + _CANDIDATES // 3
-# For its slope a pose is drawn five times.
-EVIDENCE_PASSES = 5 * POSES_LOOKED_AT * _CANDIDATES // 3
-# Images that tell the evidence for motion where each has to be drawn that often.
-MOST_FOR_EVIDENCE = 4 * IMAGES_SCORED_AT_ONCE
-
-
-def passes_for_pose_error(images: int, batch_size: int) -> int:
-    """Passes beyond those of an embedding that the error of given poses takes.
-
-    Args:
-        images: new ones.
-        batch_size: images per step.
-
-    Returns:
-        their number, 0 for some thousand images.
-    """
-    return max(0, math.ceil(_STEPS_OF_POSE_ERROR * batch_size / images) - _EMBEDDING_EPOCHS)
+from cryojax_graph.training.recipes.backbone_graph import Run, prepare_fit
 
 
 def fit_resumably(
@@ -91,6 +69,23 @@ def fit_resumably(
     return state.params
 
 
+class Fitted(NamedTuple):
+    """A system fitted to images.
+
+    Attributes:
+        params: with the latents of these images.
+        candidates: latents of conformations that stand for all.
+        frequencies: of these, their sum 1.
+        deviation: how far the conformation of each image in the mixture may be off, Å, 0 for those
+            that are not placed yet; None where every image stands for itself.
+    """
+
+    params: dict[str, Any]
+    candidates: Float[np.ndarray, "candidates latent"]
+    frequencies: Float[np.ndarray, " candidates"]
+    deviation: Float[np.ndarray, " images"] | None = None
+
+
 def fit_images(
     problem: Problem,
     images: Int[np.ndarray, " fitted"],
@@ -99,8 +94,8 @@ def fit_images(
     job: Job,
     name: str,
     label: str,
-) -> dict[str, Any]:
-    """Fit decoder, imaging and latents to images.
+) -> Fitted:
+    """Fit decoder, imaging and latents to images: each by itself first, then as a mixture.
 
     Args:
         problem: images, template and settings of the fit.
@@ -111,7 +106,7 @@ def fit_images(
         label: of the progress.
 
     Returns:
-        the parameters.
+        the fitted system.
     """
     run = prepare_fit(
         problem.reader,
@@ -129,79 +124,97 @@ def fit_images(
             f"{100 * objective.sharpening_share:.0f} % of {run.steps:,} steps, in which the loss "
             "rises"
         )
-    return fit_resumably(run, problem.config, job, name, label)
+    params = fit_resumably(run, problem.config, job, name, label)
+    mixture = problem.config.mixture
+    candidates = _spread(params["latents"]["mean"], images, mixture.conformations)
+    equal = np.full(len(candidates), 1.0 / len(candidates))
+    fitted = Fitted(params, candidates, equal)
+    if objective.kind == "squared_error":
+        return fitted
+    for turn in range(1, mixture.turns + 1):
+        own, where = jax.random.fold_in(key, turn), f"{name}_turn_{turn}"
+        fitted = _fit_mixture(
+            fitted, problem, images, key=own, job=job, name=where, label=f"{label}, turn {turn}"
+        )
+    if not mixture.turns:
+        return fitted
+    scores = _scores(fitted, problem, images, job=job, name=f"{name}_done")
+    fitted = fitted._replace(frequencies=fit_frequencies(scores))
+    return placed(fitted, problem, images, scores)
 
 
-class Embedded(NamedTuple):
-    """Images that a fitted decoder has not seen before.
-
-    Attributes:
-        params: the fitted ones, with the latents of these images.
-        log_likelihoods: of each of these images under each candidate in the given poses, nats.
-    """
-
-    params: dict[str, Any]
-    log_likelihoods: Float[np.ndarray, "images candidates"]
-
-
-def candidates_of(
-    params: dict[str, Any], fitted: Int[np.ndarray, " fitted"]
-) -> Float[np.ndarray, "candidates latent"]:
-    """Latents spread over the images of a fit.
+def placed(
+    fitted: Fitted,
+    problem: Problem,
+    images: Int[np.ndarray, " some"],
+    scores: Float[np.ndarray, "some candidates"],
+) -> Fitted:
+    """Latents of images where their conformations are in the mixture.
 
     Args:
-        params: after the fit.
-        fitted: its images.
+        fitted: the fitted system.
+        problem: images, template and settings of the fit.
+        images: their numbers.
+        scores: log-likelihoods of the candidates, nats.
 
     Returns:
-        some hundred latents.
+        the system with new latents and deviations of these images.
     """
-    count = min(_CANDIDATES, len(fitted))
-    chosen = fitted[np.linspace(0, len(fitted) - 1, count).astype(int)]
-    return np.asarray(params["latents"]["mean"])[chosen]
+    config = problem.config
+    weights = membership(scores, fit_frequencies(scores, fitted.frequencies))
+    mean, width = moments(weights, fitted.candidates, width=config.mixture.width)
+    latents, rows = fitted.params["latents"], {"mean": mean, "log_deviation": np.log(width)}
+    table = {name: latents[name].at[images].set(rows[name]) for name in latents}
+    c_alpha = decode(
+        fitted.params["decoder"],
+        jnp.asarray(fitted.candidates),
+        config=config,
+        template=problem.template,
+    )
+    known = fitted.deviation
+    deviation = np.zeros(len(problem.reader)) if known is None else known.copy()
+    deviation[images] = position_spread(weights, np.asarray(c_alpha))
+    return fitted._replace(params=fitted.params | {"latents": table}, deviation=deviation)
 
 
-def embed(
-    params: dict[str, Any],
+def _spread(
+    latents: Float[Array, "images latent"], images: Int[np.ndarray, " fitted"], count: int
+) -> Float[np.ndarray, "candidates latent"]:
+    """Latents of some of the images, evenly spread over the set."""
+    count = min(count, len(images))
+    chosen = images[np.linspace(0, len(images) - 1, count).astype(int)]
+    return np.asarray(latents)[chosen]
+
+
+def _fit_mixture(
+    fitted: Fitted,
     problem: Problem,
-    images: Int[np.ndarray, " new"],
-    candidates: Float[np.ndarray, "candidates latent"],
+    images: Int[np.ndarray, " fitted"],
     *,
-    fitted_images: int,
     key: Key[Array, ""],
     job: Job,
     name: str,
-) -> Embedded:
-    """Find the latents of new images, the decoder frozen.
-
-    Args:
-        params: of a fitted likelihood model, with a table of latents for all images.
-        problem: images, template and settings of the fit.
-        images: numbers of the new ones.
-        candidates: latents to start from.
-        fitted_images: how many the decoder was fitted to.
-        key: randomness.
-        job: for checkpoints and messages.
-        name: of what is kept for resuming.
-
-    Returns:
-        the new latents.
-    """
-    scores = _scores(params, problem, images, candidates, job=job, name=name)
-    # Nothing is annealed: decoder and first guesses are as good as they get.
-    poses = problem.config.poses
-    error_unknown = problem.saved is not None and poses.fitted and poses.error_fitted
+    label: str,
+) -> Fitted:
+    """Go on with the decoder, images drawn in conformations as probable as they are for them."""
+    config = problem.config
+    own, candidates = config.mixture, fitted.candidates
+    scores = _scores(fitted, problem, images, job=job, name=name)
+    weights = membership(scores, fit_frequencies(scores))
+    log_weight = np.full((len(problem.reader), len(candidates)), -np.inf, np.float32)
+    log_weight[images] = np.log(np.maximum(weights, np.finfo(np.float32).tiny))
+    passes = max(1, round(own.share_of_passes * config.fitting.epochs_for(len(images))[0]))
     settings = replace(
-        problem.config,
+        config,
         fitting=replace(
-            problem.config.fitting,
-            epochs=_EMBEDDING_EPOCHS,
-            least_steps=_STEPS_OF_POSE_ERROR if error_unknown else 0,
-            latent_rate=0.05,
+            config.fitting,
+            epochs=passes,
+            least_steps=0,
+            repeats=1,
+            decoder_rate=own.decoder_rate,
         ),
-        objective=replace(problem.config.objective, sharpening_share=0.0, prior_share=0.0),
+        objective=replace(config.objective, sharpening_share=0.0, prior_share=0.0),
     )
-    latents = start_at_candidates(params["latents"], images, candidates, scores)
     run = prepare_fit(
         problem.reader,
         problem.template,
@@ -210,72 +223,41 @@ def embed(
         key=key,
         mesh=data_mesh(),
         images=images,
-        fitted=params | {"latents": latents},
-        fitted_images=fitted_images,
+        fitted=fitted.params,
+        mixture=Mixture(jnp.asarray(candidates), jnp.asarray(log_weight)),
     )
-    embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
-    return Embedded(params | embedded, scores)
-
-
-def evidence_for_candidates(
-    params: dict[str, Any],
-    problem: Problem,
-    images: Int[np.ndarray, " new"],
-    candidates: Float[np.ndarray, "candidates latent"],
-    *,
-    job: Job,
-    name: str,
-) -> Float[np.ndarray, "some candidates"]:
-    """Hold candidates against new images in the poses that suit each candidate.
-
-    Args:
-        params: after ``embed``, with fitted poses.
-        problem: images, template and settings of the fit.
-        images: numbers of the new ones.
-        candidates: latents.
-        job: for messages.
-        name: of what is kept for resuming.
-
-    Returns:
-        log-likelihoods integrated over poses, nats; of ``MOST_FOR_EVIDENCE`` images spread over
-        the new ones, where there are more.
-    """
-    last = len(images) - 1
-    some = np.unique(np.linspace(0, last, min(MOST_FOR_EVIDENCE, last + 1)).astype(int))
-    return _scores(params, problem, images[some], candidates, job=job, name=name, any_pose=True)
+    params = fitted.params | fit_resumably(run, settings, job, name, label)
+    return fitted._replace(params=params)
 
 
 def _scores(
-    params: dict[str, Any],
-    problem: Problem,
-    images: Int[np.ndarray, " new"],
-    candidates: Float[np.ndarray, "candidates latent"],
-    *,
-    job: Job,
-    name: str,
-    any_pose: bool = False,
-) -> Float[np.ndarray, "new candidates"]:
-    """Log-likelihoods of images under candidates, a file for each part that is done."""
-    folder = job.working(f"{name}_scores")
-    folder.mkdir(exist_ok=True)
-    files = [folder / f"{start}.npz" for start in range(0, len(images), IMAGES_SCORED_AT_ONCE)]
-    done = sum(file.exists() for file in files)
-    parts = score_candidates(
-        params,
-        candidates,
-        problem.reader,
-        images[done * IMAGES_SCORED_AT_ONCE :],
-        config=problem.config,
-        template=problem.template,
-        pixel_size=problem.particles.pixel_size,
-        mesh=data_mesh(),
-        any_pose=any_pose,
+    fitted: Fitted, problem: Problem, images: Int[np.ndarray, " fitted"], *, job: Job, name: str
+) -> Float[np.ndarray, "fitted candidates"]:
+    return score_images(
+        fitted.params,
+        problem,
+        images,
+        fitted.candidates,
+        job=job,
+        name=name,
+        any_pose=problem.config.poses.fitted,
     )
-    where = " in any pose" if any_pose else ""
-    label = f"Comparing {len(images):,} images with {len(candidates)} conformations{where}"
-    with job.progress(label, len(files), start=done) as advance:
-        for number, (file, part) in enumerate(zip(files[done:], parts, strict=True), done + 1):
-            write_npz(file, {"log_likelihoods": part})
-            advance(number, "")
-            job.check_abort()
-    return np.concatenate([read_npz(file)["log_likelihoods"] for file in files])
+
+
+def passes_of_fit(images: int, config: BackboneGraphConfig, each: float) -> float:
+    """Passes over images, with their gradients, that take as long as ``fit_images``.
+
+    Args:
+        images: to fit.
+        config: of the model.
+        each: how much longer a pass takes with poses that are fitted.
+
+    Returns:
+        their number.
+    """
+    passes, mixture = config.fitting.epochs_for(images)[0], config.mixture
+    if config.objective.kind == "squared_error" or not mixture.turns:
+        return each * passes
+    scored = passes_for_scores(mixture.conformations, any_pose=config.poses.fitted)
+    of_turns = mixture.turns * mixture.share_of_passes * passes
+    return each * (passes + of_turns) + (mixture.turns + 1) * scored

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from cryojax_graph.jobs.flex.fitting import candidates_of, embed, fit_images
+from cryojax_graph.jobs.flex.embedding import embed
+from cryojax_graph.jobs.flex.fitting import fit_images
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.predict import decode
@@ -52,22 +53,21 @@ def fit_half_sets(problem: Problem, key: Key[Array, ""], job: Job) -> HalfSets:
     for number, (images, own) in enumerate(zip(_halves(problem, for_halves), keys, strict=True), 1):
         for_fit, for_embedding = jax.random.split(own)
         name = f"half_{number}"
-        params = fit_images(
+        fitted = fit_images(
             problem, images, key=for_fit, job=job, name=name, label=f"Fitting half {number}"
         )
         embedded = embed(
-            params,
+            fitted,
             problem,
             problem.held,
-            candidates_of(params, images),
             fitted_images=len(images),
             key=for_embedding,
             job=job,
             name=f"{name}_embedding",
         )
-        latents = embedded.params["latents"]["mean"][problem.held]
+        latents = embedded.fitted.params["latents"]["mean"][problem.held]
         conformations = decode(
-            params["decoder"], latents, config=problem.config, template=problem.template
+            fitted.params["decoder"], latents, config=problem.config, template=problem.template
         )
         seen.append(np.asarray(conformations))
     first, second = seen

@@ -56,7 +56,7 @@ def write_outputs(
         found: what came of it.
         job: whose folder is meant.
     """
-    template, params, motion = problem.template, found.params, found.motion
+    template, params, motion = problem.template, found.fitted.params, found.motion
     poses = None
     if "poses" in params:
         poses = fitted_poses(problem, params)
@@ -87,7 +87,9 @@ def write_outputs(
 def _all_conformations(problem: Problem, found: Found) -> Iterator[Float[np.ndarray, "part n 3"]]:
     """C-alpha positions of all images in Å, a part at a time."""
     images = np.arange(len(found.motion.latents))
-    return conformations(found.params, images, config=problem.config, template=problem.template)
+    return conformations(
+        found.fitted.params, images, config=problem.config, template=problem.template
+    )
 
 
 def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
@@ -105,16 +107,17 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             "centre": motion.centre.astype(np.float32),
         }
         if motion.deviation is not None:
-            log_deviation = np.asarray(found.params["latents"]["log_deviation"], float)
+            log_deviation = np.asarray(found.fitted.params["latents"]["log_deviation"], float)
             along_axes = np.sqrt(np.exp(2.0 * log_deviation) @ motion.axes**2)
             arrays["latent_deviation"] = along_axes.astype(np.float32)
             arrays["position_deviation_angstrom"] = motion.deviation.astype(np.float32)
         write_npz(file, arrays)
     with job.output(MODEL_FILE, "the fitted model, for finding conformations of more images") as f:
         saved = SavedModel(
-            params=found.params,
+            params=found.fitted.params,
             config=problem.config,
-            candidates=found.candidates,
+            candidates=found.fitted.candidates,
+            frequencies=found.fitted.frequencies,
             images=problem.decoder_images,
             template=np.asarray(problem.template.c_alpha),
             box=problem.particles.box,
@@ -130,7 +133,7 @@ def _write_arrays(problem: Problem, found: Found, job: Job) -> None:
             "c_alpha": Parts(shape, np.dtype(np.float32), _all_conformations(problem, found)),
             "latents": motion.latents.astype(np.float32),
         }
-        if "poses" not in found.params:
+        if "poses" not in found.fitted.params:
             # By these a comparison tells whether it has the truth of the very images.
             arrays["euler_degrees"] = problem.particles.table.euler_degrees
         write_npz(file, arrays | identity)

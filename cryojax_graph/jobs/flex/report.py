@@ -99,7 +99,7 @@ def flex_report(
         *([_truth_section(motion, errors)] if errors else []),
         _evidence_section(problem, found),
         *([poses_section(problem, poses)] if poses else []),
-        *([_fit_section(problem, found.params, job)] if problem.saved is None else []),
+        *([_fit_section(problem, found.fitted.params, job)] if problem.saved is None else []),
         _images_section(problem),
     ]
     return job_page(

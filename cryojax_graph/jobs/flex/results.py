@@ -13,6 +13,7 @@ from cryojax_graph.forward.batched import map_images
 from cryojax_graph.forward.density import density_of_gaussians
 from cryojax_graph.forward.image import view
 from cryojax_graph.forward.windows import lost_mass
+from cryojax_graph.jobs.flex.fitting import Fitted
 from cryojax_graph.jobs.flex.half_sets import HalfSets
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.predict import decode, order_latents, position_deviation
@@ -55,15 +56,13 @@ class Found(NamedTuple):
     """All that came of a job.
 
     Attributes:
-        params: of the fitted system.
-        candidates: latents spread over the images of the fit.
+        fitted: the system, with the latents of all images.
         motion: conformation of every image.
         gain: evidence for motion in images that the decoder has not seen, nats.
         halves: how far two fits to halves of the images agree.
     """
 
-    params: dict[str, Any]
-    candidates: Float[np.ndarray, "candidates latent"]
+    fitted: Fitted
     motion: Motion
     gain: Float[np.ndarray, " held"] | None
     halves: HalfSets | None
@@ -71,7 +70,7 @@ class Found(NamedTuple):
 
 def motion_of(
     key: Key[jax.Array, ""],
-    params: dict[str, Any],
+    found: Fitted,
     *,
     config: BackboneGraphConfig,
     template: Template,
@@ -80,13 +79,14 @@ def motion_of(
 
     Args:
         key: for drawing from posteriors.
-        params: of the fitted system.
+        found: the fitted system, all images with their latents.
         config: of the system.
         template: the molecule.
 
     Returns:
         the motion.
     """
+    params = found.params
     fitted = params["latents"]["mean"]
     last = len(fitted) - 1
     sample = np.unique(np.linspace(0, last, min(LARGEST_SAMPLE, last + 1)).astype(int))
@@ -96,8 +96,8 @@ def motion_of(
     _, axes = order_latents(everything[sample], c_alpha)
     centre = everything.mean(0)
     latents = (everything - centre) @ axes
-    deviation = None
-    if "log_deviation" in params["latents"]:
+    deviation = found.deviation
+    if deviation is None and "log_deviation" in params["latents"]:
         deviation = np.asarray(
             position_deviation(
                 key,

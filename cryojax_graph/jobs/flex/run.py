@@ -1,7 +1,6 @@
 """``flex`` from end to end."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,17 +13,13 @@ from cryojax_graph.jobs.flex.alternation import (
     search_again,
 )
 from cryojax_graph.jobs.flex.config import FlexConfig
-from cryojax_graph.jobs.flex.fitting import (
-    EMBEDDING_PASSES,
-    EVIDENCE_PASSES,
-    MOST_FOR_EVIDENCE,
+from cryojax_graph.jobs.flex.embedding import (
     Embedded,
-    candidates_of,
     embed,
-    evidence_for_candidates,
-    fit_images,
     passes_for_pose_error,
+    passes_of_embedding,
 )
+from cryojax_graph.jobs.flex.fitting import Fitted, fit_images, passes_of_fit
 from cryojax_graph.jobs.flex.half_sets import fit_half_sets
 from cryojax_graph.jobs.flex.outputs import write_outputs
 from cryojax_graph.jobs.flex.pose_search import cost_of_search
@@ -35,6 +30,7 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, bytes_of_table
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
@@ -69,24 +65,23 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
         problem = place_problem(files, config, for_split, job)
         if config.poses == "search":
             problem = _with_poses(problem, config, jax.random.fold_in(for_fit, 1), job)
-        params, candidates = _fitted(problem, for_fit, job)
+        fitted = _fitted(problem, for_fit, job)
         gain = None
         if len(problem.held) and problem.config.objective.kind == "likelihood":
             embedded = embed(
-                params,
+                fitted,
                 problem,
                 problem.held,
-                candidates,
                 fitted_images=problem.decoder_images,
                 key=for_embedding,
                 job=job,
                 name="embedding",
             )
-            params = embedded.params
-            gain = motion_gain(_evidence(embedded, problem, candidates, job))
+            fitted = embedded.fitted
+            gain = _gain(problem, embedded)
         halves = fit_half_sets(problem, for_halves, job) if config.half_sets else None
-        motion = motion_of(for_draws, params, config=problem.config, template=problem.template)
-        found = Found(params, candidates, motion, gain, halves)
+        motion = motion_of(for_draws, fitted, config=problem.config, template=problem.template)
+        found = Found(fitted, motion, gain, halves)
         write_outputs(config, problem, found, job)
     return job.folder
 
@@ -108,38 +103,26 @@ def _with_poses(problem: Problem, config: FlexConfig, key: Key[Array, ""], job: 
     )
 
 
-def _fitted(
-    problem: Problem, key: Key[Array, ""], job: Job
-) -> tuple[dict[str, Any], Float[np.ndarray, "candidates latent"]]:
-    """Parameters of the model, fitted now or by an earlier job, and latents of its images."""
-    if problem.saved is not None:
-        latents = init_latents(key, len(problem.reader), problem.config)
-        params = problem.saved.params | {"latents": latents}
-        if problem.config.poses.fitted:
-            params = with_poses(params, len(problem.reader), problem.config.poses)
-        return params, problem.saved.candidates
-    params = fit_images(problem, problem.fitted, key=key, job=job, name="fit", label="Fitting")
-    return params, candidates_of(params, problem.fitted)
+def _fitted(problem: Problem, key: Key[Array, ""], job: Job) -> Fitted:
+    """The model, fitted now or by an earlier job, and latents of its images."""
+    saved = problem.saved
+    if saved is None:
+        return fit_images(problem, problem.fitted, key=key, job=job, name="fit", label="Fitting")
+    params = saved.params | {"latents": init_latents(key, len(problem.reader), problem.config)}
+    if problem.config.poses.fitted:
+        params = with_poses(params, len(problem.reader), problem.config.poses)
+    return Fitted(params, saved.candidates, saved.frequencies)
 
 
-def _evidence(
-    embedded: Embedded,
-    problem: Problem,
-    candidates: Float[np.ndarray, "candidates latent"],
-    job: Job,
-) -> Float[np.ndarray, "held conformations"]:
-    """Of held-out images for conformations, nats.
+def _gain(problem: Problem, embedded: Embedded) -> Float[np.ndarray, " held"]:
+    """Evidence for motion in held-out images.
 
-    In a pose that is wrong an image says little of its conformation, and in one that was found with
-    some conformation it prefers those near that one: each conformation has poses of its own.
+    In a pose that was found with some conformation an image prefers those near that one: where
+    poses were searched, each of a few conformations had poses of its own then.
     """
     if problem.evidence is not None:
-        return problem.evidence[problem.held]
-    if not problem.config.poses.fitted:
-        return embedded.log_likelihoods
-    return evidence_for_candidates(
-        embedded.params, problem, problem.held, candidates, job=job, name="evidence"
-    )
+        return motion_gain(problem.evidence[problem.held])
+    return motion_gain(embedded.log_likelihoods, embedded.fitted.frequencies)
 
 
 def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
@@ -158,16 +141,15 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     residues = len(template.arrays.c_alpha)
     beads = residues if model.beads == "residue" else 2.2 * residues
     epochs, _ = model.fitting.epochs_for(round(images * (1 - config.held_out)))
-    passes = EMBEDDING_PASSES if config.fitted else epochs * (1 + config.half_sets)
-    if config.fitted and config.poses == "refine":
-        passes += passes_for_pose_error(images, model.fitting.batch_size)
-    if config.poses != "known":
-        passes *= _PASSES_OF_REFINED
+    embedded = images if config.fitted else config.held_out * images
+    fits = 0 if config.fitted else 1 + config.half_sets
+    each = _PASSES_OF_REFINED if model.poses.fitted else 1.0
+    passes = fits * passes_of_fit(round(images * (1 - config.held_out)), model, each)
     seconds, of_search = 25.0, 0.0
     if config.poses == "search":
         rounds = 0 if config.fitted else config.rounds_of_search
         searches = 1 + max(rounds, 1) * CONFORMATIONS
-        passes += rounds * SHARE_OF_EPOCHS * epochs * _PASSES_OF_REFINED
+        passes += rounds * SHARE_OF_EPOCHS * epochs * each
         search = cost_of_search(
             box=box,
             pixel_size=particles.pixel_size,
@@ -177,14 +159,16 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
         seconds += 30.0 + searches * images * search.seconds_per_image
         of_search = search.memory_bytes
     per_image = beads * 2e-7 * max(1.0, 2.0 / particles.pixel_size) + 2e-5
-    held = 0 if config.fitted else config.held_out * images * EMBEDDING_PASSES
-    if config.poses == "refine":
-        shown = images if config.fitted else config.held_out * images
-        held += min(shown, MOST_FOR_EVIDENCE) * EVIDENCE_PASSES
-    seconds += (passes * images + held) * per_image
+    if model.objective.kind == "likelihood":
+        new = passes_of_embedding(model, each)
+        if config.fitted and config.poses == "refine":
+            new += each * passes_for_pose_error(images, model.fitting.batch_size)
+        passes += new * embedded / images
+    seconds += passes * images * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformation = residues * 12
-    of_fit = 1.3e9 + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation
+    shared = 8 * images * model.mixture.conformations if model.mixture.turns else 0
+    of_fit = 1.3e9 + shared + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation
     return Plan(
         actions=(
             f"read {images:,} images of {box} px at {particles.pixel_size:g} Å and a template of "
@@ -194,6 +178,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
                 if config.fitted
                 else [f"fit {model.decoder.kind} decoder for {epochs} epochs"]
             ),
+            *_of_mixture(model),
             *_of_poses(config),
             *(["fit two halves of the images and compare"] if config.half_sets else []),
             "decode every image, write path, maps and subsets",
@@ -217,6 +202,14 @@ def _outputs(config: FlexConfig, files: Inputs) -> tuple[str, ...]:
         MODEL_FILE,
         "report.html",
     )
+
+
+def _of_mixture(model: BackboneGraphConfig) -> list[str]:
+    mixture = model.mixture
+    if model.objective.kind == "squared_error" or not mixture.turns:
+        return []
+    several = f"hold every image against {mixture.conformations} conformations of others"
+    return [f"{several}, {mixture.turns} times with a fit in between"]
 
 
 def _of_poses(config: FlexConfig) -> list[str]:

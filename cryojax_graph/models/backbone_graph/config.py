@@ -161,6 +161,25 @@ class PoseConfig:
 
 
 @dataclass(frozen=True)
+class MixtureConfig:
+    """The images as a mixture of conformations, once each has been fitted by itself (likelihood).
+
+    Args:
+        turns: how often the decoder is fitted to the mixture; 0 leaves every image to itself.
+        conformations: in the mixture.
+        width: of each, in units of latents.
+        share_of_passes: passes over the images of a turn, in those of the first fit.
+        decoder_rate: learning rate of the decoder.
+    """
+
+    turns: int = 2
+    conformations: int = 64
+    width: float = 0.1
+    share_of_passes: float = 0.3
+    decoder_rate: float = 3e-3
+
+
+@dataclass(frozen=True)
 class BackboneGraphConfig:
     """All settings of the system.
 
@@ -169,6 +188,7 @@ class BackboneGraphConfig:
         objective: what is minimised.
         fitting: how.
         poses: whether they are fitted, too.
+        mixture: of conformations that the images share.
         beads: residue puts one Gaussian at each C-alpha atom, as published; atoms carries the side
             chains of the template along.
         atoms_per_bead: most side-chain atoms in one Gaussian.
@@ -178,6 +198,7 @@ class BackboneGraphConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     fitting: FittingConfig = field(default_factory=FittingConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     beads: Literal["residue", "atoms"] = "atoms"
     atoms_per_bead: int = 4
 

@@ -22,6 +22,7 @@ from cryojax_graph.models.backbone_graph.imaging import (
     predicted_spectrum,
     score_conformation,
 )
+from cryojax_graph.models.backbone_graph.mixture import Mixture, draw_latents
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.models.backbone_graph.views import (
     PoseTable,
@@ -104,33 +105,37 @@ def likelihood_loss(
     config: BackboneGraphConfig,
     key: Key[Array, ""],
     scene: Scene,
+    mixture: Mixture | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Variational bound on the probability of the images, per image.
 
     Every image has a Gaussian posterior over its latent (mean and deviation are parameters, drawn
-    once per step); the prior is a standard normal, the noise has a power per shell that is fitted
-    with the rest, so that what the model cannot explain counts as noise of its resolution.
+    once per step) and the prior is a standard normal, or its latent is drawn from a mixture. The
+    noise has a power per shell that is fitted with the rest, so that what the model cannot explain
+    counts as noise of its resolution.
 
     Args:
-        params: ``decoder``, ``imaging`` and the batch's rows of ``latents``; with poses to be
-            fitted also ``pose_error`` and the rows of ``poses``.
+        params: ``decoder``, ``imaging`` and, without a mixture, the batch's rows of ``latents``;
+            with poses to be fitted also ``pose_error`` and the rows of ``poses``.
         batch: ``spectrum``, ``transfer``, ``rotation``, ``shift``, ``weight``, ``step``.
         config: of the system.
         key: of the step.
         scene: what all images share.
+        mixture: of the conformations that the images may show.
 
     Returns:
         loss in nats per image, and its terms.
     """
-    objective = config.objective
-    latents, step = params["latents"], batch["step"]
+    objective, step = config.objective, batch["step"]
     for_draw, for_clash = jax.random.split(key)
-    draws = jax.random.normal(for_draw, latents["mean"].shape)
-    drawn = latents["mean"] + jnp.exp(latents["log_deviation"]) * draws
+    if mixture is None:
+        drawn, surprise = _drawn_latents(for_draw, params["latents"])
+    else:
+        # Their frequencies are fitted: no conformation is a surprise beyond that.
+        drawn = draw_latents(for_draw, mixture, batch["index"], width=config.mixture.width)
+        surprise = jnp.zeros(len(drawn))
     c_alpha = _decode(params["decoder"], drawn, config=config, scene=scene)
     energy = _energy(c_alpha, for_clash, config=config, scene=scene)
-    width = 2.0 * latents["log_deviation"]
-    surprise = 0.5 * jnp.sum(latents["mean"] ** 2 + jnp.exp(width) - 1.0 - width, axis=-1)
 
     done = sharpened(step, scene.steps, config)
     resolution = sharpest(done, config, scene.pixel_size)
@@ -203,6 +208,16 @@ def likelihood_loss(
         mean_loss += mean_of(pose_surprise(correction, error))
         report["effective_pose_draws"] = mean_of(effective)
     return mean_loss + mean_of(prior * surprise + share * energy), report
+
+
+def _drawn_latents(
+    key: Key[Array, ""], latents: dict[str, Float[Array, "batch latent"]]
+) -> tuple[Float[Array, "batch latent"], Float[Array, " batch"]]:
+    """Latents from their posteriors, and the divergence of these from the prior, nats."""
+    mean, log_deviation = latents["mean"], latents["log_deviation"]
+    drawn = mean + jnp.exp(log_deviation) * jax.random.normal(key, mean.shape)
+    width = 2.0 * log_deviation
+    return drawn, 0.5 * jnp.sum(mean**2 + jnp.exp(width) - 1.0 - width, axis=-1)
 
 
 def squared_error_loss(

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.imaging import init_imaging
+from cryojax_graph.models.backbone_graph.mixture import Mixture
 from cryojax_graph.models.backbone_graph.objective import LOSSES, Scene
 from cryojax_graph.models.backbone_graph.template import Template
 from cryojax_graph.models.backbone_graph.views import with_poses
@@ -57,6 +58,7 @@ def prepare_fit(
     images: Int[np.ndarray, " fitted"] | None = None,
     fitted: dict[str, Any] | None = None,
     fitted_images: int | None = None,
+    mixture: Mixture | None = None,
 ) -> Run:
     """Everything needed to fit the system to images, or images to a fitted system.
 
@@ -69,9 +71,11 @@ def prepare_fit(
         mesh: devices.
         images: numbers of the images to fit, all when not given.
         fitted: parameters of a fitted system: decoder and imaging stay as they are and outside the
-            run's parameters; latents and poses of ``images`` move, from where they are.
+            run's parameters; latents and poses of ``images`` move, from where they are. With a
+            mixture all go on from there but the latents, whose place it takes.
         fitted_images: how many the system was fitted to, by which restraints weigh; those of this
             run when not given.
+        mixture: of the conformations that the images may show, a row for every image of the reader.
 
     Returns:
         the run.
@@ -92,7 +96,7 @@ def prepare_fit(
     steps = epochs * batches.steps_per_epoch
     chunk = _IMAGES_IN_CACHE if jax.default_backend() == "cpu" else fitting.batch_size
     scene = Scene(template, pixel_size, fitted_images or len(images), steps, mesh, chunk)
-    frozen = {}
+    frozen, constants = {}, {} if mixture is None else {"mixture": mixture}
     if fitted is None:
         first = reader.spectra(np.sort(images[:_IMAGES_TO_START_FROM]))
         imaging = init_imaging(first["spectrum"], config.objective.kind)
@@ -105,18 +109,21 @@ def prepare_fit(
         }
         if config.poses.fitted:
             params = with_poses(params, len(reader), config.poses)
-    else:
+    elif mixture is None:
         own = ("latents", "poses", "pose_error")
         params = {name: fitted[name] for name in own if name in fitted}
         frozen = {name: fitted[name] for name in ("decoder", "imaging")}
-    optimizer, rows = optimizers(fitting, config.poses, batches.steps_per_epoch)
+    else:
+        params = {name: value for name, value in fitted.items() if name != "latents"}
+    optimizer, every = optimizers(fitting, config.poses, batches.steps_per_epoch)
+    rows = {name: of_row for name, of_row in every.items() if name in params}
     state = init_state(for_steps, params, optimizer, row_optimizers=rows)
     step = make_step(
         _seeing_frozen(LOSSES[config.objective.kind]),
         optimizer,
         config=config,
         row_optimizers=rows,
-        constants=replicate({"scene": scene, "frozen": frozen}, mesh),
+        constants=replicate({"scene": scene, "frozen": frozen} | constants, mesh),
     )
     return Run(replicate(state, mesh), step, batches, steps, scene)
 

@@ -1,0 +1,153 @@
+"""Conformations of images that a fitted decoder has not seen before."""
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float, Int, Key
+from numpy import ndarray
+
+from cryojax_graph.jobs.flex.fitting import Fitted, fit_resumably, placed
+from cryojax_graph.jobs.flex.problem import Problem
+from cryojax_graph.jobs.flex.scoring import passes_for_scores, score_images
+from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
+from cryojax_graph.training.mesh import data_mesh
+from cryojax_graph.training.recipes.backbone_graph import prepare_fit, start_at_candidates
+
+_EPOCHS = 12
+# In fewer steps the expected error of given poses does not come from its start to where it belongs.
+_STEPS_OF_POSE_ERROR = 400
+
+
+class Embedded(NamedTuple):
+    """Images that a fitted decoder has not seen before.
+
+    Attributes:
+        fitted: the system, with the latents of these images.
+        log_likelihoods: of each of these images under each candidate, nats; integrated over poses
+            where these are fitted.
+    """
+
+    fitted: Fitted
+    log_likelihoods: Float[ndarray, "images candidates"]
+
+
+def embed(
+    fitted: Fitted,
+    problem: Problem,
+    images: Int[ndarray, " new"],
+    *,
+    fitted_images: int,
+    key: Key[Array, ""],
+    job: Job,
+    name: str,
+) -> Embedded:
+    """Find the latents of new images, the decoder frozen.
+
+    Args:
+        fitted: likelihood model, with a table of latents for all images.
+        problem: images, template and settings of the fit.
+        images: numbers of the new ones.
+        fitted_images: how many the decoder was fitted to.
+        key: randomness.
+        job: for checkpoints and messages.
+        name: of what is kept for resuming.
+
+    Returns:
+        the new latents.
+    """
+    candidates = fitted.candidates
+    poses, shared = problem.config.poses.fitted, problem.config.mixture.turns > 0
+    scores = score_images(fitted.params, problem, images, candidates, job=job, name=name)
+    if poses or not shared:
+        each = _fitted_each(
+            fitted,
+            scores,
+            problem,
+            images,
+            fitted_images=fitted_images,
+            key=key,
+            job=job,
+            name=name,
+        )
+        fitted = fitted._replace(params=each)
+    if poses:
+        where = f"{name}_evidence"
+        scores = score_images(
+            fitted.params, problem, images, candidates, job=job, name=where, any_pose=True
+        )
+    if shared:
+        fitted = placed(fitted, problem, images, scores)
+    return Embedded(fitted, scores)
+
+
+def _fitted_each(
+    fitted: Fitted,
+    scores: Float[ndarray, "new candidates"],
+    problem: Problem,
+    images: Int[ndarray, " new"],
+    *,
+    fitted_images: int,
+    key: Key[Array, ""],
+    job: Job,
+    name: str,
+) -> dict[str, Any]:
+    """Each image by itself, its pose with it, from the candidate that suits it best."""
+    config = problem.config
+    # Nothing is annealed: decoder and first guesses are as good as they get.
+    error_unknown = problem.saved is not None and config.poses.fitted and config.poses.error_fitted
+    settings = replace(
+        config,
+        fitting=replace(
+            config.fitting,
+            epochs=_EPOCHS,
+            least_steps=_STEPS_OF_POSE_ERROR if error_unknown else 0,
+            latent_rate=0.05,
+        ),
+        objective=replace(config.objective, sharpening_share=0.0, prior_share=0.0),
+    )
+    params, candidates = fitted.params, fitted.candidates
+    latents = start_at_candidates(params["latents"], images, candidates, scores)
+    run = prepare_fit(
+        problem.reader,
+        problem.template,
+        pixel_size=problem.particles.pixel_size,
+        config=settings,
+        key=key,
+        mesh=data_mesh(),
+        images=images,
+        fitted=params | {"latents": latents},
+        fitted_images=fitted_images,
+    )
+    embedded = fit_resumably(run, settings, job, name, f"Embedding {len(images):,} images")
+    return params | embedded
+
+
+def passes_of_embedding(config: BackboneGraphConfig, each: float) -> float:
+    """Passes over new images, with their gradients, that take as long as their embedding.
+
+    Args:
+        config: of the model.
+        each: how much longer a pass takes with poses that are fitted.
+
+    Returns:
+        their number, but for those of ``passes_for_pose_error``.
+    """
+    poses, mixture = config.poses.fitted, config.mixture
+    passes = each * _EPOCHS if poses or not mixture.turns else 0.0
+    passes += passes_for_scores(mixture.conformations, any_pose=False)
+    return passes + (passes_for_scores(mixture.conformations, any_pose=True) if poses else 0)
+
+
+def passes_for_pose_error(images: int, batch_size: int) -> int:
+    """Passes beyond those of an embedding that the error of given poses takes.
+
+    Args:
+        images: new ones.
+        batch_size: images per step.
+
+    Returns:
+        their number, 0 for some thousand images.
+    """
+    return max(0, math.ceil(_STEPS_OF_POSE_ERROR * batch_size / images) - _EPOCHS)
