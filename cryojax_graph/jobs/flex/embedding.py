@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
-from cryojax_graph.jobs.flex.fitting import Fitted, fit_resumably, placed
+from cryojax_graph.jobs.flex.fitting import Fitted, evenly, fit_resumably, placed
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.scoring import passes_for_scores, score_images
 from cryojax_graph.jobs.job import Job
@@ -18,6 +18,11 @@ from cryojax_graph.training.recipes.backbone_graph import prepare_fit, start_at_
 _EPOCHS = 12
 # In fewer steps the expected error of given poses does not come from its start to where it belongs.
 _STEPS_OF_POSE_ERROR = 400
+# With two of them conformations that suit the first pose were preferred by a tenth of what told
+# apart, which is too much for evidence.
+_POSES_LOOKED_AT = 4
+# Images that tell the evidence for motion where each has to be drawn that often.
+_MOST_FOR_EVIDENCE = 2048
 
 
 class Embedded(NamedTuple):
@@ -26,7 +31,8 @@ class Embedded(NamedTuple):
     Attributes:
         fitted: the system, with the latents of these images.
         log_likelihoods: of each of these images under each candidate, nats; integrated over poses
-            where these are fitted.
+            where these are fitted, and of some thousand of the images where that is for the
+            evidence alone.
     """
 
     fitted: Fitted
@@ -57,8 +63,8 @@ def embed(
     Returns:
         the new latents.
     """
-    candidates = fitted.candidates
-    poses, shared = problem.config.poses.fitted, problem.config.mixture.turns > 0
+    candidates, shared = fitted.candidates, fitted.frequencies is not None
+    poses = problem.config.poses.fitted
     scores = score_images(fitted.params, problem, images, candidates, job=job, name=name)
     if poses or not shared:
         each = _fitted_each(
@@ -73,9 +79,14 @@ def embed(
         )
         fitted = fitted._replace(params=each)
     if poses:
-        where = f"{name}_evidence"
         scores = score_images(
-            fitted.params, problem, images, candidates, job=job, name=where, any_pose=True
+            fitted.params,
+            problem,
+            images if shared else evenly(images, _MOST_FOR_EVIDENCE),
+            candidates,
+            job=job,
+            name=f"{name}_evidence",
+            poses_looked_at=_POSES_LOOKED_AT,
         )
     if shared:
         fitted = placed(fitted, problem, images, scores)
@@ -136,8 +147,10 @@ def passes_of_embedding(config: BackboneGraphConfig, each: float) -> float:
     """
     poses, mixture = config.poses.fitted, config.mixture
     passes = each * _EPOCHS if poses or not mixture.turns else 0.0
-    passes += passes_for_scores(mixture.conformations, any_pose=False)
-    return passes + (passes_for_scores(mixture.conformations, any_pose=True) if poses else 0)
+    passes += passes_for_scores(mixture.conformations, 0)
+    if poses:
+        passes += passes_for_scores(mixture.conformations, _POSES_LOOKED_AT)
+    return passes
 
 
 def passes_for_pose_error(images: int, batch_size: int) -> int:

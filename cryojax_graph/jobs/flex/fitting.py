@@ -15,6 +15,8 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.mixture import (
     Mixture,
+    evidence_of_each,
+    evidence_of_mixture,
     fit_frequencies,
     membership,
     moments,
@@ -27,6 +29,12 @@ from cryojax_graph.training.history import History
 from cryojax_graph.training.loop import Progress, fit
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.backbone_graph import Run, prepare_fit
+
+# Images that are asked whether they are better off together, and draws from the Gaussian of each.
+_ASKED, _DRAWS = 1024, 8
+# Where poses are fitted. Conformations that suit the first pose are preferred by a tenth of what
+# tells them apart; four poses would take twice as long.
+_POSES_LOOKED_AT = 2
 
 
 def fit_resumably(
@@ -75,14 +83,14 @@ class Fitted(NamedTuple):
     Attributes:
         params: with the latents of these images.
         candidates: latents of conformations that stand for all.
-        frequencies: of these, their sum 1.
+        frequencies: of these, their sum 1; None where every image stands for itself.
         deviation: how far the conformation of each image in the mixture may be off, Å, 0 for those
-            that are not placed yet; None where every image stands for itself.
+            that are not placed yet; None before any is.
     """
 
     params: dict[str, Any]
     candidates: Float[np.ndarray, "candidates latent"]
-    frequencies: Float[np.ndarray, " candidates"]
+    frequencies: Float[np.ndarray, " candidates"] | None = None
     deviation: Float[np.ndarray, " images"] | None = None
 
 
@@ -126,11 +134,23 @@ def fit_images(
         )
     params = fit_resumably(run, problem.config, job, name, label)
     mixture = problem.config.mixture
-    candidates = _spread(params["latents"]["mean"], images, mixture.conformations)
-    equal = np.full(len(candidates), 1.0 / len(candidates))
-    fitted = Fitted(params, candidates, equal)
-    if objective.kind == "squared_error":
-        return fitted
+    latents = np.asarray(params["latents"]["mean"])
+    alone = Fitted(params, latents[evenly(images, mixture.conformations)])
+    if objective.kind == "squared_error" or not mixture.turns:
+        return alone
+    several = mixture.conformations_for(len(images), poses_fitted=problem.config.poses.fitted)
+    candidates = latents[evenly(images, several)]
+    fitted = Fitted(params, candidates)
+    if (gain := _gain_of_sharing(fitted, problem, images, key=key, job=job, name=name)) <= 0:
+        job.log(
+            f"{label}: each image stands for itself, by which it is {-gain:.1f} nats more probable "
+            f"than as one of {len(candidates)} conformations"
+        )
+        return alone
+    job.log(
+        f"{label}: an image is {gain:.1f} nats more probable as one of {len(candidates)} "
+        "conformations of all images than by itself"
+    )
     for turn in range(1, mixture.turns + 1):
         own, where = jax.random.fold_in(key, turn), f"{name}_turn_{turn}"
         fitted = _fit_mixture(
@@ -138,7 +158,7 @@ def fit_images(
         )
     if not mixture.turns:
         return fitted
-    scores = _scores(fitted, problem, images, job=job, name=f"{name}_done")
+    scores = _scores(fitted, problem, images, candidates, job=job, name=f"{name}_done")
     fitted = fitted._replace(frequencies=fit_frequencies(scores))
     return placed(fitted, problem, images, scores)
 
@@ -177,13 +197,44 @@ def placed(
     return fitted._replace(params=fitted.params | {"latents": table}, deviation=deviation)
 
 
-def _spread(
-    latents: Float[Array, "images latent"], images: Int[np.ndarray, " fitted"], count: int
-) -> Float[np.ndarray, "candidates latent"]:
-    """Latents of some of the images, evenly spread over the set."""
-    count = min(count, len(images))
-    chosen = images[np.linspace(0, len(images) - 1, count).astype(int)]
-    return np.asarray(latents)[chosen]
+def evenly(images: Int[np.ndarray, " images"], most: int) -> Int[np.ndarray, " some"]:
+    """Some of the images, evenly spread over them.
+
+    Args:
+        images: their numbers.
+        most: all where there are no more.
+
+    Returns:
+        numbers of some.
+    """
+    count = min(most, len(images))
+    return images[np.linspace(0, len(images) - 1, count).astype(int)]
+
+
+def _gain_of_sharing(
+    fitted: Fitted,
+    problem: Problem,
+    images: Int[np.ndarray, " fitted"],
+    *,
+    key: Key[Array, ""],
+    job: Job,
+    name: str,
+) -> float:
+    """How much more probable images are in the mixture than each by itself, nats per image."""
+    some = evenly(images, _ASKED)
+    scores = _scores(fitted, problem, some, fitted.candidates, job=job, name=f"{name}_asked")
+    together = evidence_of_mixture(scores, fit_frequencies(scores))
+    latents = fitted.params["latents"]
+    mean, deviation = (
+        np.asarray(a, float)[some] for a in (latents["mean"], jnp.exp(latents["log_deviation"]))
+    )
+    noise = jax.random.normal(jax.random.fold_in(key, 0), (_DRAWS, *mean.shape))
+    draws = mean[:, None] + deviation[:, None] * np.moveaxis(np.asarray(noise), 0, 1)
+    own = _scores(
+        fitted, problem, some, draws.astype(np.float32), job=job, name=f"{name}_asked_each"
+    )
+    alone = evidence_of_each(own, draws, mean, deviation)
+    return float(np.mean(together - alone))
 
 
 def _fit_mixture(
@@ -199,7 +250,7 @@ def _fit_mixture(
     """Go on with the decoder, images drawn in conformations as probable as they are for them."""
     config = problem.config
     own, candidates = config.mixture, fitted.candidates
-    scores = _scores(fitted, problem, images, job=job, name=name)
+    scores = _scores(fitted, problem, images, candidates, job=job, name=name)
     weights = membership(scores, fit_frequencies(scores))
     log_weight = np.full((len(problem.reader), len(candidates)), -np.inf, np.float32)
     log_weight[images] = np.log(np.maximum(weights, np.finfo(np.float32).tiny))
@@ -211,7 +262,7 @@ def _fit_mixture(
             epochs=passes,
             least_steps=0,
             repeats=1,
-            decoder_rate=own.decoder_rate,
+            decoder_rate=own.share_of_rate * config.fitting.decoder_rate,
         ),
         objective=replace(config.objective, sharpening_share=0.0, prior_share=0.0),
     )
@@ -231,17 +282,27 @@ def _fit_mixture(
 
 
 def _scores(
-    fitted: Fitted, problem: Problem, images: Int[np.ndarray, " fitted"], *, job: Job, name: str
-) -> Float[np.ndarray, "fitted candidates"]:
+    fitted: Fitted,
+    problem: Problem,
+    images: Int[np.ndarray, " some"],
+    candidates: Float[np.ndarray, "*each candidates latent"],
+    *,
+    job: Job,
+    name: str,
+) -> Float[np.ndarray, "some candidates"]:
     return score_images(
         fitted.params,
         problem,
         images,
-        fitted.candidates,
+        candidates,
         job=job,
         name=name,
-        any_pose=problem.config.poses.fitted,
+        poses_looked_at=_poses_looked_at(problem.config),
     )
+
+
+def _poses_looked_at(config: BackboneGraphConfig) -> int:
+    return _POSES_LOOKED_AT if config.poses.fitted else 0
 
 
 def passes_of_fit(images: int, config: BackboneGraphConfig, each: float) -> float:
@@ -258,6 +319,7 @@ def passes_of_fit(images: int, config: BackboneGraphConfig, each: float) -> floa
     passes, mixture = config.fitting.epochs_for(images)[0], config.mixture
     if config.objective.kind == "squared_error" or not mixture.turns:
         return each * passes
-    scored = passes_for_scores(mixture.conformations, any_pose=config.poses.fitted)
+    several = mixture.conformations_for(images, poses_fitted=config.poses.fitted)
+    scored = passes_for_scores(several, _poses_looked_at(config))
     of_turns = mixture.turns * mixture.share_of_passes * passes
     return each * (passes + of_turns) + (mixture.turns + 1) * scored

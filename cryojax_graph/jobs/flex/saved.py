@@ -26,7 +26,7 @@ class SavedModel(NamedTuple):
         params: ``decoder`` and ``imaging``.
         config: of the model.
         candidates: latents spread over the images of the fit.
-        frequencies: of these conformations among them; equal where an earlier version wrote none.
+        frequencies: of these conformations among them; None where every image stands for itself.
         images: number of these images.
         template: C-alpha positions from the centre of the box, Å.
         box: edge of the images in pixels.
@@ -36,7 +36,7 @@ class SavedModel(NamedTuple):
     params: dict[str, Any]
     config: BackboneGraphConfig
     candidates: Float[np.ndarray, "candidates latent"]
-    frequencies: Float[np.ndarray, " candidates"]
+    frequencies: Float[np.ndarray, " candidates"] | None
     images: int
     template: Float[np.ndarray, "n 3"]
     box: int
@@ -55,13 +55,15 @@ def write_saved(path: Path, saved: SavedModel) -> None:
         jax.tree_util.keystr(where, simple=True, separator="/"): np.asarray(leaf)
         for where, leaf in leaves
     }
+    frequencies = saved.frequencies
+    if frequencies is not None:
+        named["frequencies"] = np.asarray(frequencies, np.float32)
     write_npz(
         path,
         named
         | {
             "config": np.array(json.dumps(to_dict(saved.config))),
             "candidates": np.asarray(saved.candidates, np.float32),
-            "frequencies": np.asarray(saved.frequencies, np.float32),
             "images": np.array(saved.images),
             "template": np.asarray(saved.template, np.float32),
             "box": np.array(saved.box),
@@ -109,12 +111,11 @@ def read_saved(path: str | Path) -> SavedModel:
                 place = place.setdefault(folder, {})
             place[leaf] = value
     try:
-        count = len(arrays["candidates"])
         saved = SavedModel(
             params={name: params[name] for name in _SHARED},
             config=from_dict(BackboneGraphConfig, json.loads(str(arrays["config"]))),
             candidates=arrays["candidates"],
-            frequencies=arrays.get("frequencies", np.full(count, 1.0 / count)),
+            frequencies=arrays.get("frequencies"),
             images=int(arrays["images"]),
             template=arrays["template"],
             box=int(arrays["box"]),

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
-from cryojax_graph.models.backbone_graph.embed import POSES_LOOKED_AT
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.backbone_graph import (
     IMAGES_SCORED_AT_ONCE,
@@ -16,30 +15,30 @@ from cryojax_graph.training.recipes.backbone_graph import (
 )
 
 
-def passes_for_scores(conformations: int, *, any_pose: bool) -> int:
+def passes_for_scores(conformations: int, poses_looked_at: int) -> int:
     """Passes over the images, with their gradients, that take as long as their scores.
 
     Args:
         conformations: that each image is held against.
-        any_pose: each in the poses that suit it.
+        poses_looked_at: for each of them; 0 for the given one alone.
 
     Returns:
         their number.
     """
     # Drawing a conformation costs about a third of a step with its gradient; for the slope of its
     # pose it is drawn five times.
-    return (5 * POSES_LOOKED_AT if any_pose else 1) * conformations // 3
+    return max(1, 5 * poses_looked_at) * conformations // 3
 
 
 def score_images(
     params: dict[str, Any],
     problem: Problem,
     images: Int[np.ndarray, " some"],
-    candidates: Float[np.ndarray, "candidates latent"],
+    candidates: Float[np.ndarray, "*each candidates latent"],
     *,
     job: Job,
     name: str,
-    any_pose: bool = False,
+    poses_looked_at: int = 0,
 ) -> Float[np.ndarray, "some candidates"]:
     """Hold conformations against images, and keep a file for each part that is done.
 
@@ -47,11 +46,12 @@ def score_images(
         params: of a fitted system; for any pose with those of the images.
         problem: images, template and settings of the fit.
         images: their numbers.
-        candidates: latents of the conformations.
+        candidates: latents of the conformations, for all images the same or, with a leading axis,
+            for each its own.
         job: for messages.
         name: of what is kept for resuming.
-        any_pose: each conformation in the poses near the fitted one that suit it; else all in the
-            given one.
+        poses_looked_at: for each conformation, to find the pose near the fitted one that suits it;
+            with 0 all are held against the image in the given one.
 
     Returns:
         log-likelihoods, for any pose integrated over poses; nats.
@@ -60,19 +60,21 @@ def score_images(
     folder.mkdir(exist_ok=True)
     files = [folder / f"{start}.npz" for start in range(0, len(images), IMAGES_SCORED_AT_ONCE)]
     done = sum(file.exists() for file in files)
+    first = done * IMAGES_SCORED_AT_ONCE
     parts = score_candidates(
         params,
-        candidates,
+        candidates[first:] if candidates.ndim == 3 else candidates,
         problem.reader,
-        images[done * IMAGES_SCORED_AT_ONCE :],
+        images[first:],
         config=problem.config,
         template=problem.template,
         pixel_size=problem.particles.pixel_size,
         mesh=data_mesh(),
-        any_pose=any_pose,
+        poses_looked_at=poses_looked_at,
     )
-    where = " in any pose" if any_pose else ""
-    label = f"Comparing {len(images):,} images with {len(candidates)} conformations{where}"
+    where = " in any pose" if poses_looked_at else ""
+    several = f"{candidates.shape[-2]} conformations"
+    label = f"Comparing {len(images):,} images with {several}{where}"
     with job.progress(label, len(files), start=done) as advance:
         for number, (file, part) in enumerate(zip(files[done:], parts, strict=True), done + 1):
             write_npz(file, {"log_likelihoods": part})

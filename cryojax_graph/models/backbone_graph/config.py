@@ -166,17 +166,34 @@ class MixtureConfig:
 
     Args:
         turns: how often the decoder is fitted to the mixture; 0 leaves every image to itself.
-        conformations: in the mixture.
+        conformations: in the mixture, at most; half as many where poses are fitted, for each has to
+            be held against an image in poses of its own then.
+        images_per_conformation: there are fewer in smaller sets: an image whose own conformation is
+            among them prefers that one for its noise.
         width: of each, in units of latents.
         share_of_passes: passes over the images of a turn, in those of the first fit.
-        decoder_rate: learning rate of the decoder.
+        share_of_rate: learning rate of the decoder, in that of the first fit.
     """
 
     turns: int = 2
     conformations: int = 64
+    images_per_conformation: int = 16
     width: float = 0.1
     share_of_passes: float = 0.3
-    decoder_rate: float = 3e-3
+    share_of_rate: float = 0.5
+
+    def conformations_for(self, images: int, *, poses_fitted: bool) -> int:
+        """Size of the mixture.
+
+        Args:
+            images: that are fitted.
+            poses_fitted: whether their poses are, too.
+
+        Returns:
+            number of conformations.
+        """
+        most = self.conformations // 2 if poses_fitted else self.conformations
+        return max(1, min(most, images // self.images_per_conformation))
 
 
 @dataclass(frozen=True)

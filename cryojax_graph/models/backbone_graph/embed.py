@@ -1,6 +1,7 @@
 """New images beside the conformations of images fitted before, with the decoder frozen."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,14 +24,10 @@ from cryojax_graph.models.backbone_graph.views import (
     pose_surprise,
 )
 
-# Poses looked at for each conformation: the first, and three Gauss-Newton steps from there. With
-# two of them conformations that suit the first pose were preferred by a tenth of what told apart.
-POSES_LOOKED_AT = 4
-
 
 def log_likelihoods(
     params: dict[str, Any],
-    candidates: Float[Array, "candidates latent"],
+    candidates: Float[Array, "*each candidates latent"],
     batch: dict[str, Any],
     *,
     config: BackboneGraphConfig,
@@ -41,7 +38,7 @@ def log_likelihoods(
 
     Args:
         params: decoder and imaging of a fitted system.
-        candidates: latents.
+        candidates: latents, for all images the same or, with a leading axis, for each its own.
         batch: ``spectrum``, ``transfer``, ``rotation`` and ``shift`` of the images.
         config: of the system.
         template: the molecule.
@@ -61,12 +58,13 @@ def log_likelihoods(
 
 def log_evidence(
     params: dict[str, Any],
-    candidates: Float[Array, "candidates latent"],
+    candidates: Float[Array, "*each candidates latent"],
     batch: dict[str, Any],
     *,
     config: BackboneGraphConfig,
     template: Template,
     pixel_size: float,
+    poses_looked_at: int,
 ) -> Float[Array, "images candidates"]:
     """How well each of some latents explains each image in any pose near the given one.
 
@@ -77,12 +75,13 @@ def log_evidence(
 
     Args:
         params: decoder, imaging and ``pose_error`` of a fitted system.
-        candidates: latents.
+        candidates: latents, for all images the same or, with a leading axis, for each its own.
         batch: ``spectrum``, ``transfer``, ``rotation`` and ``shift`` of the images, and
             ``correction``, shape (images, 5), from which poses set out.
         config: of the system.
         template: the molecule.
         pixel_size: Å.
+        poses_looked_at: for each candidate: the first, and those of Gauss-Newton steps from there.
 
     Returns:
         log of the likelihood integrated over the poses, nats.
@@ -110,7 +109,7 @@ def log_evidence(
             surprise = pose_surprise(correction[None], log_error)[0]
             return better.mean[0], log_width - surprise - score.loss
 
-        values = jax.lax.scan(look, image["correction"], None, length=POSES_LOOKED_AT)[1]
+        values = jax.lax.scan(look, image["correction"], None, length=poses_looked_at)[1]
         return jnp.max(values)
 
     fields = ("spectrum", "transfer", "rotation", "shift", "correction")
@@ -140,18 +139,19 @@ def _score(
 def _of_all(
     score: Callable[[dict[str, Array], Float[Array, "n 3"]], Float[Array, ""]],
     params: dict[str, Any],
-    candidates: Float[Array, "candidates latent"],
+    candidates: Float[Array, "*each candidates latent"],
     images: dict[str, Array],
     *,
     config: BackboneGraphConfig,
     template: Template,
 ) -> Float[Array, "images candidates"]:
     """A score of every image for every candidate."""
-    conformations = network.apply(
-        params["decoder"], candidates, config=config.decoder, template=template
-    )
+    decode = partial(network.apply, params["decoder"], config=config.decoder, template=template)
 
-    def of_image(image: dict[str, Array]) -> Float[Array, " candidates"]:
+    def of_image(image: dict[str, Array], conformations: Array) -> Float[Array, " candidates"]:
         return map_images(lambda c_alpha: score(image, c_alpha), conformations)
 
-    return jax.lax.map(of_image, images)
+    if candidates.ndim == 2:
+        conformations = decode(candidates)
+        return jax.lax.map(lambda image: of_image(image, conformations), images)
+    return jax.lax.map(lambda one: of_image(one[0], decode(one[1])), (images, candidates))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
+from scipy.special import logsumexp
 
 # Frequencies that go on falling towards 0 change no conformation any more.
 _ROUNDS = 100
@@ -70,6 +71,45 @@ def membership(
     scores = np.asarray(log_likelihoods, float) + np.log(np.maximum(frequencies, tiny))
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def evidence_of_mixture(
+    log_likelihoods: Float[np.ndarray, "images conformations"],
+    frequencies: Float[np.ndarray, " conformations"],
+) -> Float[np.ndarray, " images"]:
+    """How probable each image is in the mixture.
+
+    Args:
+        log_likelihoods: of each image under each conformation, nats.
+        frequencies: of the conformations.
+
+    Returns:
+        log-evidence, nats.
+    """
+    return np.asarray(logsumexp(np.asarray(log_likelihoods, float), axis=1, b=frequencies))
+
+
+def evidence_of_each(
+    log_likelihoods: Float[np.ndarray, "images draws"],
+    draws: Float[np.ndarray, "images draws latent"],
+    mean: Float[np.ndarray, "images latent"],
+    deviation: Float[np.ndarray, "images latent"],
+) -> Float[np.ndarray, " images"]:
+    """How probable each image is by itself, its latent a standard normal, by importance sampling.
+
+    Args:
+        log_likelihoods: of each image under the conformations of its draws, nats.
+        draws: latents from the Gaussian of each image.
+        mean: of the Gaussians.
+        deviation: of the Gaussians.
+
+    Returns:
+        log-evidence, nats; on average no more than the exact one (Burda, Grosse & Salakhutdinov
+        2016).
+    """
+    noise = (draws - mean[:, None]) / deviation[:, None]
+    log_ratio = 0.5 * np.sum(noise**2 - draws**2, axis=-1) + np.log(deviation).sum(-1)[:, None]
+    return logsumexp(log_likelihoods + log_ratio, axis=1) - np.log(draws.shape[1])
 
 
 def moments(

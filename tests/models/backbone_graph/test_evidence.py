@@ -117,7 +117,13 @@ def evidence_in(scene, monkeypatch, correction: jax.Array) -> np.ndarray:
     """Of the scene's conformations, which stand for decoded latents."""
     monkeypatch.setattr(network, "apply", lambda *_, **__: scene.conformations)
     found = jax.jit(
-        partial(log_evidence, config=scene.config, template=scene.template, pixel_size=PIXEL)
+        partial(
+            log_evidence,
+            config=scene.config,
+            template=scene.template,
+            pixel_size=PIXEL,
+            poses_looked_at=4,
+        )
     )(
         scene.params,
         jnp.zeros((2, scene.config.decoder.latent_size)),

@@ -17,6 +17,8 @@ from cryojax_graph.models.backbone_graph.imaging import init_imaging
 from cryojax_graph.models.backbone_graph.mixture import (
     Mixture,
     draw_latents,
+    evidence_of_each,
+    evidence_of_mixture,
     fit_frequencies,
     membership,
     moments,
@@ -71,6 +73,27 @@ def test_memberships_sum_to_one_and_know_no_constant(seed: int, constant: float)
     weights = membership(scores, shares)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
     np.testing.assert_allclose(membership(scores + constant, shares), weights, atol=1e-6)
+
+
+def test_evidence_of_a_mixture_is_the_mean_likelihood() -> None:
+    scores, shares = points(7, 9)
+    np.testing.assert_allclose(
+        evidence_of_mixture(scores - 2000.0, shares), np.log(np.exp(scores) @ shares) - 2000.0
+    )
+
+
+def test_evidence_of_an_image_by_itself_is_the_integral_over_its_latent() -> None:
+    # Seen is the latent with noise: its evidence is a Gaussian in closed form.
+    rng = np.random.default_rng(8)
+    seen, noise = rng.normal(size=(3, 2)), 0.6
+    variance = 1.0 / (1.0 + noise**-2)
+    mean, deviation = variance * seen / noise**2 + 0.1, np.full((3, 2), 1.2 * np.sqrt(variance))
+    draws = mean[:, None] + deviation[:, None] * rng.normal(size=(3, 50_000, 2))
+    likelihood = -0.5 * np.sum(((seen[:, None] - draws) / noise) ** 2, axis=-1)
+    total = 1.0 + noise**2
+    exact = -0.5 * np.sum(seen**2, axis=1) / total - np.log(total) + 2 * np.log(noise)
+    found = evidence_of_each(likelihood, draws, mean, deviation)
+    np.testing.assert_allclose(found, exact, atol=0.02)
 
 
 def test_moments_are_those_of_the_mixture() -> None:

@@ -19,7 +19,7 @@ IMAGES_SCORED_AT_ONCE = 512
 
 def score_candidates(
     fitted: dict[str, Any],
-    candidates: Float[np.ndarray, "candidates latent"],
+    candidates: Float[np.ndarray, "*each candidates latent"],
     reader: SpectrumReader,
     images: Int[np.ndarray, " new"],
     *,
@@ -27,38 +27,42 @@ def score_candidates(
     template: Template,
     pixel_size: float,
     mesh: Mesh,
-    any_pose: bool = False,
+    poses_looked_at: int = 0,
 ) -> Iterator[Float[np.ndarray, "part candidates"]]:
-    """Hold some conformations against images that were not fitted.
+    """Hold some conformations against images.
 
     Args:
         fitted: decoder and imaging of a fitted system; for any pose ``poses`` and ``pose_error``,
             too.
-        candidates: latents, spread over the images that were fitted.
+        candidates: latents, for all images the same or, with a leading axis, for each its own.
         reader: all images.
-        images: numbers of those that were not fitted.
+        images: their numbers.
         config: of the system.
         template: the molecule.
         pixel_size: Å.
         mesh: devices.
-        any_pose: each candidate in the poses near the fitted one that suit it; else all in the
-            given one.
+        poses_looked_at: for each candidate, to find the pose near the fitted one that suits it;
+            with 0 all are held against the image in the given one.
 
     Yields:
         log-likelihoods of the next ``IMAGES_SCORED_AT_ONCE`` images, or of those that are left,
         under each candidate, for any pose integrated over poses; nats.
     """
     whole, share = PartitionSpec(), PartitionSpec("data")
+    own_candidates, any_pose = candidates.ndim == 3, poses_looked_at > 0
+    compare = log_likelihoods
+    if any_pose:
+        compare = partial(log_evidence, poses_looked_at=poses_looked_at)
     score = jax.jit(
         jax.shard_map(
             partial(
-                log_evidence if any_pose else log_likelihoods,
+                compare,
                 config=config,
                 template=template,
                 pixel_size=pixel_size,
             ),
             mesh=mesh,
-            in_specs=(whole, whole, share),
+            in_specs=(whole, share if own_candidates else whole, share),
             out_specs=share,
             check_vma=False,
         )
@@ -70,10 +74,12 @@ def score_candidates(
         # Filled up to what the devices share evenly, and to one size for all that is compiled.
         size = len(part) if len(images) < IMAGES_SCORED_AT_ONCE else IMAGES_SCORED_AT_ONCE
         filled = np.resize(part, -(-size // mesh.size) * mesh.size)
+        rows = start + np.resize(np.arange(len(part)), len(filled))
         batch = reader.spectra(filled)
         if any_pose:
             batch["correction"] = np.asarray(fitted["poses"].mean)[filled]
-        yield np.asarray(score(shared, candidates, batch))[: len(part)]
+        chosen = candidates[rows] if own_candidates else candidates
+        yield np.asarray(score(shared, chosen, batch))[: len(part)]
 
 
 def start_at_candidates(
