@@ -41,11 +41,17 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
     )
     simulate(config, options=JobOptions(output=str(tmp_path / "sim")))
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    fit, mixture = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict = {}
-    exec(compile(block, str(PAGE), "exec"), names)
+    exec(compile(fit, str(PAGE), "exec"), names)
     conformations = np.asarray(names["conformations"])
     assert conformations.shape == (IMAGES, RESIDUES, 3)
     still = names["atoms"].c_alpha
     assert np.abs(conformations - still).max() > 0
     assert np.sqrt(np.mean(np.sum((conformations - still) ** 2, axis=-1))) < 3.0
+    alone = np.asarray(names["latents"])
+    exec(compile(mixture, str(PAGE), "exec"), names)
+    assert names["latents"].shape == alone.shape
+    assert np.all(names["deviations"] >= names["config"].mixture.width)
+    within = names["few"].min(axis=0) - 1e-6, names["few"].max(axis=0) + 1e-6
+    assert np.all((names["latents"] >= within[0]) & (names["latents"] <= within[1]))
