@@ -156,8 +156,6 @@ def fit_images(
         fitted = _fit_mixture(
             fitted, problem, images, key=own, job=job, name=where, label=f"{label}, turn {turn}"
         )
-    if not mixture.turns:
-        return fitted
     scores = _scores(fitted, problem, images, candidates, job=job, name=f"{name}_done")
     fitted = fitted._replace(frequencies=fit_frequencies(scores))
     return placed(fitted, problem, images, scores)

@@ -82,7 +82,7 @@ def flex_report(
         highlights.append(
             Highlight(
                 f"{np.median(motion.deviation):.2f} Å",
-                "median width of an image's posterior (not the decoder's own error)",
+                "median of what an image leaves open (not the decoder's own error)",
             )
         )
     if found.gain is not None:

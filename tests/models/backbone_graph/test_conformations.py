@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cryojax_graph.jobs.flex import results
+from cryojax_graph.jobs.flex.fitting import Fitted
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import small
 from cryojax_graph.models.backbone_graph.predict import decode
@@ -37,11 +38,20 @@ def test_images_are_decoded_part_by_part(system, monkeypatch, size):
 
 def test_a_sample_of_the_images_orders_the_latents_of_all(system, monkeypatch):
     params, settings = system
-    everything = results.motion_of(jax.random.key(2), params, **settings)
+    fitted = Fitted(params, np.zeros((1, 4), np.float32))
+    everything = results.motion_of(jax.random.key(2), fitted, **settings)
     assert everything.sample.tolist() == list(range(IMAGES))
     monkeypatch.setattr(results, "LARGEST_SAMPLE", 150)
-    some = results.motion_of(jax.random.key(2), params, **settings)
+    some = results.motion_of(jax.random.key(2), fitted, **settings)
     assert some.c_alpha.shape == (150, 10, 3)
     assert some.latents.shape == everything.latents.shape
     assert abs(np.corrcoef(some.latents[:, 0], everything.latents[:, 0])[0, 1]) > 0.95
     np.testing.assert_allclose(some.spread, everything.spread, rtol=0.1)
+
+
+def test_images_of_a_mixture_keep_the_deviations_that_it_gives_them(system):
+    params, settings = system
+    given = np.linspace(0.1, 1.0, IMAGES)
+    fitted = Fitted(params, np.zeros((1, 4), np.float32), np.ones(1), given)
+    motion = results.motion_of(jax.random.key(2), fitted, **settings)
+    np.testing.assert_array_equal(motion.deviation, given)
