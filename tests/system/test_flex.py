@@ -22,6 +22,7 @@ from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
+from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.io.trajectories import read_trajectory
 from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, embedding, flex, plan_flex
 from cryojax_graph.jobs.flex.saved import read_saved
@@ -155,11 +156,11 @@ def test_restraints_of_new_images_are_as_stiff_as_in_the_fit(
     """However few the new images are; and given poses get the steps that their error needs."""
     asked = []
 
-    def prepare(*arguments, **settings):
-        asked.append(settings)
+    def prepare(problem, config, *_, **settings):
+        asked.append(settings | {"config": config})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedding, "prepare_fit", prepare)
+    monkeypatch.setattr(embedding, "prepare", prepare)
     saved = read_npz(solved / "model.npz")
     # As of earlier versions, in which every image stood for itself.
     alone = {name: array for name, array in saved.items() if name != "frequencies"}
@@ -172,6 +173,47 @@ def test_restraints_of_new_images_are_as_stiff_as_in_the_fit(
     epochs, steps = asked[0]["config"].fitting.epochs_for(240)
     assert (steps >= 400) is (poses == "refine")
     assert epochs >= 12
+
+
+@pytest.fixture(scope="module")
+def shared(images, tmp_path_factory) -> Path:
+    """Images so noisy that they are better off as a mixture of each other's conformations."""
+    folder = tmp_path_factory.mktemp("mixture")
+    stack = open_stack(images / "particles.mrcs").read(np.arange(240))
+    noise = np.random.default_rng(3).normal(scale=4.0 * stack.std(), size=stack.shape)
+    write_stack(folder / "noisy.mrcs", (stack + noise).astype(np.float32), pixel_size=2.2)
+    table = read_particles(images / "particles.star")
+    table = with_columns(table, {"image_path": np.full(240, "noisy.mrcs")})
+    write_particles(table, folder / "noisy.star")
+    config = settings(images, particles=str(folder / "noisy.star"), held_out=0.2)
+    return flex(config, options=JobOptions(output=str(folder / "job")))
+
+
+def test_noisy_images_are_fitted_as_a_mixture(shared):
+    assert "conformations of all images than by itself" in (shared / "run.log").read_text()
+    metrics = json.loads((shared / "metrics.json").read_text())
+    found = metrics["rmsd_superposed_mean_angstrom"]
+    assert found < metrics["template_rmsd_superposed_mean_angstrom"]
+    model, latents = read_npz(shared / "model.npz"), read_npz(shared / "latents.npz")
+    assert model["frequencies"].sum() == pytest.approx(1.0, abs=1e-5)
+    assert len(model["frequencies"]) == len(model["candidates"]) == 192 // 16
+    assert (latents["position_deviation_angstrom"] >= 0).all()
+    assert (latents["latent_deviation"] > 0).all()
+
+
+def test_new_images_are_placed_in_a_mixture_without_a_fit(shared, images, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a fit")
+
+    monkeypatch.setattr(embedding, "prepare", refuse)
+    table = str(shared.parent / "noisy.star")
+    config = settings(images, particles=table, fitted=str(shared), preset="default", epochs=None)
+    job = flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    before, after = (
+        json.loads((folder / "metrics.json").read_text())["rmsd_superposed_mean_angstrom"]
+        for folder in (shared, job)
+    )
+    assert after == pytest.approx(before, rel=0.1)
 
 
 def test_a_model_that_does_not_say_of_how_many_images_it_is_is_named_as_old(solved, tmp_path):
@@ -261,8 +303,6 @@ def test_halves_of_the_images_tell_the_same_motion(solved):
 def test_pure_noise_shows_no_motion(images, tmp_path):
     table = read_particles(images / "particles.star")
     noise = np.random.default_rng(0).normal(size=(240, 36, 36)).astype(np.float32)
-    from cryojax_graph.io.stacks import write_stack
-
     write_stack(tmp_path / "noise.mrcs", noise, pixel_size=2.2)
     table = with_columns(table, {"image_path": np.full(240, "noise.mrcs")})
     write_particles(table, tmp_path / "noise.star")
@@ -281,8 +321,6 @@ def test_pure_noise_shows_no_motion(images, tmp_path):
 
 def with_images(images: Path, folder: Path, change) -> str:
     """A table whose images are changed copies."""
-    from cryojax_graph.io.stacks import open_stack, write_stack
-
     table = read_particles(images / "particles.star")
     stack = open_stack(images / "particles.mrcs").read(np.arange(240))
     write_stack(folder / "changed.mrcs", change(stack).astype(np.float32), pixel_size=2.2)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
-from cryojax_graph.jobs.flex.fitting import Fitted, evenly, fit_resumably, placed
+from cryojax_graph.jobs.flex.fitting import Fitted, evenly, fit_resumably, placed, prepare
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.scoring import passes_for_scores, score_images
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.training.mesh import data_mesh
-from cryojax_graph.training.recipes.backbone_graph import prepare_fit, start_at_candidates
+from cryojax_graph.models.backbone_graph.evidence import motion_gain
+from cryojax_graph.training.recipes.backbone_graph import start_at_candidates
 
 _EPOCHS = 12
 # In fewer steps the expected error of given poses does not come from its start to where it belongs.
@@ -30,9 +30,8 @@ class Embedded(NamedTuple):
 
     Attributes:
         fitted: the system, with the latents of these images.
-        log_likelihoods: of each of these images under each candidate, nats; integrated over poses
-            where these are fitted, and of some thousand of the images where that is for the
-            evidence alone.
+        log_likelihoods: of each of these images under each candidate, nats; in a mixture whose
+            poses are fitted integrated over these, else in the given pose.
     """
 
     fitted: Fitted
@@ -78,19 +77,52 @@ def embed(
             name=name,
         )
         fitted = fitted._replace(params=each)
+    if not shared:
+        return Embedded(fitted, scores)
     if poses:
-        scores = score_images(
-            fitted.params,
-            problem,
-            images if shared else evenly(images, _MOST_FOR_EVIDENCE),
-            candidates,
-            job=job,
-            name=f"{name}_evidence",
-            poses_looked_at=_POSES_LOOKED_AT,
-        )
-    if shared:
-        fitted = placed(fitted, problem, images, scores)
-    return Embedded(fitted, scores)
+        scores = _scores_in_any_pose(fitted, problem, images, job=job, name=name)
+    return Embedded(placed(fitted, problem, images, scores), scores)
+
+
+def gain_of_motion(
+    embedded: Embedded, problem: Problem, images: Int[ndarray, " new"], *, job: Job, name: str
+) -> Float[ndarray, " some"]:
+    """Evidence for motion in new images, each conformation in poses of its own.
+
+    In a pose that is wrong an image says little of its conformation, and in one that was found with
+    some conformation it prefers those near that one.
+
+    Args:
+        embedded: the new images.
+        problem: images, template and settings of the fit.
+        images: their numbers.
+        job: for messages.
+        name: as in ``embed``.
+
+    Returns:
+        nats, of each image, or of some thousand where poses are fitted.
+    """
+    fitted, scores = embedded
+    if problem.evidence is not None:
+        return motion_gain(problem.evidence[images])
+    if problem.config.poses.fitted and fitted.frequencies is None:
+        some = evenly(images, _MOST_FOR_EVIDENCE)
+        scores = _scores_in_any_pose(fitted, problem, some, job=job, name=name)
+    return motion_gain(scores, fitted.frequencies)
+
+
+def _scores_in_any_pose(
+    fitted: Fitted, problem: Problem, images: Int[ndarray, " some"], *, job: Job, name: str
+) -> Float[ndarray, "some candidates"]:
+    return score_images(
+        fitted.params,
+        problem,
+        images,
+        fitted.candidates,
+        job=job,
+        name=f"{name}_evidence",
+        poses_looked_at=_POSES_LOOKED_AT,
+    )
 
 
 def _fitted_each(
@@ -120,14 +152,11 @@ def _fitted_each(
     )
     params, candidates = fitted.params, fitted.candidates
     latents = start_at_candidates(params["latents"], images, candidates, scores)
-    run = prepare_fit(
-        problem.reader,
-        problem.template,
-        pixel_size=problem.particles.pixel_size,
-        config=settings,
+    run = prepare(
+        problem,
+        settings,
+        images,
         key=key,
-        mesh=data_mesh(),
-        images=images,
         fitted=params | {"latents": latents},
         fitted_images=fitted_images,
     )

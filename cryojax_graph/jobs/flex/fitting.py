@@ -37,6 +37,38 @@ _ASKED, _DRAWS = 1024, 8
 _POSES_LOOKED_AT = 2
 
 
+def prepare(
+    problem: Problem,
+    config: BackboneGraphConfig,
+    images: Int[np.ndarray, " fitted"],
+    *,
+    key: Key[Array, ""],
+    **start: Any,
+) -> Run:
+    """``prepare_fit`` for images of a problem.
+
+    Args:
+        problem: images and template.
+        config: settings of this fit.
+        images: numbers of those to fit.
+        key: randomness.
+        start: further arguments of ``prepare_fit``, where it goes on from a fitted system.
+
+    Returns:
+        the run.
+    """
+    return prepare_fit(
+        problem.reader,
+        problem.template,
+        pixel_size=problem.particles.pixel_size,
+        config=config,
+        key=key,
+        mesh=data_mesh(),
+        images=images,
+        **start,
+    )
+
+
 def fit_resumably(
     run: Run, config: BackboneGraphConfig, job: Job, name: str, label: str
 ) -> dict[str, Any]:
@@ -116,15 +148,7 @@ def fit_images(
     Returns:
         the fitted system.
     """
-    run = prepare_fit(
-        problem.reader,
-        problem.template,
-        pixel_size=problem.particles.pixel_size,
-        config=problem.config,
-        key=key,
-        mesh=data_mesh(),
-        images=images,
-    )
+    run = prepare(problem, problem.config, images, key=key)
     objective = problem.config.objective
     if objective.kind == "likelihood" and objective.sharpening_share > 0:
         job.log(
@@ -264,17 +288,8 @@ def _fit_mixture(
         ),
         objective=replace(config.objective, sharpening_share=0.0, prior_share=0.0),
     )
-    run = prepare_fit(
-        problem.reader,
-        problem.template,
-        pixel_size=problem.particles.pixel_size,
-        config=settings,
-        key=key,
-        mesh=data_mesh(),
-        images=images,
-        fitted=fitted.params,
-        mixture=Mixture(jnp.asarray(candidates), jnp.asarray(log_weight)),
-    )
+    mixture = Mixture(jnp.asarray(candidates), jnp.asarray(log_weight))
+    run = prepare(problem, settings, images, key=key, fitted=fitted.params, mixture=mixture)
     params = fitted.params | fit_resumably(run, settings, job, name, label)
     return fitted._replace(params=params)
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import jax
-import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from cryojax_graph.jobs.flex.alternation import (
     CONFORMATIONS,
@@ -14,8 +13,8 @@ from cryojax_graph.jobs.flex.alternation import (
 )
 from cryojax_graph.jobs.flex.config import FlexConfig
 from cryojax_graph.jobs.flex.embedding import (
-    Embedded,
     embed,
+    gain_of_motion,
     passes_for_pose_error,
     passes_of_embedding,
 )
@@ -31,7 +30,6 @@ from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan, bytes_of_table
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
-from cryojax_graph.models.backbone_graph.evidence import motion_gain
 from cryojax_graph.models.backbone_graph.views import with_poses
 from cryojax_graph.training.recipes.backbone_graph import init_latents
 
@@ -78,7 +76,7 @@ def flex(config: FlexConfig, *, options: JobOptions) -> Path:
                 name="embedding",
             )
             fitted = embedded.fitted
-            gain = _gain(problem, embedded)
+            gain = gain_of_motion(embedded, problem, problem.held, job=job, name="embedding")
         halves = fit_half_sets(problem, for_halves, job) if config.half_sets else None
         motion = motion_of(for_draws, fitted, config=problem.config, template=problem.template)
         found = Found(fitted, motion, gain, halves)
@@ -112,17 +110,6 @@ def _fitted(problem: Problem, key: Key[Array, ""], job: Job) -> Fitted:
     if problem.config.poses.fitted:
         params = with_poses(params, len(problem.reader), problem.config.poses)
     return Fitted(params, saved.candidates, saved.frequencies)
-
-
-def _gain(problem: Problem, embedded: Embedded) -> Float[np.ndarray, " held"]:
-    """Evidence for motion in held-out images.
-
-    In a pose that was found with some conformation an image prefers those near that one: where
-    poses were searched, each of a few conformations had poses of its own then.
-    """
-    if problem.evidence is not None:
-        return motion_gain(problem.evidence[problem.held])
-    return motion_gain(embedded.log_likelihoods, embedded.fitted.frequencies)
 
 
 def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
