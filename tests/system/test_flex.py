@@ -29,7 +29,7 @@ from cryojax_graph.jobs.flex.saved import read_saved
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
 from cryojax_graph.metrics import spearman
-from cryojax_graph.models.backbone_graph.config import default
+from cryojax_graph.models.backbone_graph.config import MixtureConfig, default
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,7 @@ def test_noisy_images_are_fitted_as_a_mixture(shared):
     assert len(model["frequencies"]) == len(model["candidates"]) == 192 // 16
     assert (latents["position_deviation_angstrom"] >= 0).all()
     assert (latents["latent_deviation"] > 0).all()
+    assert "a mixture of 12 conformations" in (shared / "report.html").read_text()
 
 
 def test_new_images_are_placed_in_a_mixture_without_a_fit(shared, images, tmp_path, monkeypatch):
@@ -461,11 +462,20 @@ def test_images_in_another_unit_give_the_same_motion(solved, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "outputs", [FlexOutputs(points=0), FlexOutputs(points=-3), FlexOutputs(subsets=0)]
+    "changes",
+    [
+        {"outputs": FlexOutputs(points=0)},
+        {"outputs": FlexOutputs(points=-3)},
+        {"outputs": FlexOutputs(subsets=0)},
+        *(
+            {"preset": "default", "model": replace(default(), mixture=MixtureConfig(**{name: -1}))}
+            for name in ("turns", "conformations", "images_per_conformation")
+        ),
+    ],
 )
-def test_numbers_out_of_range_are_refused_before_the_fit(images, tmp_path, outputs):
+def test_numbers_out_of_range_are_refused_before_the_fit(images, tmp_path, changes):
     with pytest.raises(InputError, match="at least"):
-        flex(settings(images, outputs=outputs), options=JobOptions(output=str(tmp_path / "job")))
+        flex(settings(images, **changes), options=JobOptions(output=str(tmp_path / "job")))
     assert not (tmp_path / "job").exists()
 
 

@@ -182,10 +182,14 @@ def check_ranges(config: FlexConfig) -> None:
     Raises:
         InputError: a number is out of its range.
     """
+    mixture = config.model.mixture
     for name, value, least in (
         ("outputs.points", config.outputs.points, 2),
         ("outputs.subsets", config.outputs.subsets, 1),
         ("search.rounds", config.search.rounds, 1),
+        ("model.mixture.turns", mixture.turns, 0),
+        ("model.mixture.conformations", mixture.conformations, 1),
+        ("model.mixture.images-per-conformation", mixture.images_per_conformation, 1),
     ):
         if value is not None and value < least:
             raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")

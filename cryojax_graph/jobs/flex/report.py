@@ -95,7 +95,7 @@ def flex_report(
             Highlight(f"{mean:.2f} Å", f"mean RMSD to the truth (template: {template:.2f} Å)")
         )
     sections = [
-        _motion_section(problem, motion, path),
+        _motion_section(problem, found, path),
         *([_truth_section(motion, errors)] if errors else []),
         _evidence_section(problem, found),
         *([poses_section(problem, poses)] if poses else []),
@@ -139,7 +139,14 @@ def _table_commands(problem: Problem, job: Job) -> dict[str, str]:
     return commands
 
 
-def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Section:
+def _motion_section(problem: Problem, found: Found, path: MotionPath) -> Section:
+    motion, frequencies = found.motion, found.fitted.frequencies
+    gathered = ""
+    if frequencies is not None:
+        gathered = (
+            f" Images are a mixture of {len(frequencies)} conformations and gather at these: gaps "
+            "and peaks do not tell states apart."
+        )
     residues = problem.model.residues
     chosen = np.linspace(
         0, len(motion.latents) - 1, min(len(motion.latents), _POINTS_IN_SCATTER)
@@ -170,13 +177,14 @@ def _motion_section(problem: Problem, motion: Motion, path: MotionPath) -> Secti
             Axis("second latent"),
             colour=None if motion.deviation is None else motion.deviation[chosen],
             colour_title="uncertainty (Å)",
-            caption="Each point is an image. Axes are ordered by how much they move the structure.",
+            caption="Each point is an image. Axes are ordered by how much they move the structure."
+            + gathered,
         ),
         histogram_figure(
             {"images": motion.latents[:, 0]},
             Axis("leading latent"),
             caption="How images spread along the motion. The density of a fitted latent is no "
-            "population: it holds the prior and the uncertainty of every image.",
+            "population: it holds the prior and the uncertainty of every image." + gathered,
         ),
         curves_figure(
             [
