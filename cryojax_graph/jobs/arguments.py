@@ -117,7 +117,7 @@ def _take_config_option(arguments: list[str]) -> tuple[Path | None, list[str]]:
             return Path(argument.partition("=")[2]), arguments[:i] + arguments[i + 1 :]
         if argument == "--config":
             if i + 1 == len(arguments):
-                raise InputError("--config", "command line", "no file follows", "name a job.json")
+                raise InputError("command line", "--config", "no file follows", "name a job.json")
             return Path(arguments[i + 1]), arguments[:i] + arguments[i + 2 :]
     return None, arguments
 

@@ -127,10 +127,10 @@ def plan_demo(config: DemoConfig, *, options: JobOptions) -> Plan:
 
 
 def _refuse_small(config: DemoConfig) -> None:
-    for name, least in (("images", FEWEST_IMAGES), ("box", 48), ("epochs", 1)):
+    for name, least in (("images", FEWEST_IMAGES), ("box", 48), ("epochs", 1), ("snr", 1e-8)):
         value = getattr(config, name)
         if value < least:
-            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
+            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least:g}")
 
 
 class _Step(NamedTuple):

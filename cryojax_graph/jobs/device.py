@@ -44,9 +44,8 @@ def select_device(device: str) -> None:
         return
     match = re.fullmatch(r"(cpu|gpu|tpu)(?::(\d+(?:,\d+)*))?", device)
     if not match or (match[2] and match[1] != "gpu"):
-        raise InputError(
-            "--device", device, "no such device", "give auto, cpu, gpu, tpu, or gpu:0,1"
-        )
+        cause = f"{device}: no such device"
+        raise InputError("command line", "--device", cause, "give auto, cpu, gpu, tpu, or gpu:0,1")
     if match[2]:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(match[2].split(","))
     import jax
@@ -57,7 +56,7 @@ def select_device(device: str) -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         cause = str(error) or "JAX finds no such device"
-        raise InputError("--device", device, cause, _INSTALL) from None
+        raise InputError("command line", "--device", f"{device}: {cause}", _INSTALL) from None
 
 
 def _cores() -> int:
@@ -89,6 +88,9 @@ def _visible(numbers: list[str]) -> str:
         return ",".join(numbers)
     visible = already.split(",")
     if any(int(number) >= len(visible) for number in numbers):
-        cause = f"only {len(visible)} GPUs are visible (CUDA_VISIBLE_DEVICES={already})"
-        raise InputError("--device", f"gpu:{','.join(numbers)}", cause, "count from 0 among them")
+        cause = (
+            f"gpu:{','.join(numbers)}: only {len(visible)} GPUs are visible "
+            f"(CUDA_VISIBLE_DEVICES={already})"
+        )
+        raise InputError("command line", "--device", cause, "count from 0 among them")
     return ",".join(visible[int(number)] for number in numbers)

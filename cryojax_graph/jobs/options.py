@@ -46,7 +46,7 @@ class JobOptions:
         pipeline: For programs that run jobs.
 
     Raises:
-        InputError: the seed is out of range.
+        InputError: the seed is out of range, or the time between savings negative.
     """
 
     output: Annotated[str, tyro.conf.arg(aliases=("-o",), metavar="FOLDER")]
@@ -58,10 +58,13 @@ class JobOptions:
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
 
     def __post_init__(self) -> None:
-        """Refuse a seed that the generators of random numbers do not take."""
+        """Refuse a seed that the generators of random numbers do not take, and negative time."""
         if not 0 <= self.seed <= LARGEST_SEED:
             cause = f"{self.seed} is not between 0 and {LARGEST_SEED}"
             raise InputError("command line", "--seed", cause, "choose another seed")
+        if not self.pipeline.save_seconds >= 0:
+            cause = f"{self.pipeline.save_seconds:g} seconds"
+            raise InputError("command line", "--pipeline.save-seconds", cause, "give 0 or more")
 
 
 @dataclass(frozen=True)

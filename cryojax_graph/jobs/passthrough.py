@@ -5,6 +5,7 @@ from pathlib import Path
 from cryojax_graph.io.particle_table import ParticleTable, Piece
 from cryojax_graph.io.particles import read_particles
 from cryojax_graph.io.passthrough import read_completed
+from cryojax_graph.jobs.kinds import refuse_other_kind
 
 
 def read_with_passthrough(path: str | Path, *pieces: Piece) -> ParticleTable:
@@ -21,6 +22,7 @@ def read_with_passthrough(path: str | Path, *pieces: Piece) -> ParticleTable:
     Raises:
         InputError: the table cannot be used, or a piece is absent.
     """
+    refuse_other_kind(path, "particles", remedy="name a STAR or .cs table of particles")
     table, joined, others = read_completed(path, *pieces)
     if others and not joined and not all(table.has(piece) for piece in pieces):
         # Says which particles of the table they lack.

@@ -29,6 +29,7 @@ from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.io.unpack import open_plain
 from cryojax_graph.jobs.claim import finished_manifest
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import part_around
 from cryojax_graph.jobs.stored_networks import build_networks, describe_networks, store_networks
@@ -177,6 +178,8 @@ def read_source(path: str | Path, *, recipe: str | None = None) -> StoredField:
     """
     path = source_path(path)
     archive = holds_field(path)
+    if not archive:
+        refuse_other_kind(path, "map", "stack", remedy="name a map, or a stored field")
     stored = read_field(path) if archive else StoredVoxels(read_map(path), recipe or "positive")
     if isinstance(stored, StoredNetworks):
         if recipe is None:

@@ -371,7 +371,7 @@ def _stop(*arguments):
         ({"shift_range": 1000.0}, "more than half of the image"),
         ({"reference": "dark"}, "none is above 0"),
         ({"resolution": 90.0}, "--resolution: details of 90 Å are too coarse"),
-        ({"reference": "particles"}, "not a map or a model"),
+        ({"reference": "particles"}, "not a map or an atomic model"),
         ({"defocus_deviation": 0.0, "refine_defocus": True}, "--defocus-deviation"),
         ({"defocus_deviation": 300.0}, "--refine-defocus"),
         ({"method": "esl", "start": "given"}, "--start given"),

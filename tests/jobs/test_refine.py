@@ -309,7 +309,7 @@ def test_given_poses_are_refined_where_they_are(case, tmp_path, monkeypatch):
         ({"most_rounds": 0}, "--most-rounds"),
         ({"low_pass": 2.2 * PIXEL}, "no shells by which halves could be compared"),
         ({"shift_range": 1000.0}, "more than half of the image"),
-        ({"reference": "particles"}, "not a map or a model"),
+        ({"reference": "particles"}, "not a map or an atomic model"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_a_folder_is_made(case, tmp_path, changes, message):

@@ -309,12 +309,12 @@ def test_a_table_without_poses_is_refused(tmp_path):
 def test_files_of_another_kind_are_refused(tmp_path):
     write_particles(particles(), tmp_path / "good.star")
     (tmp_path / "a.fasta").write_text(">a\nMKV\n")
-    with pytest.raises(InputError, match=r"it is a file of sequences; name a STAR or \.cs table"):
+    with pytest.raises(InputError, match=r"sequences, not a table of particles; name a STAR"):
         read_poses(tmp_path / "a.fasta", tmp_path / "good.star")
-    with pytest.raises(InputError, match=r"it is a file of sequences; .* or the truth\.npz"):
+    with pytest.raises(InputError, match=r"sequences, not a .* or the truth\.npz"):
         read_poses(tmp_path / "good.star", tmp_path / "a.fasta")
     write_npz(tmp_path / "truth.npz", truth_arrays())
-    with pytest.raises(InputError, match="it is an archive of arrays"):
+    with pytest.raises(InputError, match="an archive of arrays, not a table of particles"):
         read_poses(tmp_path / "truth.npz", tmp_path / "good.star")
 
 

@@ -24,12 +24,14 @@ from cryojax_graph.io.particle_table import subset
 from cryojax_graph.io.particles import read_particles, with_columns, write_particles
 from cryojax_graph.io.stacks import open_stack, write_stack
 from cryojax_graph.io.trajectories import read_trajectory
-from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, embedding, flex, plan_flex
+from cryojax_graph.jobs.flex import FlexConfig, FlexOutputs, embedding, fitting, flex, plan_flex
 from cryojax_graph.jobs.flex.saved import read_saved
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.reconstruct import ReconstructConfig, reconstruct
 from cryojax_graph.metrics import spearman
 from cryojax_graph.models.backbone_graph.config import MixtureConfig, default
+
+GAIN = "held_out_motion_gain_mean_nats"
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,7 @@ def test_new_images_find_their_conformations_with_the_decoder_of_an_earlier_job(
     [
         ({"preset": "small"}, "finished model"),
         ({"preset": "default", "epochs": 3}, "finished model"),
+        ({"preset": "default", "epochs": None, "held_out": 1.5}, "finished model"),
     ],
 )
 def test_a_fitted_model_takes_no_settings_of_a_fit(solved, images, tmp_path, changes, cause):
@@ -215,6 +218,36 @@ def test_new_images_are_placed_in_a_mixture_without_a_fit(shared, images, tmp_pa
         for folder in (shared, job)
     )
     assert after == pytest.approx(before, rel=0.1)
+
+
+def test_a_mixture_fits_poses_with_some_conformations_left_out(
+    shared, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fitting, "_gain_of_sharing", lambda *_, **__: 1.0)
+    monkeypatch.setattr(fitting, "_IN_ANY_POSE", 3)
+    table = str(shared.parent / "noisy.star")
+    config = settings(images, particles=table, poses="refine", epochs=2, held_out=0.2)
+    job = flex(config, options=JobOptions(output=str(tmp_path / "job")))
+    assert "as one of 12 conformations" in (job / "run.log").read_text()
+    model, latents = read_npz(job / "model.npz"), read_npz(job / "latents.npz")
+    assert model["frequencies"].sum() == pytest.approx(1.0, abs=1e-5)
+    assert np.isfinite(latents["latents"]).all()
+    assert (latents["position_deviation_angstrom"] >= 0).all()
+    # All candidates of images outside the fit are held against them.
+    assert np.isfinite(json.loads((job / "metrics.json").read_text())[GAIN])
+
+
+def test_one_new_image_is_too_few_to_confirm_motion(shared, images, tmp_path):
+    one = subset(read_particles(shared.parent / "noisy.star"), np.arange(1))
+    write_particles(one, shared.parent / "one.star")
+    table = str(shared.parent / "one.star")
+    config = settings(images, particles=table, fitted=str(shared), preset="default", epochs=None)
+    job = flex(replace(config, truth=None), options=JobOptions(output=str(tmp_path / "job")))
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert GAIN in metrics
+    assert "held_out_motion_gain_standard_error_nats" not in metrics
+    assert "are too few to tell" in (job / "run.log").read_text()
+    assert [f.name for f in (job / "subsets").iterdir()] == ["region_0.star"]
 
 
 def test_a_model_that_does_not_say_of_how_many_images_it_is_is_named_as_old(solved, tmp_path):

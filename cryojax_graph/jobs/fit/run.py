@@ -22,6 +22,7 @@ from cryojax_graph.jobs.fit.search import (
 from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.frames import OTHER_FRAME, outside_of, require_one_frame
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.map_noise import constants_of
 from cryojax_graph.jobs.map_parts import WHOLE_BYTES
 from cryojax_graph.jobs.map_resolution import check_resolution, working_resolution
@@ -144,6 +145,7 @@ def plan_fit(config: FitConfig, *, options: JobOptions) -> Plan:
 
 
 def _read(config: FitConfig) -> tuple[Map, Molecule]:
+    refuse_other_kind(config.map, "map", "stack", remedy="--map is the density to fit to")
     density = read_map(config.map)
     if not np.ptp(density.values) > 0:
         cause = f"every voxel is {float(density.values.flat[0]):g}"

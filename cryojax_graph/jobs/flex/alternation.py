@@ -141,6 +141,8 @@ def _typical(
     every = np.asarray(
         decode(params["decoder"], latents, config=problem.config, template=problem.template)
     )
+    if len(every) <= CONFORMATIONS:
+        return every
     flat = every.reshape(len(every), -1).astype(np.float64)
     cluster = fcluster(linkage(flat, "ward"), CONFORMATIONS, "maxclust")
     chosen = []

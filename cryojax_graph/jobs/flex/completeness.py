@@ -14,6 +14,7 @@ from cryojax_graph.models.backbone_graph.agreement import ShellAgreement, shell_
 from cryojax_graph.models.backbone_graph.imaging import extra_variance
 
 _IMAGES = 512
+_FEWEST_UNSEEN = 64
 _COMPLETE = 0.75
 # By what factor strength or noise of new images may differ from those of the fit.
 _ALIKE = 1.5
@@ -31,8 +32,9 @@ def check_completeness(problem: Problem, params: dict[str, Any], job: Job) -> No
         params: of the fitted system.
         job: for the figure and the warning.
     """
-    # Images that the decoder has not seen, where there are any.
-    from_these = problem.held if len(problem.held) else problem.fitted
+    # Images that the decoder has not seen, where there are enough.
+    enough = len(problem.held) >= _FEWEST_UNSEEN or not len(problem.fitted)
+    from_these = problem.held if enough else problem.fitted
     last = len(from_these) - 1
     some = from_these[np.unique(np.linspace(0, last, min(_IMAGES, last + 1)).astype(int))]
     parts = conformations(params, some, config=problem.config, template=problem.template)

@@ -1,5 +1,6 @@
 """Settings of ``flex``."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -131,7 +132,10 @@ def model_config(config: FlexConfig) -> BackboneGraphConfig:
         model = replace(model, fitting=replace(model.fitting, epochs=config.epochs, least_steps=0))
     if not 0 <= config.held_out < 0.5:
         raise InputError(
-            "command line", "--held-out", f"the share is {config.held_out:g}", "give 0 to 0.5"
+            "command line",
+            "--held-out",
+            f"the share is {config.held_out:g}",
+            "give 0 or more, below 0.5",
         )
     if config.poses != "known":
         if model.objective.kind != "likelihood":
@@ -182,7 +186,8 @@ def check_ranges(config: FlexConfig) -> None:
     Raises:
         InputError: a number is out of its range.
     """
-    mixture = config.model.mixture
+    model = config.model
+    mixture = model.mixture
     for name, value, least in (
         ("outputs.points", config.outputs.points, 2),
         ("outputs.subsets", config.outputs.subsets, 1),
@@ -190,9 +195,42 @@ def check_ranges(config: FlexConfig) -> None:
         ("model.mixture.turns", mixture.turns, 0),
         ("model.mixture.conformations", mixture.conformations, 1),
         ("model.mixture.images-per-conformation", mixture.images_per_conformation, 1),
+        ("model.decoder.latent-size", model.decoder.latent_size, 1),
+        ("model.decoder.features", model.decoder.features, 1),
+        ("model.decoder.width", model.decoder.width, 1),
+        ("model.decoder.modes", model.decoder.modes, 1),
+        ("model.decoder.layers", model.decoder.layers, 0),
+        ("model.fitting.epochs", model.fitting.epochs, 1),
+        ("model.fitting.batch-size", model.fitting.batch_size, 1),
+        ("model.fitting.least-steps", model.fitting.least_steps, 0),
+        ("model.fitting.repeats", model.fitting.repeats, 1),
+        ("model.poses.draws", model.poses.draws, 1),
+        ("model.atoms-per-bead", model.atoms_per_bead, 1),
     ):
         if value is not None and value < least:
             raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
+    for name, value in (
+        ("model.mixture.width", mixture.width),
+        ("model.mixture.share-of-passes", mixture.share_of_passes),
+        ("model.mixture.share-of-rate", mixture.share_of_rate),
+        ("model.decoder.softness", model.decoder.softness),
+        ("model.fitting.decoder-rate", model.fitting.decoder_rate),
+        ("model.fitting.latent-rate", model.fitting.latent_rate),
+        ("model.fitting.imaging-rate", model.fitting.imaging_rate),
+        ("model.poses.expected-error", model.poses.expected_error),
+        ("model.poses.first-deviation", model.poses.first_deviation),
+        ("model.objective.coarsest", model.objective.coarsest),
+    ):
+        if not (value > 0 and math.isfinite(value)):
+            raise InputError("command line", f"--{name}", f"{value:g}", "give more than 0")
+    for name, value in (
+        ("model.objective.sharpening-share", model.objective.sharpening_share),
+        ("model.objective.prior-share", model.objective.prior_share),
+        ("model.poses.rate", model.poses.rate),
+        ("model.poses.expected-share", model.poses.expected_share),
+    ):
+        if not 0 <= value <= 1:
+            raise InputError("command line", f"--{name}", f"{value:g}", "give 0 to 1")
     check_symmetry(config.symmetry)
     searched = config.poses == "search"
     check_only_with("--search.rounds", config.search.rounds, "--poses search", searched)
@@ -217,7 +255,7 @@ def check_fitted_alone(config: FlexConfig) -> None:
         InputError: there is such an option.
     """
     plain = FlexConfig(config.particles, config.template)
-    for name in ("preset", "epochs", "half_sets", "model", "search"):
+    for name in ("preset", "epochs", "held_out", "half_sets", "model", "search"):
         if getattr(config, name) != getattr(plain, name):
             raise InputError(
                 "command line",

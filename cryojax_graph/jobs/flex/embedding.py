@@ -13,14 +13,12 @@ from cryojax_graph.jobs.flex.scoring import passes_for_scores, score_images
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
 from cryojax_graph.models.backbone_graph.evidence import motion_gain
+from cryojax_graph.models.backbone_graph.mixture import fit_frequencies, membership
 from cryojax_graph.training.recipes.backbone_graph import start_at_candidates
 
 _EPOCHS = 12
 # In fewer steps the expected error of given poses does not come from its start to where it belongs.
 _STEPS_OF_POSE_ERROR = 400
-# With two of them conformations that suit the first pose were preferred by a tenth of what told
-# apart, which is too much for evidence.
-_POSES_LOOKED_AT = 4
 # Images that tell the evidence for motion where each has to be drawn that often.
 _MOST_FOR_EVIDENCE = 2048
 
@@ -81,7 +79,8 @@ def embed(
         return Embedded(fitted, scores)
     if poses:
         scores = _scores_in_any_pose(fitted, problem, images, job=job, name=name)
-    return Embedded(placed(fitted, problem, images, scores), scores)
+    weights = membership(scores, fit_frequencies(scores, fitted.frequencies))
+    return Embedded(placed(fitted, problem, images, weights), scores)
 
 
 def gain_of_motion(
@@ -121,7 +120,7 @@ def _scores_in_any_pose(
         fitted.candidates,
         job=job,
         name=f"{name}_evidence",
-        poses_looked_at=_POSES_LOOKED_AT,
+        in_any_pose=len(fitted.candidates),
     )
 
 
@@ -146,9 +145,12 @@ def _fitted_each(
             config.fitting,
             epochs=_EPOCHS,
             least_steps=_STEPS_OF_POSE_ERROR if error_unknown else 0,
+            repeats=1,
             latent_rate=0.05,
         ),
         objective=replace(config.objective, sharpening_share=0.0, prior_share=0.0),
+        # Few images would tell anew what those of the fit told.
+        poses=replace(config.poses, error_fitted=error_unknown),
     )
     params, candidates = fitted.params, fitted.candidates
     latents = start_at_candidates(params["latents"], images, candidates, scores)
@@ -178,7 +180,7 @@ def passes_of_embedding(config: BackboneGraphConfig, each: float) -> float:
     passes = each * _EPOCHS if poses or not mixture.turns else 0.0
     passes += passes_for_scores(mixture.conformations, 0)
     if poses:
-        passes += passes_for_scores(mixture.conformations, _POSES_LOOKED_AT)
+        passes += passes_for_scores(mixture.conformations, mixture.conformations)
     return passes
 
 

@@ -38,6 +38,7 @@ _MAPS = 5
 _IMAGES_TO_CHECK_WINDOWS = 256
 _UNDRAWN = 0.01
 _FEW_STEPS = 250
+_FEW_UNSEEN = 10
 # A million images of a large complex would fill the disk; latents decode to the same.
 _LARGEST_CONFORMATIONS = 8 * 2**30
 
@@ -72,8 +73,10 @@ def write_outputs(
     _write_maps(problem, params, path, job)
     _write_subsets(config, problem, motion, job)
     _measure(problem, motion, path, job)
-    fitting = problem.config.fitting
-    _measure_evidence(found, fitting.epochs_for(len(problem.fitted))[1], job)
+    steps = None
+    if problem.saved is None:
+        _, steps = problem.config.fitting.epochs_for(len(problem.fitted))
+    _measure_evidence(found, steps, job)
     _check_windows(problem, params, motion, job)
     check_completeness(problem, params, job)
     errors = None
@@ -189,7 +192,7 @@ def _write_subsets(config: FlexConfig, problem: Problem, motion: Motion, job: Jo
         latent_columns["cryojaxPositionDeviation"] = motion.deviation
     if table.kind == "star":
         table = with_columns(table, latent_columns)
-    for number in range(config.outputs.subsets):
+    for number in np.unique(region).tolist():
         with job.output(
             f"subsets/region_{number}{suffix}",
             f"particles of region {number} of {config.outputs.subsets} along the motion",
@@ -220,8 +223,13 @@ def _measure(
         job.metric("position_deviation_median_angstrom", float(np.median(motion.deviation)))
 
 
-def _unconfirmed(steps: int) -> str:
-    if steps < _FEW_STEPS:
+def _unconfirmed(images: int, steps: int | None) -> str:
+    if images < _FEW_UNSEEN:
+        return (
+            f"Images outside the fit, {images}, are too few to tell whether they confirm the "
+            "motion: take more images, or hold out more of them."
+        )
+    if steps is not None and steps < _FEW_STEPS:
         return (
             f"After {steps} steps the fit is not finished: that images outside it confirm no "
             "motion says nothing yet. Give more --epochs."
@@ -232,14 +240,15 @@ def _unconfirmed(steps: int) -> str:
     )
 
 
-def _measure_evidence(found: Found, steps: int, job: Job) -> None:
+def _measure_evidence(found: Found, steps: int | None, job: Job) -> None:
     gain, halves, deviation = found.gain, found.halves, found.motion.deviation
+    error = found.gain_error
     if gain is not None:
-        error = gain.std() / np.sqrt(len(gain))
         job.metric("held_out_motion_gain_mean_nats", gain.mean(), "nats")
-        job.metric("held_out_motion_gain_standard_error_nats", error, "nats")
-        if gain.mean() < 2.0 * error:
-            job.warn(_unconfirmed(steps))
+        if error is not None:
+            job.metric("held_out_motion_gain_standard_error_nats", error, "nats")
+        if error is None or gain.mean() <= 2.0 * error:
+            job.warn(_unconfirmed(len(gain), steps))
         elif deviation is not None and found.motion.spread < np.median(deviation):
             job.warn(
                 f"Conformations differ by {found.motion.spread:.2f} Å (rms), less than the "

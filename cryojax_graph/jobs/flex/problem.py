@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from cryojax_graph.io.describe import FileKind, file_kind
 from cryojax_graph.io.describe_particles import optics_warnings
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import (
@@ -30,6 +29,7 @@ from cryojax_graph.jobs.flex.saved import SavedModel, read_saved
 from cryojax_graph.jobs.flex.symmetry import check_template_symmetry
 from cryojax_graph.jobs.flex.truth import read_truth_of
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.particles import look_through
 from cryojax_graph.jobs.truth import Truth
 from cryojax_graph.models.backbone_graph.config import BackboneGraphConfig
@@ -38,14 +38,6 @@ from cryojax_graph.training.recipes.backbone_graph import SpectrumReader
 from cryojax_graph.training.splits import held_out
 
 _FEWEST_TO_COMPARE = 20
-_NAMES: dict[FileKind, str] = {
-    "map": "a map",
-    "stack": "a stack of images",
-    "particles": "a table of particles",
-    "model": "an atomic model",
-    "sequences": "sequences",
-    "arrays": "an archive of arrays",
-}
 
 
 class Problem(NamedTuple):
@@ -117,8 +109,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
         check_fitted_alone(config)
         saved = read_saved(config.fitted)
     model = with_poses_from(saved.config, config.poses) if saved else model_config(config)
-    _refuse_other_kind(config.particles, "particles", "PARTICLES is the STAR or .cs table")
-    _refuse_other_kind(config.template, "model", "--template is the PDB or mmCIF file")
+    refuse_other_kind(config.template, "model", remedy="--template is the PDB or mmCIF file")
     particles = read_views(
         config.particles,
         image_root=config.image_root,
@@ -164,7 +155,10 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
     for text in optics_warnings(particles.table):
         job.warn(f"{particles.table.source}: {text}: check its unit")
     image = particles.table.image_of_row()
-    fitted, held = held_out(key, count, config.held_out, group=image)
+    if saved is None:
+        fitted, held = held_out(key, count, config.held_out, group=image)
+    else:
+        fitted, held = np.zeros(0, np.int64), np.arange(count)
     if count > (different := image.max() + 1):
         job.log(
             f"{count:,} rows show {different:,} images: rows of one image stay together where "
@@ -181,8 +175,6 @@ def place_problem(inputs: Inputs, config: FlexConfig, key: Key[Array, ""], job: 
             f"{len(held)} held-out images are too few to compare two fits on",
             f"raise --held-out until there are {_FEWEST_TO_COMPARE}",
         )
-    if saved is not None:
-        fitted, held = np.zeros(0, np.int64), np.arange(count)
     job.require_unchanged("images", particles.images.fingerprint())
     look_through(particles.table, particles.images, job)
     places = possible_places(template_model, particles, config, saved)
@@ -239,13 +231,3 @@ def _tell_left_out(model: TemplateModel, path: str, job: Job) -> None:
         job.log(text)
     else:
         job.warn(f"{text}. If they are in the particles, the fit has to do without them.")
-
-
-def _refuse_other_kind(path: str, wanted: FileKind, remedy: str) -> None:
-    """Say what a file is when it is sound but the wrong one; its reader says what is damaged."""
-    try:
-        kind = file_kind(path)
-    except InputError:
-        return
-    if kind != wanted:
-        raise InputError(path, "its contents", f"{_NAMES[kind]}, not {_NAMES[wanted]}", remedy)

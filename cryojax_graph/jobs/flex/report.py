@@ -16,6 +16,7 @@ from cryojax_graph.jobs.figures import (
     motion_range,
     scatter_figure,
 )
+from cryojax_graph.jobs.flex.fitting import Fitted
 from cryojax_graph.jobs.flex.poses import FittedPoses, poses_section
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.flex.results import Found, Motion
@@ -107,8 +108,7 @@ def flex_report(
         title=f"Motion of {Path(problem.particles.table.source).stem}",
         summary=(
             f"{len(motion.latents):,} particle images of {problem.particles.box} px, a template of "
-            f"{len(problem.template.c_alpha):,} residues; every image has a conformation of its "
-            "own, decoded from its latent."
+            f"{len(problem.template.c_alpha):,} residues; {_of_images(found.fitted)}."
         ),
         sections=sections,
         highlights=highlights,
@@ -227,14 +227,20 @@ def _truth_section(motion: Motion, errors: Errors) -> Section:
     return Section("Against the truth", blocks)
 
 
+def _of_images(fitted: Fitted) -> str:
+    if fitted.frequencies is None:
+        return "every image has a conformation of its own, decoded from its latent"
+    return f"every image is placed among {len(fitted.candidates)} conformations of all images"
+
+
 def _evidence_section(problem: Problem, found: Found) -> Section:
     blocks = []
     if found.gain is not None:
-        error = found.gain.std() / np.sqrt(len(found.gain))
+        error = "unknown" if found.gain_error is None else found.gain_error
         blocks.append(
             table(
                 ["unseen images", "motion gain (nats per image)", "standard error"],
-                [[len(found.gain), float(found.gain.mean()), float(error)]],
+                [[len(found.gain), float(found.gain.mean()), error]],
                 caption="How much better an image that the decoder never saw is explained when it "
                 "may show any of the fitted conformations than when all show the same one, the "
                 "choice paid for. Not above 0: no motion is confirmed.",

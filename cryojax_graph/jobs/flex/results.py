@@ -64,8 +64,15 @@ class Found(NamedTuple):
 
     fitted: Fitted
     motion: Motion
-    gain: Float[np.ndarray, " held"] | None
+    gain: Float[np.ndarray, " unseen"] | None
     halves: HalfSets | None
+
+    @property
+    def gain_error(self) -> float | None:
+        """Standard error of the mean gain, nats; a single image tells none."""
+        if self.gain is None or len(self.gain) < 2:
+            return None
+        return float(self.gain.std(ddof=1) / np.sqrt(len(self.gain)))
 
 
 def motion_of(

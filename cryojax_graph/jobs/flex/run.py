@@ -154,7 +154,7 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     seconds += passes * images * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformation = residues * 12
-    shared = 8 * images * model.mixture.conformations if model.mixture.turns else 0
+    shared = 40 * images * model.mixture.conformations if model.mixture.turns else 0
     of_fit = 1.3e9 + shared + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation
     return Plan(
         actions=(
@@ -165,8 +165,8 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
                 if config.fitted
                 else [f"fit {model.decoder.kind} decoder for {epochs} epochs"]
             ),
-            *_of_mixture(model),
             *_of_poses(config),
+            *([] if config.fitted else _of_mixture(model, images - round(embedded))),
             *(["fit two halves of the images and compare"] if config.half_sets else []),
             "decode every image, write path, maps and subsets",
         ),
@@ -191,12 +191,13 @@ def _outputs(config: FlexConfig, files: Inputs) -> tuple[str, ...]:
     )
 
 
-def _of_mixture(model: BackboneGraphConfig) -> list[str]:
+def _of_mixture(model: BackboneGraphConfig, images: int) -> list[str]:
     mixture = model.mixture
-    if model.objective.kind == "squared_error" or not mixture.turns:
+    several, turns = mixture.conformations_for(images), mixture.turns
+    if model.objective.kind == "squared_error" or not turns or several < 2:
         return []
-    several = f"hold every image against {mixture.conformations} conformations of others"
-    return [f"{several}, {mixture.turns} times with a fit in between"]
+    held = f"hold every image against {several} conformations of all"
+    return [f"where that explains more, {held} and fit again, {turns} times"]
 
 
 def _of_poses(config: FlexConfig) -> list[str]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from cryojax_graph.io.npz import read_npz, write_npz
 from cryojax_graph.jobs.flex.problem import Problem
 from cryojax_graph.jobs.job import Job
+from cryojax_graph.models.backbone_graph.embed import POSES_LOOKED_AT
 from cryojax_graph.training.mesh import data_mesh
 from cryojax_graph.training.recipes.backbone_graph import (
     IMAGES_SCORED_AT_ONCE,
@@ -15,19 +16,20 @@ from cryojax_graph.training.recipes.backbone_graph import (
 )
 
 
-def passes_for_scores(conformations: int, poses_looked_at: int) -> int:
+def passes_for_scores(conformations: int, in_any_pose: int) -> int:
     """Passes over the images, with their gradients, that take as long as their scores.
 
     Args:
         conformations: that each image is held against.
-        poses_looked_at: for each of them; 0 for the given one alone.
+        in_any_pose: of these, in poses of their own.
 
     Returns:
         their number.
     """
-    # Drawing a conformation costs about a third of a step with its gradient; for the slope of its
+    # Drawing a conformation costs about a third of a step with its gradient; for the slope of a
     # pose it is drawn five times.
-    return max(1, 5 * poses_looked_at) * conformations // 3
+    drawn = 0 if in_any_pose >= conformations else conformations
+    return (drawn + 5 * POSES_LOOKED_AT * min(in_any_pose, conformations)) // 3
 
 
 def score_images(
@@ -38,7 +40,7 @@ def score_images(
     *,
     job: Job,
     name: str,
-    poses_looked_at: int = 0,
+    in_any_pose: int = 0,
 ) -> Float[np.ndarray, "some candidates"]:
     """Hold conformations against images, and keep a file for each part that is done.
 
@@ -50,11 +52,12 @@ def score_images(
             for each its own.
         job: for messages.
         name: of what is kept for resuming.
-        poses_looked_at: for each conformation, to find the pose near the fitted one that suits it;
-            with 0 all are held against the image in the given one.
+        in_any_pose: conformations, the most probable of each image, that are held against it in the
+            poses near its fitted one that suit them, and the others left out; with 0 all are held
+            against it in the given one.
 
     Returns:
-        log-likelihoods, for any pose integrated over poses; nats.
+        log-likelihoods, for any pose integrated over poses, minus infinity where left out; nats.
     """
     folder = job.working(f"{name}_scores")
     folder.mkdir(exist_ok=True)
@@ -70,14 +73,23 @@ def score_images(
         template=problem.template,
         pixel_size=problem.particles.pixel_size,
         mesh=data_mesh(),
-        poses_looked_at=poses_looked_at,
+        in_any_pose=in_any_pose,
     )
-    where = " in any pose" if poses_looked_at else ""
+    where = " in any pose" if in_any_pose else ""
     several = f"{candidates.shape[-2]} conformations"
     label = f"Comparing {len(images):,} images with {several}{where}"
     with job.progress(label, len(files), start=done) as advance:
         for number, (file, part) in enumerate(zip(files[done:], parts, strict=True), done + 1):
-            write_npz(file, {"log_likelihoods": part})
+            known = np.where(np.isnan(part), -np.inf, part)
+            write_npz(file, {"log_likelihoods": known})
             advance(number, "")
             job.check_abort()
-    return np.concatenate([read_npz(file)["log_likelihoods"] for file in files])
+    scores = np.concatenate([read_npz(file)["log_likelihoods"] for file in files])
+    unknown = np.isneginf(scores).all(axis=1)
+    if unknown.any():
+        job.warn(
+            f"{unknown.sum():,} images cannot be held against any conformation, the first of them "
+            f"number {images[unknown][0] + 1:,}: they are taken as if they told nothing"
+        )
+        scores[unknown] = 0.0
+    return scores

@@ -8,6 +8,7 @@ from cryojax_graph.io.field_file import read_field
 from cryojax_graph.io.field_networks import StoredNetworks
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.graph_scores import Atoms, atoms_of, atoms_within
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.locate.config import LocateConfig
 from cryojax_graph.jobs.locate.outputs import check_map_name
 from cryojax_graph.jobs.locate.search import check_settings, threshold_of
@@ -47,6 +48,7 @@ def read_source(config: LocateConfig) -> Source:
     path = source_path(config.map)
     if not holds_field(path):
         check_map_name(str(path.resolve()))
+        refuse_other_kind(path, "map", "stack", remedy="name a map, or a stored field")
         density, shown = read_map(path), str(path.resolve())
     else:
         stored, shown = read_field(path), None

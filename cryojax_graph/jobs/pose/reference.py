@@ -18,6 +18,7 @@ from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.images import PIXEL_TOLERANCE
 from cryojax_graph.io.mrc import read_map
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.particles import ParticleSet
 from cryojax_graph.poses.reference import Reference, reference_of
 from cryojax_graph.poses.symmetry import coarse_map
@@ -72,17 +73,13 @@ def read_reference(
     Raises:
         InputError: the file cannot be used, or is a model, which has no voxels.
     """
-    kind = file_kind(path)
-    if kind == "map":
+    refuse_other_kind(path, "map", "model", remedy="--reference is what images show")
+    if file_kind(path) == "map":
         return _of_map(path, particles, voxel_size)
-    if kind == "model":
-        if voxel_size is not None:
-            cause = "it is the edge of a voxel of a map, and the reference is a model"
-            raise InputError("command line", "--map.voxel-size", cause, "leave it out")
-        return _of_model(path, particles, origin)
-    raise InputError(
-        path, "its contents", f"{kind}, not a map or a model", "--reference is what images show"
-    )
+    if voxel_size is not None:
+        cause = "it is the edge of a voxel of a map, and the reference is a model"
+        raise InputError("command line", "--map.voxel-size", cause, "leave it out")
+    return _of_model(path, particles, origin)
 
 
 def _of_map(path: str, particles: ParticleSet, voxel_size: float | None) -> Given:

@@ -9,10 +9,11 @@ from jaxtyping import Float
 
 from cryojax_graph.io.atom_table import AtomTable, select_atoms
 from cryojax_graph.io.atoms import read_atoms
-from cryojax_graph.io.describe import FileKind, file_kind
+from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.mrc import Map, read_map
 from cryojax_graph.jobs.frames import outside_box, require_one_frame
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.pose.reference import density_of_model
 
 # Of a voxel: headers are rounded to about this.
@@ -56,10 +57,11 @@ def read_pair(first: str, second: str, *, voxel_size: float | None) -> MapPair:
     Raises:
         InputError: a file cannot be used, or the two do not fit together.
     """
-    _require(first, "map")
+    refuse_other_kind(first, "map", remedy="name a map")
     density = read_map(first, voxel_size=voxel_size)
     size, shape = _usable(density, first), density.values.shape
-    if _require(second, "map", "model") == "map":
+    refuse_other_kind(second, "map", "model", remedy="name a map or a model")
+    if file_kind(second) == "map":
         other = read_map(second, voxel_size=voxel_size)
         _usable(other, second)
         _refuse_other_grid(density, other, second)
@@ -102,7 +104,7 @@ def read_mask(path: str, pair: MapPair) -> Float[np.ndarray, "box box box"]:
     Raises:
         InputError: it cannot be used, or has another grid.
     """
-    _require(path, "map")
+    refuse_other_kind(path, "map", remedy="name a map")
     mask = read_map(path, voxel_size=pair.voxel_size)
     shape = pair.padded_from or pair.first.shape
     if mask.values.shape != shape:
@@ -113,14 +115,6 @@ def read_mask(path: str, pair: MapPair) -> Float[np.ndarray, "box box box"]:
         cause = f"they go from {low:.3g} to {high:.3g}"
         raise InputError(path, "its values", cause, "give a mask from 0 (solvent) to 1 (particle)")
     return np.clip(_cube(mask).values, 0.0, 1.0)
-
-
-def _require(path: str, *kinds: FileKind) -> FileKind:
-    kind = file_kind(path)
-    if kind not in kinds:
-        wanted = " or ".join(kinds)
-        raise InputError(path, "its contents", f"{kind}, not a {wanted}", f"name a {wanted}")
-    return kind
 
 
 def _usable(density: Map, path: str) -> float:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cryojax_graph.io.describe import FileKind, file_kind
+from cryojax_graph.io.describe import file_kind
 from cryojax_graph.io.errors import InputError, row_place
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.io.particle_table import ParticleTable
 from cryojax_graph.io.poses import rotation_from_euler
 from cryojax_graph.io.star import numbers
+from cryojax_graph.jobs.kinds import refuse_other_kind
 from cryojax_graph.jobs.passthrough import read_with_passthrough
 from cryojax_graph.jobs.validate.image_matching import (
     MatchedRows,
@@ -22,14 +23,6 @@ from cryojax_graph.jobs.validate.image_matching import (
 
 DEVIATION = "cryojaxgraphRotationDeviation"
 _TRUTH = "name a STAR or .cs table of the same images, or the truth.npz of their simulation"
-_KINDS: dict[FileKind, str] = {
-    "map": "a map",
-    "stack": "a stack of images",
-    "particles": "a particle table",
-    "model": "a model or trajectory",
-    "sequences": "a file of sequences",
-    "arrays": "an archive of arrays",
-}
 
 
 class PosePairs(NamedTuple):
@@ -95,7 +88,6 @@ def read_poses(path: str | Path, truth_path: str | Path) -> Comparison:
         InputError: a file is of another kind or states no poses, or nothing tells which images are
             the same.
     """
-    _require_kind(path, "particles", remedy="name a STAR or .cs table with poses")
     particles, truth = _of_table(path), _read_truth(truth_path)
     table, count = particles.table, len(truth.euler_degrees)
     assert table is not None
@@ -119,12 +111,6 @@ def read_poses(path: str | Path, truth_path: str | Path) -> Comparison:
     return Comparison(pairs, matched, len(table), count)
 
 
-def _require_kind(path: str | Path, *kinds: FileKind, remedy: str) -> None:
-    kind = file_kind(path)
-    if kind not in kinds:
-        raise InputError(path, "its contents", f"it is {_KINDS[kind]}", remedy)
-
-
 def _of_table(path: str | Path) -> _Poses:
     table = read_with_passthrough(path, "poses")
     euler, shift = table.euler_degrees, table.shift_angstrom
@@ -134,7 +120,7 @@ def _of_table(path: str | Path) -> _Poses:
 
 
 def _read_truth(path: str | Path) -> _Poses:
-    _require_kind(path, "particles", "arrays", remedy=_TRUTH)
+    refuse_other_kind(path, "particles", "arrays", remedy=_TRUTH)
     if file_kind(path) == "particles":
         return _of_table(path)
     arrays = read_npz(path)

@@ -166,8 +166,7 @@ class MixtureConfig:
 
     Args:
         turns: how often the decoder is fitted to the mixture; 0 leaves every image to itself.
-        conformations: in the mixture, at most; half as many where poses are fitted, for each has to
-            be held against an image in poses of its own then.
+        conformations: in the mixture, at most.
         images_per_conformation: there are fewer in smaller sets: an image whose own conformation is
             among them prefers that one for its noise.
         width: of each, in units of latents.
@@ -182,18 +181,16 @@ class MixtureConfig:
     share_of_passes: float = 0.3
     share_of_rate: float = 0.5
 
-    def conformations_for(self, images: int, *, poses_fitted: bool) -> int:
+    def conformations_for(self, images: int) -> int:
         """Size of the mixture.
 
         Args:
             images: that are fitted.
-            poses_fitted: whether their poses are, too.
 
         Returns:
             number of conformations.
         """
-        most = self.conformations // 2 if poses_fitted else self.conformations
-        return max(1, min(most, images // self.images_per_conformation))
+        return max(1, min(self.conformations, images // self.images_per_conformation))
 
 
 @dataclass(frozen=True)

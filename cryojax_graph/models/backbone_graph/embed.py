@@ -24,6 +24,10 @@ from cryojax_graph.models.backbone_graph.views import (
     pose_surprise,
 )
 
+# The first, and those of Gauss-Newton steps from there. With two, conformations that suit the first
+# pose are preferred by a tenth of what tells them apart.
+POSES_LOOKED_AT = 4
+
 
 def log_likelihoods(
     params: dict[str, Any],
@@ -48,12 +52,17 @@ def log_likelihoods(
         log-likelihood at the best contrast, nats.
     """
 
-    def score(image: dict[str, Array], c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
-        return -_score(params, c_alpha, image, config, template, pixel_size).loss
+    def of_image(
+        image: dict[str, Array], conformations: Float[Array, "candidates n 3"]
+    ) -> Float[Array, " candidates"]:
+        def score(c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
+            return -_score(params, c_alpha, image, config, template, pixel_size).loss
+
+        return map_images(score, conformations)
 
     fields = ("spectrum", "transfer", "rotation", "shift")
     images = {name: batch[name] for name in fields}
-    return _of_all(score, params, candidates, images, config=config, template=template)
+    return _of_all(of_image, params, candidates, images, config=config, template=template)
 
 
 def log_evidence(
@@ -64,14 +73,16 @@ def log_evidence(
     config: BackboneGraphConfig,
     template: Template,
     pixel_size: float,
-    poses_looked_at: int,
+    in_any_pose: int,
 ) -> Float[Array, "images candidates"]:
     """How well each of some latents explains each image in any pose near the given one.
 
     In the pose that suits one conformation an image prefers conformations near that one. Each
     candidate therefore has a pose of its own, by Gauss-Newton steps from the image's fitted one,
     and the likelihood is integrated over the poses around it (Laplace), which weigh by what is
-    expected of given poses.
+    expected of given poses. That takes twenty times as long as to hold the candidate against the
+    image in the fitted one, so that candidates which are not among the most probable there may be
+    left out.
 
     Args:
         params: decoder, imaging and ``pose_error`` of a fitted system.
@@ -81,23 +92,32 @@ def log_evidence(
         config: of the system.
         template: the molecule.
         pixel_size: Å.
-        poses_looked_at: for each candidate: the first, and those of Gauss-Newton steps from there.
+        in_any_pose: candidates that are looked at for each image, the most probable in its fitted
+            pose; no other is left out where that are all.
 
     Returns:
-        log of the likelihood integrated over the poses, nats.
+        log of the likelihood integrated over the poses, nats; minus infinity for candidates that
+        are left out.
     """
     log_error, unit = params["pose_error"], arm(template)
 
+    def there(image: dict[str, Array], correction: Float[Array, " 5"]) -> dict[str, Array]:
+        given = image["rotation"][None], image["shift"][None]
+        views = corrected_views(correction[None], *given, template=template)
+        return image | {name: value[0] for name, value in views.items()}
+
+    def in_fitted_pose(image: dict[str, Array], c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
+        image = there(image, image["correction"])
+        return -_score(params, c_alpha, image, config, template, pixel_size).loss
+
     def score(image: dict[str, Array], c_alpha: Float[Array, "n 3"]) -> Float[Array, ""]:
         def look(correction: Float[Array, " 5"], _: None) -> tuple[Array, Array]:
-            given = image["rotation"][None], image["shift"][None]
-            views = corrected_views(correction[None], *given, template=template)
-            there = image | {name: value[0] for name, value in views.items()}
-            score = _score(params, c_alpha, there, config, template, pixel_size)
+            seen = there(image, correction)
+            score = _score(params, c_alpha, seen, config, template, pixel_size)
             slope = pose_slope(
                 params["imaging"],
                 c_alpha,
-                there,
+                seen,
                 jnp.ones(image["spectrum"].shape),
                 score.contrast,
                 template=template,
@@ -109,12 +129,22 @@ def log_evidence(
             surprise = pose_surprise(correction[None], log_error)[0]
             return better.mean[0], log_width - surprise - score.loss
 
-        values = jax.lax.scan(look, image["correction"], None, length=poses_looked_at)[1]
+        values = jax.lax.scan(look, image["correction"], None, length=POSES_LOOKED_AT)[1]
         return jnp.max(values)
+
+    def of_image(
+        image: dict[str, Array], conformations: Float[Array, "candidates n 3"]
+    ) -> Float[Array, " candidates"]:
+        if in_any_pose >= len(conformations):
+            return map_images(partial(score, image), conformations)
+        first = map_images(partial(in_fitted_pose, image), conformations)
+        likely = jax.lax.top_k(first, in_any_pose)[1]
+        values = map_images(partial(score, image), conformations[likely])
+        return jnp.full(len(conformations), -jnp.inf).at[likely].set(values)
 
     fields = ("spectrum", "transfer", "rotation", "shift", "correction")
     images = {name: batch[name] for name in fields}
-    return _of_all(score, params, candidates, images, config=config, template=template)
+    return _of_all(of_image, params, candidates, images, config=config, template=template)
 
 
 def _score(
@@ -137,7 +167,7 @@ def _score(
 
 
 def _of_all(
-    score: Callable[[dict[str, Array], Float[Array, "n 3"]], Float[Array, ""]],
+    of_image: Callable[[dict[str, Array], Float[Array, "candidates n 3"]], Array],
     params: dict[str, Any],
     candidates: Float[Array, "*each candidates latent"],
     images: dict[str, Array],
@@ -145,12 +175,8 @@ def _of_all(
     config: BackboneGraphConfig,
     template: Template,
 ) -> Float[Array, "images candidates"]:
-    """A score of every image for every candidate."""
+    """Scores of every image for the candidates."""
     decode = partial(network.apply, params["decoder"], config=config.decoder, template=template)
-
-    def of_image(image: dict[str, Array], conformations: Array) -> Float[Array, " candidates"]:
-        return map_images(lambda c_alpha: score(image, c_alpha), conformations)
-
     if candidates.ndim == 2:
         conformations = decode(candidates)
         return jax.lax.map(lambda image: of_image(image, conformations), images)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import logsumexp
 
 
 def motion_gain(
@@ -27,8 +28,8 @@ def motion_gain(
         gain by at most minus the logarithm of its frequency.
     """
     scores = np.asarray(log_likelihoods, float)
-    best = scores.max(axis=1, keepdims=True)
     count = scores.shape[1]
     weights = np.full(count, 1.0 / count) if frequencies is None else frequencies
-    any_one = best[:, 0] + np.log(np.exp(scores - best) @ weights)
+    log_weights = np.log(np.maximum(weights, np.finfo(float).tiny))
+    any_one = np.asarray(logsumexp(scores + log_weights, axis=1))
     return any_one - scores[:, scores.sum(axis=0).argmax()]

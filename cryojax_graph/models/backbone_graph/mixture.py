@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 
 # Frequencies that go on falling towards 0 change no conformation any more.
 _ROUNDS = 100
+_SETTLED = 1e-7
 
 
 class Mixture(NamedTuple):
@@ -45,12 +46,16 @@ def fit_frequencies(
     Returns:
         frequencies, their sum 1.
     """
-    images, count = log_likelihoods.shape
+    scores = np.asarray(log_likelihoods, float)
+    images, count = scores.shape
     known = np.zeros(count) if expected is None else count * np.asarray(expected, float)
     frequencies = np.full(count, 1.0 / count) if expected is None else np.asarray(expected, float)
     for _ in range(_ROUNDS):
-        seen = membership(log_likelihoods, frequencies).sum(axis=0)
+        before = frequencies
+        seen = membership(scores, frequencies).sum(axis=0)
         frequencies = (seen + known) / (images + known.sum())
+        if np.abs(frequencies - before).max() < _SETTLED:
+            break
     return frequencies
 
 

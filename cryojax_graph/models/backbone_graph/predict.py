@@ -100,9 +100,12 @@ def order_latents(
     centred = latents - latents.mean(0)
     structure = np.asarray(conformations, float).reshape(len(latents), -1)
     structure -= structure.mean(0)
-    left, spread, right = np.linalg.svd(centred, full_matrices=False)
+    # Fewer images than latents leave axes without any; they are axes all the same.
+    lacking = max(centred.shape[1] - len(centred), 0)
+    filled = np.pad(centred, ((0, lacking), (0, 0)))
+    left, spread, right = np.linalg.svd(filled, full_matrices=False)
     usable = spread > 1e-6 * max(spread.max(initial=0.0), 1e-12)
-    white = left * usable * np.sqrt(len(latents))
+    white = left[: len(latents)] * usable * np.sqrt(len(latents))
     loading = white.T @ structure
     # With fewer coordinates than latents, the turn has to be completed.
     complete = loading.shape[1] < loading.shape[0]

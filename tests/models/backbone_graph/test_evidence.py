@@ -74,6 +74,12 @@ def test_small_motion_in_much_noise_is_found_in_many_images() -> None:
     assert abs(gain.mean() - exact.mean()) < 0.1
 
 
+def test_a_conformation_of_no_frequency_leaves_the_gain_finite() -> None:
+    gain = motion_gain(np.array([[0.0, -5000.0], [0.0, -5000.0]]), np.array([0.0, 1.0]))
+    assert np.isfinite(gain).all()
+    assert (gain < 0).all()
+
+
 @pytest.fixture(scope="module")
 def scene(make_chain) -> SimpleNamespace:
     """Noisy images of one conformation of a chain, in poses that are not quite right, and another.
@@ -113,7 +119,7 @@ def scene(make_chain) -> SimpleNamespace:
     )
 
 
-def evidence_in(scene, monkeypatch, correction: jax.Array) -> np.ndarray:
+def evidence_in(scene, monkeypatch, correction: jax.Array, in_any_pose: int = 2) -> np.ndarray:
     """Of the scene's conformations, which stand for decoded latents."""
     monkeypatch.setattr(network, "apply", lambda *_, **__: scene.conformations)
     found = jax.jit(
@@ -122,7 +128,7 @@ def evidence_in(scene, monkeypatch, correction: jax.Array) -> np.ndarray:
             config=scene.config,
             template=scene.template,
             pixel_size=PIXEL,
-            poses_looked_at=4,
+            in_any_pose=in_any_pose,
         )
     )(
         scene.params,
@@ -218,3 +224,14 @@ def test_no_conformation_is_preferred_for_the_pose_that_was_fitted_to_it(scene, 
     # In one pose for both it looks better by far.
     first, second = likelihood_in(own), likelihood_in(other)
     assert preferred(first, second) > 20.0
+
+
+def test_conformations_that_are_less_probable_in_the_fitted_pose_can_be_left_out(
+    scene, monkeypatch
+):
+    start = fitted_to(scene, 0).mean
+    every = evidence_in(scene, monkeypatch, start)
+    likely = evidence_in(scene, monkeypatch, start, in_any_pose=1)
+    # From the pose that suits the first it is the more probable one of every image.
+    np.testing.assert_allclose(likely[:, 0], every[:, 0], rtol=1e-5)
+    assert np.all(np.isneginf(likely[:, 1]))

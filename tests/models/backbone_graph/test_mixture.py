@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -168,3 +169,13 @@ def test_a_mixture_of_one_conformation_is_a_latent_that_is_known(make_chain) -> 
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     for one, other in zip(jax.tree.leaves(found[1]), jax.tree.leaves(expected[1]), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_conformation_that_an_image_cannot_show_has_no_share_of_it() -> None:
+    likelihoods = np.array([[0.0, -np.inf], [0.0, 1.0], [-np.inf, 2.0]])
+    frequencies = fit_frequencies(likelihoods)
+    weights = membership(likelihoods, frequencies)
+    assert weights[0].tolist() == [1.0, 0.0]
+    assert weights[2].tolist() == [0.0, 1.0]
+    assert frequencies.sum() == pytest.approx(1.0)
+    assert np.isfinite(evidence_of_mixture(likelihoods, frequencies)).all()

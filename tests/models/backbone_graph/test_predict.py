@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from cryojax_graph.models.backbone_graph import network
 from cryojax_graph.models.backbone_graph.config import small
@@ -35,6 +36,20 @@ def test_no_motion_at_all_is_no_error():
     ordered, matrix = order_latents(np.zeros((10, 2)), np.zeros((10, 4, 3)))
     assert not ordered.any()
     assert np.isfinite(matrix).all()
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_fewer_images_than_latents_have_axes_all_the_same(images):
+    rng = np.random.default_rng(4)
+    latents, structure = rng.normal(size=(images, 4)), rng.normal(size=(images, 6, 3))
+    ordered, matrix = order_latents(latents, structure)
+    assert ordered.shape == latents.shape
+    assert matrix.shape == (4, 4)
+    centred = latents - latents.mean(0)
+    np.testing.assert_allclose(ordered, centred @ matrix, atol=1e-12)
+    # As many axes as the images span hold unit variance, the others nothing.
+    expected = np.r_[np.ones(images - 1), np.zeros(5 - images)]
+    np.testing.assert_allclose(np.sort(ordered.var(0))[::-1], expected, atol=1e-9)
 
 
 def test_decoding_in_batches_is_decoding_one_by_one(make_chain):

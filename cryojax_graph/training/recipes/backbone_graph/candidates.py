@@ -27,7 +27,7 @@ def score_candidates(
     template: Template,
     pixel_size: float,
     mesh: Mesh,
-    poses_looked_at: int = 0,
+    in_any_pose: int = 0,
 ) -> Iterator[Float[np.ndarray, "part candidates"]]:
     """Hold some conformations against images.
 
@@ -41,18 +41,20 @@ def score_candidates(
         template: the molecule.
         pixel_size: Å.
         mesh: devices.
-        poses_looked_at: for each candidate, to find the pose near the fitted one that suits it;
-            with 0 all are held against the image in the given one.
+        in_any_pose: candidates, the most probable of each image, that are held against it in the
+            poses near its fitted one that suit them, and the others left out; with 0 all are held
+            against it in the given one.
 
     Yields:
         log-likelihoods of the next ``IMAGES_SCORED_AT_ONCE`` images, or of those that are left,
-        under each candidate, for any pose integrated over poses; nats.
+        under each candidate, for any pose integrated over poses, minus infinity where left out;
+        nats.
     """
     whole, share = PartitionSpec(), PartitionSpec("data")
-    own_candidates, any_pose = candidates.ndim == 3, poses_looked_at > 0
+    own_candidates, any_pose = candidates.ndim == 3, in_any_pose > 0
     compare = log_likelihoods
     if any_pose:
-        compare = partial(log_evidence, poses_looked_at=poses_looked_at)
+        compare = partial(log_evidence, in_any_pose=in_any_pose)
     score = jax.jit(
         jax.shard_map(
             partial(
