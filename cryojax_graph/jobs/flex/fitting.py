@@ -32,6 +32,8 @@ from cryojax_graph.training.recipes.backbone_graph import Run, prepare_fit
 
 # Images that are asked whether they are better off together, and draws from the Gaussian of each.
 _ASKED, _DRAWS = 1024, 8
+# The decoder has been fitted to images each by itself, and not yet to the mixture, nats.
+_HEAD_START = 0.5
 # Of the conformations of a mixture, where poses are fitted. They hold nineteen parts in twenty of
 # what is probable at an SNR of 0.01 with poses 15 degrees off.
 _IN_ANY_POSE = 16
@@ -167,15 +169,17 @@ def fit_images(
         return alone
     candidates = latents[evenly(images, several)]
     fitted = Fitted(params, candidates)
-    if (gain := _gain_of_sharing(fitted, problem, images, key=key, job=job, name=name)) <= 0:
+    gain = _gain_of_sharing(fitted, problem, images, key=key, job=job, name=name)
+    if gain <= -_HEAD_START:
         job.log(
             f"{label}: each image stands for itself, by which it is {-gain:.1f} nats more probable "
             f"than as one of {len(candidates)} conformations"
         )
         return alone
     job.log(
-        f"{label}: an image is {gain:.1f} nats more probable as one of {len(candidates)} "
-        "conformations of all images than by itself"
+        f"{label}: an image is {abs(gain):.1f} nats {'more' if gain > 0 else 'less'} probable as "
+        f"one of {len(candidates)} conformations of all images than by itself, before the decoder "
+        "has been fitted to these"
     )
     for turn in range(1, mixture.turns + 1):
         own, where = jax.random.fold_in(key, turn), f"{name}_turn_{turn}"
@@ -183,8 +187,9 @@ def fit_images(
             fitted, problem, images, key=own, job=job, name=where, label=f"{label}, turn {turn}"
         )
     scores = _scores(fitted, problem, images, candidates, job=job, name=f"{name}_done")
-    fitted = fitted._replace(frequencies=fit_frequencies(scores))
-    return placed(fitted, problem, images, membership(scores, fitted.frequencies))
+    frequencies = fit_frequencies(scores)
+    fitted = fitted._replace(frequencies=frequencies)
+    return placed(fitted, problem, images, membership(scores, frequencies))
 
 
 def placed(
