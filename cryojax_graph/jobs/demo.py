@@ -1,6 +1,7 @@
 """``demo``: a real transition, simulated, solved and scored, from data inside the package."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,6 @@ import numpy as np
 
 from cryojax_graph.configs import to_dict
 from cryojax_graph.io.atoms import write_atoms
-from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.npz import read_npz
 from cryojax_graph.io.trajectories import read_trajectory, rmsd_to_first, write_trajectory
 from cryojax_graph.jobs.claim import read_manifest, remove_job
@@ -22,6 +22,7 @@ from cryojax_graph.jobs.folder import open_job
 from cryojax_graph.jobs.job import Job
 from cryojax_graph.jobs.options import JobOptions
 from cryojax_graph.jobs.plan import Plan
+from cryojax_graph.jobs.ranges import check_ranges
 from cryojax_graph.jobs.simulate import SimulateConfig, simulate
 from cryojax_graph.jobs.validate import ValidateMotionConfig, validate_motion
 
@@ -78,9 +79,9 @@ def demo(config: DemoConfig, *, options: JobOptions) -> Path:
         the job folder, with a job folder of each step inside.
 
     Raises:
-        InputError: the case is too small.
+        InputError: the case is too small, or a number out of its range.
     """
-    _refuse_small(config)
+    _check(config)
     with open_job(config, verb="demo", options=options, inputs={}) as job:
         # Of its full path, a step that is continued from another working folder is still the same.
         folder = job.folder.absolute()
@@ -109,9 +110,9 @@ def plan_demo(config: DemoConfig, *, options: JobOptions) -> Plan:
         the plan.
 
     Raises:
-        InputError: the case is too small.
+        InputError: the case is too small, or a number out of its range.
     """
-    _refuse_small(config)
+    _check(config)
     pixels = config.images * config.box**2
     return Plan(
         actions=(
@@ -126,11 +127,15 @@ def plan_demo(config: DemoConfig, *, options: JobOptions) -> Plan:
     )
 
 
-def _refuse_small(config: DemoConfig) -> None:
-    for name, least in (("images", FEWEST_IMAGES), ("box", 48), ("epochs", 1), ("snr", 1e-8)):
-        value = getattr(config, name)
-        if value < least:
-            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least:g}")
+def _check(config: DemoConfig) -> None:
+    check_ranges(
+        {
+            "images": (config.images, FEWEST_IMAGES, math.inf),
+            "box": (config.box, 48, math.inf),
+            "epochs": (config.epochs, 1, math.inf),
+            "snr": (config.snr, 1e-8, 1e8),
+        }
+    )
 
 
 class _Step(NamedTuple):

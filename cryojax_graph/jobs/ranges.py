@@ -10,14 +10,17 @@ def check_ranges(ranges: dict[str, tuple[float | int | None, float | int, float 
     """Refuse numbers that make no sense, before anything is read.
 
     Args:
-        ranges: by option, without dashes: value, least and most; None is an option not given.
+        ranges: by option, without dashes: value, least and most, infinite where there is none;
+            None is an option not given.
 
     Raises:
         InputError: the first number that is out of its range.
     """
     for name, (value, least, most) in ranges.items():
         if value is not None and not (math.isfinite(value) and least <= value <= most):
-            remedy = f"give {least:g} to {most:g}"
+            remedy = f"give at least {least:g}"
+            if math.isfinite(most):
+                remedy = f"give {least:g} to {most:g}"
             raise InputError("command line", f"--{name}", f"it is {value:g}", remedy)
 
 

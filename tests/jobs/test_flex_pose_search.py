@@ -16,7 +16,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.io.stacks import write_stack
 from cryojax_graph.jobs.demo_data import read_demo_molecule
 from cryojax_graph.jobs.flex import half_sets, pose_search, report
-from cryojax_graph.jobs.flex.config import FlexConfig, check_ranges
+from cryojax_graph.jobs.flex.config import FlexConfig, check_settings
 from cryojax_graph.jobs.flex.inputs import read_template, read_views
 from cryojax_graph.jobs.flex.placement import possible_places
 from cryojax_graph.jobs.flex.pose_search import (
@@ -292,8 +292,29 @@ def test_an_unstated_symmetry_is_named_before_the_search(table, template, monkey
 )
 def test_options_that_would_do_nothing_are_refused(changes, place):
     with pytest.raises(InputError) as caught:
-        check_ranges(FlexConfig("particles.star", "model.cif", **changes))
+        check_settings(FlexConfig("particles.star", "model.cif", **changes))
     assert caught.value.place == place
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("fitting", "batch_size", 0),
+        ("fitting", "epochs", -3),
+        ("fitting", "decoder_rate", float("nan")),
+        ("decoder", "latent_size", 0),
+        ("mixture", "width", -1.0),
+        ("mixture", "images_per_conformation", 0),
+        ("poses", "expected_share", 1.5),
+        ("objective", "sharpening_share", -0.1),
+    ],
+)
+def test_settings_of_the_model_are_held_in_range(part, name, value):
+    model = default()
+    model = replace(model, **{part: replace(getattr(model, part), **{name: value})})
+    with pytest.raises(InputError) as caught:
+        check_settings(FlexConfig("particles.star", "model.cif", model=model))
+    assert caught.value.place == f"--model.{part}.{name.replace('_', '-')}"
 
 
 def test_a_template_comes_to_the_middle_where_poses_are_searched(table, template):

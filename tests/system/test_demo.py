@@ -162,8 +162,8 @@ def test_a_dry_run_makes_nothing(tmp_path, capsys):
     assert not (tmp_path / "job").exists()
 
 
-@pytest.mark.parametrize("option", ["images", "box", "epochs"])
+@pytest.mark.parametrize("option", ["images", "box", "epochs", "snr"])
 def test_too_small_a_demo_is_refused_at_once(tmp_path, capsys, option):
     assert main(["demo", f"--{option}", "0", "-o", str(tmp_path / "job")]) == 2
-    assert f"--{option}: 0; give at least" in capsys.readouterr().err
+    assert f"--{option}: it is 0; give " in capsys.readouterr().err
     assert not (tmp_path / "job").exists()

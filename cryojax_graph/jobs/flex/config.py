@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from cryojax_graph.io.errors import InputError
-from cryojax_graph.jobs.ranges import check_only_with, check_symmetry
+from cryojax_graph.jobs.ranges import check_only_with, check_ranges, check_symmetry
 from cryojax_graph.models.backbone_graph.config import (
     PRESETS,
     BackboneGraphConfig,
@@ -15,6 +15,7 @@ from cryojax_graph.models.backbone_graph.config import (
 
 _REPEATS_WITH_GIVEN_POSES = 2
 _ROUNDS_OF_SEARCH = 3
+_TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def with_poses_from(
     return replace(model, poses=replace(model.poses, fitted=fitted, error_fitted=not found))
 
 
-def check_ranges(config: FlexConfig) -> None:
+def check_settings(config: FlexConfig) -> None:
     """Refuse numbers that make no sense, before anything is computed.
 
     Args:
@@ -186,51 +187,44 @@ def check_ranges(config: FlexConfig) -> None:
     Raises:
         InputError: a number is out of its range.
     """
-    model = config.model
-    mixture = model.mixture
-    for name, value, least in (
-        ("outputs.points", config.outputs.points, 2),
-        ("outputs.subsets", config.outputs.subsets, 1),
-        ("search.rounds", config.search.rounds, 1),
-        ("model.mixture.turns", mixture.turns, 0),
-        ("model.mixture.conformations", mixture.conformations, 1),
-        ("model.mixture.images-per-conformation", mixture.images_per_conformation, 1),
-        ("model.decoder.latent-size", model.decoder.latent_size, 1),
-        ("model.decoder.features", model.decoder.features, 1),
-        ("model.decoder.width", model.decoder.width, 1),
-        ("model.decoder.modes", model.decoder.modes, 1),
-        ("model.decoder.layers", model.decoder.layers, 0),
-        ("model.fitting.epochs", model.fitting.epochs, 1),
-        ("model.fitting.batch-size", model.fitting.batch_size, 1),
-        ("model.fitting.least-steps", model.fitting.least_steps, 0),
-        ("model.fitting.repeats", model.fitting.repeats, 1),
-        ("model.poses.draws", model.poses.draws, 1),
-        ("model.atoms-per-bead", model.atoms_per_bead, 1),
-    ):
-        if value is not None and value < least:
-            raise InputError("command line", f"--{name}", f"{value}", f"give at least {least}")
-    for name, value in (
-        ("model.mixture.width", mixture.width),
-        ("model.mixture.share-of-passes", mixture.share_of_passes),
-        ("model.mixture.share-of-rate", mixture.share_of_rate),
-        ("model.decoder.softness", model.decoder.softness),
-        ("model.fitting.decoder-rate", model.fitting.decoder_rate),
-        ("model.fitting.latent-rate", model.fitting.latent_rate),
-        ("model.fitting.imaging-rate", model.fitting.imaging_rate),
-        ("model.poses.expected-error", model.poses.expected_error),
-        ("model.poses.first-deviation", model.poses.first_deviation),
-        ("model.objective.coarsest", model.objective.coarsest),
-    ):
-        if not (value > 0 and math.isfinite(value)):
-            raise InputError("command line", f"--{name}", f"{value:g}", "give more than 0")
-    for name, value in (
-        ("model.objective.sharpening-share", model.objective.sharpening_share),
-        ("model.objective.prior-share", model.objective.prior_share),
-        ("model.poses.rate", model.poses.rate),
-        ("model.poses.expected-share", model.poses.expected_share),
-    ):
-        if not 0 <= value <= 1:
-            raise InputError("command line", f"--{name}", f"{value:g}", "give 0 to 1")
+    model, none = config.model, math.inf
+    decoder, objective, fitting = model.decoder, model.objective, model.fitting
+    poses, mixture = model.poses, model.mixture
+    check_ranges(
+        {
+            "outputs.points": (config.outputs.points, 2, none),
+            "outputs.subsets": (config.outputs.subsets, 1, none),
+            "search.rounds": (config.search.rounds, 1, none),
+            "model.decoder.latent-size": (decoder.latent_size, 1, none),
+            "model.decoder.features": (decoder.features, 1, none),
+            "model.decoder.layers": (decoder.layers, 0, none),
+            "model.decoder.width": (decoder.width, 1, none),
+            "model.decoder.modes": (decoder.modes, 1, none),
+            "model.decoder.softness": (decoder.softness, _TINY, none),
+            "model.objective.coarsest": (objective.coarsest, _TINY, none),
+            "model.objective.sharpening-share": (objective.sharpening_share, 0, 1),
+            "model.objective.prior-share": (objective.prior_share, 0, 1),
+            "model.fitting.epochs": (fitting.epochs, 1, none),
+            "model.fitting.least-steps": (fitting.least_steps, 0, none),
+            "model.fitting.repeats": (fitting.repeats, 1, none),
+            "model.fitting.batch-size": (fitting.batch_size, 1, none),
+            "model.fitting.decoder-rate": (fitting.decoder_rate, _TINY, none),
+            "model.fitting.latent-rate": (fitting.latent_rate, _TINY, none),
+            "model.fitting.imaging-rate": (fitting.imaging_rate, _TINY, none),
+            "model.poses.expected-error": (poses.expected_error, _TINY, 180),
+            "model.poses.first-deviation": (poses.first_deviation, _TINY, 180),
+            "model.poses.rate": (poses.rate, 0, 1),
+            "model.poses.draws": (poses.draws, 1, none),
+            "model.poses.expected-share": (poses.expected_share, 0, 1),
+            "model.mixture.turns": (mixture.turns, 0, none),
+            "model.mixture.conformations": (mixture.conformations, 1, none),
+            "model.mixture.images-per-conformation": (mixture.images_per_conformation, 1, none),
+            "model.mixture.width": (mixture.width, _TINY, none),
+            "model.mixture.share-of-passes": (mixture.share_of_passes, _TINY, none),
+            "model.mixture.share-of-rate": (mixture.share_of_rate, _TINY, none),
+            "model.atoms-per-bead": (model.atoms_per_bead, 1, none),
+        }
+    )
     check_symmetry(config.symmetry)
     searched = config.poses == "search"
     check_only_with("--search.rounds", config.search.rounds, "--poses search", searched)

@@ -10,7 +10,7 @@ from cryojax_graph.io.errors import InputError
 from cryojax_graph.jobs.flex.config import (
     FlexConfig,
     check_fitted_alone,
-    check_ranges,
+    check_settings,
     model_config,
     with_poses_from,
 )
@@ -103,7 +103,7 @@ def read_inputs(config: FlexConfig) -> Inputs:
     Raises:
         InputError: an input or an option cannot be used.
     """
-    check_ranges(config)
+    check_settings(config)
     saved = None
     if config.fitted:
         check_fitted_alone(config)

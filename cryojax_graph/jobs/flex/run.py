@@ -154,7 +154,8 @@ def plan_flex(config: FlexConfig, *, options: JobOptions) -> Plan:
     seconds += passes * images * per_image
     in_memory = min(images * box * (box // 2 + 1) * 12, 2**30)
     conformation = residues * 12
-    shared = 40 * images * model.mixture.conformations if model.mixture.turns else 0
+    several = model.mixture.conformations_for(images) if model.mixture.turns else 0
+    shared = 40 * images * several
     of_fit = 1.3e9 + shared + 2 * in_memory + 3 * min(images, LARGEST_SAMPLE) * conformation
     return Plan(
         actions=(

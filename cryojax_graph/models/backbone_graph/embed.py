@@ -93,7 +93,7 @@ def log_evidence(
         template: the molecule.
         pixel_size: Å.
         in_any_pose: candidates that are looked at for each image, the most probable in its fitted
-            pose; no other is left out where that are all.
+            pose; with as many as there are, none is left out.
 
     Returns:
         log of the likelihood integrated over the poses, nats; minus infinity for candidates that
